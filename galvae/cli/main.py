@@ -1,0 +1,77 @@
+"""The ``galvae`` command: registers the commands, and turns what goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import typer
+
+from galvae.cli.options import VERBOSE
+from galvae.cli.simulate import simulate
+from galvae.cli.ingest import ingest
+from galvae.cli.join import join
+from galvae.cli.recipe import recipe
+
+app = typer.Typer(
+    name="galvae",
+    help="Rotation- and translation-free galaxy morphologies from survey cutouts, as an astropy table.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (simulate, ingest, join):
+    app.command()(command)
+app.add_typer(recipe, name="recipe")
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"galvae {installed('galvae')}")
+        raise typer.Exit
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; raised in the main thread so that work can be kept, like KeyboardInterrupt."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 1 our own fault, 2 the user's, 130 after Ctrl-C, 143 after SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(args=arguments, prog_name="galvae", standalone_mode=False)
+    except KeyboardInterrupt:
+        code = 130
+    except Terminated:
+        code = 143
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except (ValueError, OSError) as error:
+        code = _refuse(str(error))
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            code = _refuse(error.format_message()) if error.format_message() else error.exit_code
+        else:
+            traceback.print_exc()
+            code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(message: str) -> int:
+    if VERBOSE:
+        traceback.print_exc()
+    print("galvae: error: " + " ".join(message.split()), file=sys.stderr)
+    return 2

@@ -1,0 +1,111 @@
+"""From a cutout to its field: centred, padded, downsampled without aliasing, and the map back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+from galvae.data.settings import IngestSettings
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a field lies on its cutout.
+
+    Attributes
+    ----------
+    side
+        Field pixels along a side.
+    covers
+        Original pixels that a side of the field covers.
+    size
+        (ny, nx) of the cutout.
+    """
+
+    side: int
+    covers: int
+    size: tuple[int, int]
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Original pixel (x, y) = affine @ (x_field, y_field, 1), both from 0 with y up, shape (2, 3)."""
+        step = self.covers / self.side
+        ny, nx = self.size
+        first = (self.side - 1) / 2 * step
+        return np.array([[step, 0.0, (nx - 1) / 2 - first], [0.0, step, (ny - 1) / 2 - first]])
+
+
+def frame(size: tuple[int, int], settings: IngestSettings) -> Frame:
+    """The frame of a cutout of (ny, nx) pixels: all of its shorter side, never magnified, centred on its centre."""
+    return Frame(settings.field * settings.oversample, max(settings.field, min(size)), size)
+
+
+def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
+    """Lay a picture of display colours on its field.
+
+    Parameters
+    ----------
+    pixels
+        uint8, shape (ny, nx, 3), row 0 at the bottom.
+    where
+        The frame of the picture.
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (side, side, 3), row 0 at the bottom. What the picture does not cover is the median of its border.
+    """
+    border = border_of(pixels)
+    fill = np.median(border, axis=0)
+    pads = [max(0, -(-(where.covers - n) // 2)) for n in where.size]
+    if any(pads):
+        padded = np.empty((where.size[0] + 2 * pads[0], where.size[1] + 2 * pads[1], 3), np.uint8)
+        padded[:] = np.rint(fill)
+        padded[pads[0] : pads[0] + where.size[0], pads[1] : pads[1] + where.size[1]] = pixels
+        pixels = padded
+    rows = _weights(pixels.shape[0], where.covers, where.side)
+    columns = rows if pixels.shape[0] == pixels.shape[1] else _weights(pixels.shape[1], where.covers, where.side)
+    values = pixels.astype(np.float64)
+    values = (rows @ values.reshape(len(values), -1)).reshape(where.side, -1, 3)
+    values = (columns @ values.transpose(1, 0, 2).reshape(columns.shape[1], -1)).reshape(where.side, where.side, 3)
+    # Ties to a half are broken on a grid coarser than float64's noise, so that they fall alike however it was turned.
+    return np.clip(np.floor(np.rint(values.transpose(1, 0, 2) * 1024) / 1024 + 0.5), 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _weights(length: int, covers: int, side: int) -> sparse.csr_array:
+    """The anti-aliased triangle filter (Pillow's ``BILINEAR``) as a matrix of shape (side, length).
+
+    As a matrix in double precision because Pillow adds in single precision, rows first: a turned picture would not give
+    exactly the turned field.
+    """
+    step = covers / side
+    centres = (length - 1) / 2 + (np.arange(side) - (side - 1) / 2) * step
+    weights = np.clip(1 - np.abs(np.arange(length) - centres[:, None]) / max(step, 1.0), 0, None)
+    weights = weights + weights[::-1, ::-1]
+    return sparse.csr_array(weights / weights.sum(axis=1, keepdims=True))
+
+
+def border_of(pixels: np.ndarray) -> np.ndarray:
+    """The outermost pixels of a picture, a twentieth of its shorter side wide, shape (n, channels)."""
+    ny, nx = pixels.shape[:2]
+    width = max(1, min(ny, nx) // 20)
+    inside = np.zeros((ny, nx), bool)
+    inside[width : ny - width, width : nx - width] = True
+    return pixels[~inside]
+
+
+def fixed_window(name: str, settings: IngestSettings) -> tuple[int, int]:
+    """Offset (x right, y up) of a galaxy's one window from the centre of the field, in field pixels.
+
+    Normal with ``ingest.crop_sigma`` model pixels, keyed by the seed and the galaxy's id, and kept inside the field.
+    """
+    key = hashlib.sha256(f"window {settings.seed} {name}".encode()).digest()
+    drawn = np.random.default_rng(int.from_bytes(key[:16], "big")).normal(0, settings.crop_sigma, 2)
+    room = max(0, (settings.field - settings.window) * settings.oversample // 2)
+    x, y = np.clip(np.rint(drawn * settings.oversample), -room, room).astype(int)
+    return int(x), int(y)

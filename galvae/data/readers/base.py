@@ -1,0 +1,77 @@
+"""What every reader gives: a plan of items, and one cutout for each item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Item(NamedTuple):
+    """One galaxy to be read: small, and picklable, for it travels to a worker process.
+
+    Attributes
+    ----------
+    reader
+        Name of the module in :mod:`galvae.data.readers` whose ``load`` reads it.
+    id
+        The survey's identifier, as text.
+    source
+        What it is read from, in words that a user recognises.
+    place
+        What ``load`` needs to find it.
+    """
+
+    reader: str
+    id: str
+    source: str
+    place: tuple[Any, ...]
+
+
+class Place(NamedTuple):
+    """Where some bytes lie: a file, or a member of a zip archive."""
+
+    path: str
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}::{self.member}" if self.member else self.path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return Path(self.member or self.path).name
+
+
+@dataclass
+class Cutout:
+    """One galaxy as it was observed.
+
+    Attributes
+    ----------
+    pixels
+        Flux, float32 (ny, nx, bands), NaN where there is no value; or display colours, uint8 (ny, nx, 3).
+        **Row 0 at the bottom**, x to the right.
+    bands
+        Name of each plane of flux; empty for display colours, and for planes that nothing names.
+    reference
+        Index of the plane whose grid and noise stand for the object.
+    wcs
+        FITS header, as text, of the celestial WCS of the pixels; empty where there is none.
+    pixel_scale
+        Arcseconds along a side of a pixel; NaN where it is not known.
+    unit
+        Physical unit of the flux as the file writes it.
+    columns
+        Whatever else the source knows of this galaxy.
+    """
+
+    pixels: np.ndarray
+    bands: tuple[str, ...] = ()
+    reference: int = 0
+    wcs: str = ""
+    pixel_scale: float = float("nan")
+    unit: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)

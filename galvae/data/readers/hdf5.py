@@ -1,0 +1,89 @@
+"""HDF5: a dataset of pictures, one galaxy a row (Galaxy10 SDSS, Galaxy10 DECaLS, and others by the recipe)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import h5py
+import numpy as np
+
+from galvae.data.readers.base import Cutout, Item
+from galvae.data.settings import IngestSettings
+
+
+@lru_cache(maxsize=2)
+def _open(path: str) -> h5py.File:
+    return h5py.File(path)
+
+
+def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
+    """One item for each row of the dataset named by ``ingest.images``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such dataset, or it does not hold pictures, or the ids do not fit it.
+    """
+    try:
+        file = _open(path)
+    except OSError as error:
+        yield Item("unreadable", path, path, (f"damaged or truncated HDF5 file ({error})",))
+        return
+    images = file.get(settings.images)
+    if not isinstance(images, h5py.Dataset):
+        raise ValueError(
+            f"{path}: no dataset {settings.images!r}; there are {', '.join(file)}: set ingest.images in the recipe"
+        )
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise ValueError(
+            f"{path}: dataset {settings.images!r} has shape {images.shape}, expected (galaxies, ny, nx) or "
+            f"(galaxies, ny, nx, 3)"
+        )
+    ids = _ids(file, len(images), settings.id_column, path)
+    for row in range(len(images)):
+        yield Item("hdf5", str(row) if ids is None else ids[row], f"{path}::{row}", (path, row))
+
+
+def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
+    if name not in file:
+        return None
+    data = file[name]
+    if data.shape != (rows,) or data.dtype.kind == "f":
+        raise ValueError(
+            f"{path}: dataset {name!r} is {data.dtype} of shape {data.shape}, expected {rows} integers or texts; "
+            f"set ingest.id_column to another or to an empty text for row numbers"
+        )
+    values = data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
+    """Read one row.
+
+    The first row of each picture is its top, as every viewer of these sets shows it. Pictures that are not uint8 are
+    read as flux whose planes nothing names, unless ``ingest.cube_bands`` names them.
+
+    Raises
+    ------
+    ValueError, OSError
+        If it cannot be read.
+    """
+    path, row = place
+    file = _open(path)
+    pixels = np.atleast_3d(file[settings.images][row])[::-1]
+    columns: dict[str, Any] = {}
+    for key, name in (("ra", settings.ra_column), ("dec", settings.dec_column), ("pixel_scale", settings.scale_column)):
+        data = file.get(name)
+        if isinstance(data, h5py.Dataset) and data.shape == file[settings.images].shape[:1]:
+            columns[key] = float(data[row])
+    scale = columns.pop("pixel_scale", float("nan"))
+    labels = file.get("ans")
+    if isinstance(labels, h5py.Dataset):
+        columns["ans"] = int(labels[row])
+    if pixels.dtype == np.uint8:
+        pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        return Cutout(pixels=pixels, pixel_scale=scale, columns=columns)
+    bands = settings.cube_bands if len(settings.cube_bands) == pixels.shape[2] else ()
+    return Cutout(pixels=pixels.astype(np.float32), bands=bands, pixel_scale=scale, columns=columns)

@@ -1,0 +1,168 @@
+"""From what a user names, files, folders, archives, to a list of galaxies in an order that never varies."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from galvae.data.readers import hdf5
+from galvae.data.readers.bands import group
+from galvae.data.readers.base import Item, Place
+from galvae.data.readers.content import contents, kind, looks_like_image, members
+from galvae.data.settings import IngestSettings
+
+_FITS_ENDINGS = re.compile(r"(?:\.(?:fits|fit|fts))?(?:\.fz)?(?:\.(?:gz|bz2|xz))?$", re.IGNORECASE)
+_PICTURE_ENDINGS = re.compile(r"(?:\.(?:jpg|jpeg|jpe|png))?(?:\.(?:gz|bz2|xz))?$", re.IGNORECASE)
+_OURS = ("store.json", "plan.json")
+
+
+def plan(
+    sources: Sequence[str | Path], settings: IngestSettings, *, limit: int | None = None
+) -> list[Item]:
+    """List the galaxies of some sources.
+
+    Parameters
+    ----------
+    sources
+        Files, folders (walked, in sorted order) and zip archives (read without unpacking).
+    settings
+        The ``[ingest]`` table.
+    limit
+        Stop after so many.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a source is not there.
+    ValueError
+        If there is no image in any of them, or an archive is damaged.
+    """
+    files = [(place, named, what) for source in sources for place, named, what in _places(Path(source))]
+    stems = [
+        (str(Path(str(place)).parent), _FITS_ENDINGS.sub("", place.name)) if what == "fits" else None
+        for place, _, what in files
+    ]
+    which = [index for index, stem in enumerate(stems) if stem]
+    firsts = {
+        which[min(found.values())]: (name, {band: files[which[at]][0] for band, at in found.items()})
+        for name, found in group([stem for stem in stems if stem])
+    }
+    translations = _Translations()
+    items = _items(files, firsts, translations, settings)
+    found = list(items if limit is None else islice(items, limit))
+    if not found:
+        raise ValueError(
+            f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, and zip "
+            f"archives of them"
+        )
+    return found
+
+
+def _items(
+    files: list[tuple[Place, bool, str]],
+    firsts: dict[int, tuple[str, dict[str, Place]]],
+    translations: _Translations,
+    settings: IngestSettings,
+) -> Iterator[Item]:
+    for index, (place, _, what) in enumerate(files):
+        stem = _PICTURE_ENDINGS.sub("", place.name)
+        if what == "fits":
+            if index in firsts:
+                name, bands = firsts[index]
+                yield Item("fits", name, _together(bands), tuple((band, *at) for band, at in bands.items()))
+        elif what == "picture":
+            yield Item("pictures", translations.id(place, stem), str(place), tuple(place))
+        elif what == "hdf5" and not place.member:
+            yield from hdf5.plan(place.path, settings)
+        else:
+            yield Item("unreadable", stem, str(place), (_why(place, what),))
+
+
+def _why(place: Place, what: str) -> str:
+    if what == "empty":
+        return "the file is empty"
+    if what in ("hdf5", "zip"):
+        return f"{what} inside a zip archive is not read: unpack it first"
+    if what == "unreadable":
+        return "the file cannot be opened"
+    return "not an image: neither FITS, JPEG, PNG, HDF5 nor zip by its content"
+
+
+def _together(bands: dict[str, Place]) -> str:
+    """One name for the files of an object, as a shell's braces would write it."""
+    names = [str(place) for place in bands.values()]
+    if len(names) == 1:
+        return names[0]
+    start = os.path.commonprefix(names)
+    end = os.path.commonprefix([name[len(start) :][::-1] for name in names])[::-1]
+    return f"{start}{{{','.join(name[len(start) : len(name) - len(end)] for name in names)}}}{end}"
+
+
+def _places(source: Path) -> Iterator[tuple[Place, bool, str]]:
+    """Every file of a source that may hold images, whether the user named it, and what it is."""
+    if source.is_dir():
+        for folder, below, names in os.walk(source):
+            below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
+            if any(name in names for name in _OURS):
+                continue
+            for name in sorted(names):
+                if not name.startswith("."):
+                    yield from _file(Path(folder, name), named=False)
+    elif source.exists():
+        yield from _file(source, named=True)
+    else:
+        raise FileNotFoundError(f"{source}: there is no such file or folder")
+
+
+def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, bool, str]]:
+    place = Place(str(path))
+    try:
+        what = kind(place)
+    except OSError:
+        if named:
+            raise
+        what = "unreadable"
+    if what == "zip":
+        for member in members(str(path)):
+            inner = Place(str(path), member)
+            what = kind(inner)
+            if what not in ("unknown", "empty") or looks_like_image(member):
+                yield inner, False, what
+    elif what not in ("unknown", "empty", "unreadable") or named or looks_like_image(path.name):
+        yield place, named, what
+
+
+class _Translations:
+    """Galaxy Zoo 2's ``gz2_filename_mapping.csv``: from the number in a file's name to the survey's objid."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool], dict[str, str]] = {}
+
+    def id(self, place: Place, stem: str) -> str:
+        """The objid of a picture where a mapping in the archive or beside it has it, else the file's own name."""
+        key = (place.path if place.member else str(Path(place.path).parent), bool(place.member))
+        if key not in self._known:
+            self._known[key] = self._find(*key)
+        return self._known[key].get(stem, stem)
+
+    def _find(self, where: str, archive: bool) -> dict[str, str]:
+        places = []
+        if archive:
+            places = [Place(where, name) for name in members(where) if _is_mapping(name)]
+        for folder in (Path(where).parent, Path(where)):
+            if folder.is_dir():
+                places += [Place(str(path)) for path in sorted(folder.iterdir()) if _is_mapping(path.name)]
+        for place in places:
+            rows = csv.DictReader(io.StringIO(contents(place).decode("utf-8-sig", "replace")))
+            if {"objid", "asset_id"} <= set(rows.fieldnames or ()):
+                return {row["asset_id"].strip(): row["objid"].strip() for row in rows}
+        return {}
+
+
+def _is_mapping(name: str) -> bool:
+    return "mapping" in Path(name).name.lower() and name.lower().endswith(".csv")

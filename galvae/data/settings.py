@@ -1,0 +1,85 @@
+"""The recipe's ``[ingest]`` and ``[simulate]`` tables."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class IngestSettings(BaseModel):
+    """How cutouts become fields of one size, and where a source keeps what.
+
+    Fields and windows are square; sizes are in pixels of the model's scale, at which one pixel covers
+    ``max(1, shorter side of the cutout / field)`` original pixels: the whole cutout, never magnified.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    field: PositiveInt = 128
+    window: PositiveInt = 64
+    oversample: PositiveInt = 1
+    crop: Literal["random", "fixed"] = "random"
+    crop_sigma: float = Field(8.0, ge=0)
+    seed: int = 0
+    bands: tuple[str, ...] = ()
+    reference_band: str = "r"
+    cube_bands: tuple[str, ...] = ()
+    stretch: PositiveFloat | Literal["auto"] = "auto"
+    Q: PositiveFloat = 10.0
+    band_scales: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+    images: str = "images"
+    id_column: str = ""
+    ra_column: str = "ra"
+    dec_column: str = "dec"
+    scale_column: str = "pxscale"
+    north_up: bool = False
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] <= pair[1]:
+        raise ValueError("expected [low, high] with low <= high")
+    return pair
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ascending)]
+Share = Annotated[float, Field(ge=0, le=1)]
+AxisRatio = Annotated[float, Field(ge=0.05, le=1)]
+AxisRatios = Annotated[tuple[AxisRatio, AxisRatio], AfterValidator(_ascending)]
+ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
+
+
+class SimulateSettings(BaseModel):
+    """How the synthetic survey is drawn; pairs are the low and high end of a distribution.
+
+    ``size`` (half-light semi-major axis, arcsec) and ``snr`` (r band, within the half-light ellipse) are drawn
+    evenly in the logarithm, ``axis_ratio``, ``bulge`` (share of the light), ``pitch`` (deg), ``arms`` (share of the
+    disk's light), ``psf`` (FWHM, arcsec) and ``rotation`` (of the field, deg) evenly. ``spirals`` and
+    ``ellipticals`` are fractions of the galaxies, the rest being plain disks, and ``mirrored`` of the fields;
+    ``neighbours`` and ``stars`` are mean numbers per cutout; ``offset`` (pixels) is the standard deviation,
+    in x and in y, of the galaxy's place about the cutout's centre.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spirals: Share = 0.5
+    ellipticals: Share = 0.25
+    size: PositiveRange = (2.0, 7.0)
+    axis_ratio: AxisRatios = (0.2, 1.0)
+    snr: PositiveRange = (15.0, 300.0)
+    bulge: ShareRange = (0.05, 0.4)
+    arms: ShareRange = (0.3, 0.9)
+    pitch: PositiveRange = (12.0, 30.0)
+    psf: PositiveRange = (1.1, 1.6)
+    offset: float = Field(3.0, ge=0)
+    neighbours: float = Field(3.0, ge=0)
+    stars: float = Field(1.0, ge=0)
+    rotation: Range = (0.0, 360.0)
+    mirrored: Share = 0.3
+
+    @model_validator(mode="after")
+    def _kinds_fit(self) -> Self:
+        if self.spirals + self.ellipticals > 1:
+            raise ValueError("spirals + ellipticals is more than 1; they are fractions of all galaxies")
+        return self

@@ -1,0 +1,173 @@
+"""The image store: a folder of HDF5 parts and a ``store.json``.
+
+Rows are galaxies, in the order of the sources whatever the number of workers. Pixels are ``uint8`` of shape
+``(field, field, 3)``, **row 0 at the bottom** and x to the right, chunked by galaxy. Part *k* is complete when
+``part-0000k.h5`` exists; the store is complete when ``store.json`` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+SCHEMA = 1
+_TEXT = h5py.string_dtype("utf-8")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is either absent, or as before, or whole."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch.write_text(text, encoding="utf-8")
+    os.replace(scratch, path)
+
+
+def part_path(store: Path, number: int) -> Path:
+    """Where part `number` of a store lies."""
+    return Path(store) / f"part-{number:05d}.h5"
+
+
+def write_part(
+    path: Path,
+    images: Sequence[np.ndarray],
+    columns: Mapping[str, Sequence[Any]],
+    skipped: Sequence[tuple[str, str]],
+) -> None:
+    """Write one part under a temporary name and move it into place when it is whole.
+
+    Parameters
+    ----------
+    path
+        The final path.
+    images
+        Fields, each (field, field, channels) uint8, row 0 at the bottom.
+    columns
+        Per-galaxy columns, each of length ``len(images)``; text becomes UTF-8.
+    skipped
+        (source, reason) of each input of this part that gave no galaxy.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with h5py.File(scratch, "w", track_order=True) as part:
+        if len(images):
+            pixels = np.stack(images)
+            part.create_dataset("images", data=pixels, chunks=(1, *pixels.shape[1:]), compression="lzf")
+        for name, values in columns.items():
+            values = np.asarray(values)
+            if values.dtype.kind in "UO":
+                part.create_dataset(name, data=values.astype(object), dtype=_TEXT)
+            else:
+                part.create_dataset(name, data=values)
+        part.create_dataset("skipped", data=np.array(skipped, dtype=object).reshape(-1, 2), dtype=_TEXT)
+        part.attrs["galaxies"] = len(images)
+    os.replace(scratch, path)
+
+
+class ImageStore:
+    """A finished store, read lazily.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no finished store at `path`.
+    ValueError
+        If the store was written by an unknown version of the schema, or a part is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        description = self.path / "store.json"
+        if not description.is_file():
+            raise FileNotFoundError(
+                f"{self.path}: no image store here (store.json is missing); make one with galvae ingest"
+            )
+        self.description: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        if self.description.get("schema") != SCHEMA:
+            raise ValueError(
+                f"{self.path}: store schema {self.description.get('schema')}, this galvae reads {SCHEMA}; "
+                f"ingest the images again"
+            )
+        self._lengths = [part["galaxies"] for part in self.description["parts"]]
+        self._starts = np.concatenate([[0], np.cumsum(self._lengths)]).astype(int)
+        for number in range(len(self._lengths)):
+            if not part_path(self.path, number).is_file():
+                raise ValueError(
+                    f"{self.path}: {part_path(self.path, number).name} is missing; complete the store with "
+                    f"galvae ingest --resume"
+                )
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of a field."""
+        return tuple(self.description["shape"])
+
+    @property
+    def ingest(self) -> dict[str, Any]:
+        """The ``[ingest]`` table that made the store, resolved."""
+        return self.description["ingest"]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the description, which holds a digest of every part's content."""
+        kept = {k: self.description[k] for k in ("schema", "shape", "ingest", "parts")}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    def _parts(self) -> Iterator[tuple[int, h5py.File]]:
+        for number in range(len(self._lengths)):
+            with h5py.File(part_path(self.path, number)) as part:
+                yield number, part
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the per-galaxy columns."""
+        return tuple(self.description["columns"])
+
+    def column(self, name: str) -> np.ndarray:
+        """One per-galaxy column of the whole store, shape (galaxies, ...); text as str."""
+        if name not in self.column_names:
+            raise ValueError(f"{self.path}: no column {name!r}; there are {', '.join(self.column_names)}")
+        pieces = []
+        for number, part in self._parts():
+            if self._lengths[number]:
+                data = part[name]
+                pieces.append(data.asstr()[:].astype(str) if h5py.check_string_dtype(data.dtype) else data[:])
+        return np.concatenate(pieces)
+
+    @cached_property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(source, reason) of every input that gave no galaxy."""
+        return [(s, r) for _, part in self._parts() for s, r in part["skipped"].asstr()[:]]
+
+    def images(self, rows: Sequence[int] | np.ndarray | slice) -> np.ndarray:
+        """Fields of some galaxies, (n, field, field, channels) uint8, row 0 at the bottom."""
+        rows = np.arange(len(self))[rows]
+        found = np.empty((len(rows), *self.shape), np.uint8)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            where = np.flatnonzero(owner == number)
+            inside = rows[where] - self._starts[number]
+            order = np.argsort(inside, kind="stable")
+            distinct, back = np.unique(inside[order], return_inverse=True)
+            with h5py.File(part_path(self.path, number)) as part:
+                found[where[order]] = part["images"][distinct][back]
+        return found
+
+    def batches(self, size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows and fields of the whole store in order, `size` at a time: memory stays flat."""
+        for start in range(0, len(self), size):
+            rows = np.arange(start, min(start + size, len(self)))
+            yield rows, self.images(rows)

@@ -1,0 +1,32 @@
+"""What can be odd about a galaxy, one bit each: shared by the store and the catalog."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Flag(IntFlag):
+    """Bits of the ``flags`` column; their meanings are in :data:`MEANING`."""
+
+    PADDED = 1
+    MISSING = 2
+    CLIPPED = 4
+    GREY = 8
+    OTHER_BANDS = 16
+    TRAINED_ON = 256
+    AXIS_UNDEFINED = 512
+    NO_MOMENTS = 1024
+    OUTSIDE = 2048
+
+
+MEANING: dict[Flag, str] = {
+    Flag.PADDED: "the cutout is smaller than the field; the rest is its border's median",
+    Flag.MISSING: "pixels without a value (NaN, blank) were filled with the border's median",
+    Flag.CLIPPED: "more than 60% of the pixels were clipped at black in making the composite",
+    Flag.GREY: "one band, or a cube that does not name its bands: shown grey, without colour",
+    Flag.OTHER_BANDS: "the composite is not made from the store's usual bands",
+    Flag.TRAINED_ON: "this very galaxy was used in training the run",
+    Flag.AXIS_UNDEFINED: "axis ratio above 0.9 or orientation_err above 30 deg: the axis means little",
+    Flag.NO_MOMENTS: "no second moments could be measured on the decoded image: orientation, axis_ratio are NaN",
+    Flag.OUTSIDE: "the inferred centre lies outside the model's window",
+}

@@ -1,0 +1,111 @@
+"""The galaxy in its own frame: decoded without pose, measured by second moments, carried into the image by the pose.
+
+The canonical frame is a gauge: nothing makes a galaxy's centre its origin or its major axis its +x. Both are measured
+on the decoded canonical image, once per galaxy, and for the errors on images decoded from draws of z.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.geometry import Pose, pixel_grid, to_image
+from galvae.model.posterior import Posterior
+from galvae.model.vae import SpatialVAE
+from galvae.moments import adaptive_moments, luminance
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where B galaxies lie in their windows, measured.
+
+    Parameters
+    ----------
+    x, y
+        Centre from the window's centre, right and up, window pixels, shape (B,).
+    orientation
+        Major axis, radians counter-clockwise from right, in [0, pi), shape (B,).
+    axis_ratio
+        Minor over major axis, shape (B,).
+    ok
+        Whether moments could be measured; the others are NaN where not, shape (B,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    orientation: np.ndarray
+    axis_ratio: np.ndarray
+    ok: np.ndarray
+
+
+def decode_canonical(vae: SpatialVAE, content: Tensor, *, size: int) -> Tensor:
+    """Mean images at theta = 0 and shift = 0, shape (B, size, size, C), row 0 at the bottom."""
+    zero = content.new_zeros(len(content))
+    return decode_images(vae, Pose(zero, content.new_zeros(len(content), 2)), content, size=size)
+
+
+def decode_images(vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int) -> Tensor:
+    """Mean images of the window at any resolution, shape (B, size, size, C), row 0 at the bottom."""
+    grid = None if size == vae.window else pixel_grid(size, device=content.device)
+    images = vae.likelihood.mean(vae.decode(pose, content, grid=grid))
+    return images.reshape(len(content), size, size, vae.channels)
+
+
+def place(vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int, tolerance: float = 1e-5) -> Placement:
+    """Centre and major axis in the image, from the moments of the canonical image decoded at `size` pixels."""
+    images = decode_canonical(vae, content, size=size).cpu().numpy()
+    found = adaptive_moments(luminance(images), tolerance=tolerance)
+    half = (size - 1) / 2
+    centre = torch.from_numpy(np.stack([found.x / half - 1, found.y / half - 1], 1)).to(pose.shift)
+    in_image = to_image(centre[:, None], pose)[:, 0].cpu().double().numpy() * ((vae.window - 1) / 2)
+    orientation = np.mod(found.angle - pose.theta.cpu().double().numpy(), math.pi)
+    return Placement(in_image[:, 0], in_image[:, 1], orientation, found.axis_ratio, found.ok)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations under the posterior of what :class:`Placement` holds; of the axis the axial one."""
+
+    x: np.ndarray
+    y: np.ndarray
+    orientation: np.ndarray
+    axis_ratio: np.ndarray
+
+
+def spread(vae: SpatialVAE, posterior: Posterior, uniform: Tensor, noise: Tensor, *, size: int) -> Spread:
+    """How centre and axis vary over draws of pose **and** content.
+
+    Parameters
+    ----------
+    vae
+        The model.
+    posterior
+        Of B images.
+    uniform, noise
+        Uniform numbers, shape (S, B, K), and standard normal ones, shape (S, B, Z + 3): S draws.
+    size
+        Canonical images of the draws are decoded at so many pixels along a side: coarsely is enough.
+    """
+    draws = []
+    for chances, one in zip(uniform, noise, strict=True):
+        pose, content = posterior.draw(posterior.choose(chances, 1), one[:, None])
+        draws.append(place(vae, pose, content, size=size, tolerance=1e-3))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ok = np.array([draw.ok for draw in draws])
+        enough = ok.sum(0) >= max(2, len(draws) // 2)
+        turn = np.array([np.exp(2j * draw.orientation) for draw in draws])
+        coherence = np.abs(np.where(ok, turn, 0).sum(0) / ok.sum(0))
+        axial = 0.5 * np.sqrt(-2 * np.log(np.minimum(coherence, 1.0)))
+        stds = [_std(np.array([getattr(draw, name) for draw in draws]), ok) for name in ("x", "y", "axis_ratio")]
+    x, y, axis_ratio = (np.where(enough, std, np.nan) for std in stds)
+    return Spread(x, y, np.where(enough, np.minimum(axial, math.pi / 2), np.nan), axis_ratio)
+
+
+def _std(values: np.ndarray, ok: np.ndarray) -> np.ndarray:
+    count = ok.sum(0)
+    mean = np.where(ok, values, 0).sum(0) / count
+    return np.sqrt(np.where(ok, (values - mean) ** 2, 0).sum(0) / (count - 1))

@@ -1,0 +1,16 @@
+"""The recipe's ``[catalog]`` table."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+
+class CatalogSettings(BaseModel):
+    """How a run and a store become a catalog."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch: PositiveInt = 128
+    samples: PositiveInt = 16
+    sample_size: PositiveInt = 32
+    seed: int = 0

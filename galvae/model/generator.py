@@ -1,0 +1,68 @@
+"""Generator networks: latents (and coordinates) to the parameters of each pixel's distribution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SpatialGenerator(nn.Module):
+    """MLP that decodes one pixel from its object-frame coordinate and the content vector.
+
+    The first layer is the sum of a projection of the coordinate, per pixel, and one of the content, once per
+    image: the concatenation of Bepler et al. 2019 (section 2.1) without repeating z over the pixels.
+
+    Parameters
+    ----------
+    latents
+        Length Z of the content vector.
+    outputs
+        Parameters per pixel.
+    units, layers
+        Width and number of hidden layers, tanh.
+    """
+
+    def __init__(self, latents: int, outputs: int, *, units: int, layers: int) -> None:
+        super().__init__()
+        self.coordinates = nn.Linear(2, units)
+        self.content = nn.Linear(latents, units, bias=False)
+        self.hidden = nn.ModuleList(nn.Linear(units, units) for _ in range(layers - 1))
+        self.output = nn.Linear(units, outputs)
+
+    def forward(self, coordinates: Tensor, content: Tensor, pixels: Tensor | None = None) -> Tensor:
+        """Pixel parameters, shape (B, P, outputs), at `coordinates` (B, P, 2) for `content` (B, Z)."""
+        hidden = torch.tanh(self.coordinates(coordinates) + self.content(content)[:, None, :])
+        for layer in self.hidden:
+            hidden = torch.tanh(layer(hidden))
+        return self.output(hidden)
+
+
+class VanillaGenerator(nn.Module):
+    """The baseline of Bepler et al. 2019 (section 4.1): all pixels decoded from z alone.
+
+    Parameters
+    ----------
+    latents
+        Length Z of the content vector.
+    outputs
+        Parameters per pixel.
+    size
+        Pixels along a side of the window.
+    units, layers
+        Width and number of hidden layers, tanh.
+    """
+
+    def __init__(self, latents: int, outputs: int, *, size: int, units: int, layers: int) -> None:
+        super().__init__()
+        widths = [latents, *[units] * layers]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.output = nn.Linear(units, size * size * outputs)
+        self.outputs = outputs
+
+    def forward(self, coordinates: Tensor, content: Tensor, pixels: Tensor | None = None) -> Tensor:
+        """Pixel parameters, shape (B, P, outputs), of all pixels or of the `pixels` (B, P) asked for."""
+        hidden = content
+        for layer in self.hidden:
+            hidden = torch.tanh(layer(hidden))
+        image = self.output(hidden).view(len(content), -1, self.outputs)
+        return image if pixels is None else image.gather(1, pixels[..., None].expand(-1, -1, self.outputs))

@@ -1,0 +1,49 @@
+"""The paper's inference network."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from galvae.geometry import pixel_grid
+from galvae.model.posterior import Posterior
+from galvae.model.settings import ModelSettings
+from galvae.windows import View
+
+
+class MLPEncoder(nn.Module):
+    """An MLP on the flattened window (Bepler et al. 2019, section 4.1): one hypothesis.
+
+    Parameters
+    ----------
+    settings
+        Latents, width, depth, and which parts of the pose are inferred; those that are not are exactly zero (eq. 5).
+    window
+        Pixels along a side of the window.
+    channels
+        Channels of an image.
+    """
+
+    def __init__(self, settings: ModelSettings, *, window: int, channels: int) -> None:
+        super().__init__()
+        self.settings = settings
+        widths = [channels * window * window, *[settings.encoder_units] * settings.encoder_layers]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        inferred = settings.latents + settings.infer_rotation + 2 * settings.infer_translation
+        self.output = nn.Linear(widths[-1], 2 * inferred)
+        self.register_buffer("grid", pixel_grid(window), persistent=False)
+
+    def forward(self, view: View) -> Posterior:
+        """Posterior of the upright windows, from the turned ones."""
+        hidden = view.images(self.grid).flatten(1)
+        for layer in self.hidden:
+            hidden = torch.tanh(layer(hidden))
+        mean, log_std = self.output(hidden)[:, None].chunk(2, dim=2)
+        std = log_std.exp()
+        n, zero = self.settings.latents, torch.zeros_like(mean[..., :2])
+        theta, theta_std = zero[..., 0], zero[..., 0]
+        if self.settings.infer_rotation:
+            # What is seen turned by +angle has theta - angle: the turn is given back.
+            theta, theta_std = mean[..., n] + view.angle[:, None], std[..., n]
+        shift, shift_std = (mean[..., -2:], std[..., -2:]) if self.settings.infer_translation else (zero, zero)
+        return Posterior(zero[..., 0], mean[..., :n], std[..., :n], theta, theta_std, shift, shift_std)

@@ -1,0 +1,121 @@
+"""An inference network that turns and moves with the galaxy."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from galvae.geometry import pixel_grid, rotation
+from galvae.model.posterior import Posterior
+from galvae.model.settings import ModelSettings
+from galvae.windows import View
+
+ANGLES, RADII, REACH = 64, 24, 0.8
+
+
+class PolarEncoder(nn.Module):
+    """Looks at the galaxy in polar coordinates about its own centroid; each column of angles is a hypothesis.
+
+    The field is sampled on 64 angles x 24 radii about the centroid, wherever that lies and whatever the window's frame
+    cuts off, and convolved circularly in angle: turning the image rolls the columns, moving it moves the origin. Each
+    of the 32 columns left is a candidate for where the object's +x axis points, and says how probable it is, by how
+    much it is off (within its own share of the circle), where the object's origin lies from the centroid in the
+    object's frame, and z: read off the column that wins, z does not know how the image was turned.
+
+    With ``a`` the direction of a column, ``d`` its offset, ``c`` the centroid and ``t`` the centroid's place in the object
+    frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta)``.
+
+    Parameters
+    ----------
+    settings
+        Number of latents.
+    window
+        Pixels along a side of the window.
+    channels
+        Channels of an image.
+    """
+
+    def __init__(self, settings: ModelSettings, *, window: int, channels: int) -> None:
+        super().__init__()
+        self.latents = settings.latents
+        radii = torch.linspace(0, 1, RADII + 1)[1:] ** 1.25 * REACH
+        self.register_buffer("radii", radii, persistent=False)
+        self.register_buffer("coarse", pixel_grid(window // 2), persistent=False)
+        self.rings = nn.ModuleList(
+            [
+                _Ring(channels + 1, 32, kernel=5, stride=(1, 2)),
+                _Ring(32, 48, kernel=3, stride=(2, 1)),
+                _Ring(48, 64, kernel=3, stride=(2, 1)),
+                _Ring(64, 96, kernel=3, stride=(2, 1)),
+            ]
+        )
+        self.flat = nn.Conv1d(96 * (RADII // 8), 128, 1)
+        self.around = nn.ModuleList(_Around(128, dilation) for dilation in (1, 2, 3))
+        self.output = nn.Conv1d(128, 2 * self.latents + 7, 1)
+
+    def forward(self, view: View) -> Posterior:
+        """Posterior of the upright windows."""
+        centre = self.centroid(view)
+        angle = torch.arange(ANGLES, device=centre.device) * (2 * math.pi / ANGLES) - view.angle[:, None]
+        direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+        points = centre[:, None, None] + self.radii[:, None, None] * direction[:, None]
+        light = view.sample(points.flatten(1, 2)).mT.reshape(len(view), -1, RADII, ANGLES)
+        radius = self.radii[:, None].expand(len(view), 1, RADII, ANGLES)
+        seen = torch.cat([light, radius], 1)
+        for ring in self.rings:
+            seen = ring(seen)
+        seen = functional.silu(self.flat(seen.flatten(1, 2)))
+        for around in self.around:
+            seen = seen + around(seen)
+        out = self.output(seen).mT
+        columns, n = out.shape[1], self.latents
+        weight, offset, theta_log_std, place, place_log_std, content, content_log_std = out.split([1, 1, 1, 2, 2, n, n], 2)
+        theta = -(angle[:, :: ANGLES // columns] + torch.tanh(offset[..., 0]) * (math.pi / columns))
+        shift = place - (centre[:, None, None] @ rotation(theta))[:, :, 0]
+        return Posterior(
+            weight[..., 0].log_softmax(1), content, content_log_std.exp(),
+            theta, (theta_log_std[..., 0] - 3).exp(), shift, (place_log_std - 3).exp(),
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def centroid(self, view: View) -> Tensor:
+        """Centre of light under a Gaussian window that follows it and narrows, grid units of the window, shape (B, 2)."""
+        light = view.sample(self.coarse.expand(len(view), -1, -1)).mean(-1)
+        light = (light - light.median(1, keepdim=True).values).clamp(min=0)
+        centre = torch.zeros(len(view), 2, device=light.device)
+        for width in (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22):
+            distance = (self.coarse - centre[:, None]).square().sum(-1)
+            weight = light * torch.exp(-0.5 * distance / width**2) + 1e-12
+            centre = ((weight[..., None] * self.coarse).sum(1) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
+        return centre
+
+
+class _Ring(nn.Module):
+    """Convolution over (radius, angle), circular in angle."""
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.pad = kernel // 2
+        self.convolve = nn.Conv2d(inputs, outputs, kernel, stride, padding=(self.pad, 0))
+        self.norm = nn.GroupNorm(8, outputs)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        wrapped = functional.pad(seen, (self.pad, self.pad, 0, 0), mode="circular")
+        return functional.silu(self.norm(self.convolve(wrapped)))
+
+
+class _Around(nn.Module):
+    """Convolution over angle alone, circular."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.convolve = nn.Conv1d(width, width, 5, dilation=dilation)
+        self.norm = nn.GroupNorm(8, width)
+        self.pad = 2 * dilation
+
+    def forward(self, seen: Tensor) -> Tensor:
+        wrapped = functional.pad(seen, (self.pad, self.pad), mode="circular")
+        return functional.silu(self.norm(self.convolve(wrapped)))

@@ -1,0 +1,79 @@
+"""The approximate posterior of content and pose: a mixture of K hypotheses about the pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from galvae.geometry import Pose
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Mixture of K independent normal posteriors; with K = 1 that of Bepler et al. 2019, section 2.2.
+
+    Parameters
+    ----------
+    log_weight
+        Log probability of each hypothesis, shape (B, K).
+    content, content_std
+        Mean and standard deviation of z, shape (B, K, Z).
+    theta, theta_std
+        Of the rotation angle in radians, shape (B, K).
+    shift, shift_std
+        Of the object-frame offset in grid units, shape (B, K, 2).
+    """
+
+    log_weight: Tensor
+    content: Tensor
+    content_std: Tensor
+    theta: Tensor
+    theta_std: Tensor
+    shift: Tensor
+    shift_std: Tensor
+
+    def choose(self, uniform: Tensor, count: int) -> Tensor:
+        """Draw `count` different hypotheses of each image by their weights (Gumbel top-k), indices of shape (B, count).
+
+        Parameters
+        ----------
+        uniform
+            Uniform numbers in (0, 1), shape (B, K).
+        count
+            At most K.
+        """
+        return (self.log_weight.detach() - torch.log(-torch.log(uniform))).topk(count, dim=1).indices
+
+    def best(self) -> Tensor:
+        """The most probable hypothesis of each image, indices of shape (B, 1)."""
+        return self.log_weight.argmax(1, keepdim=True)
+
+    def draw(self, which: Tensor, noise: Tensor | None = None) -> tuple[Pose, Tensor]:
+        """Reparametrised draws of pose and content under chosen hypotheses; their means without `noise`.
+
+        Parameters
+        ----------
+        which
+            Hypotheses, shape (B, D).
+        noise
+            Standard normal, shape (B, D, Z + 3).
+
+        Returns
+        -------
+        Pose, Tensor
+            Of B * D images, those of an image together; content of shape (B * D, Z).
+        """
+        theta, shift, content = self._at(which, self.theta, self.shift, self.content)
+        if noise is not None:
+            theta_std, shift_std, content_std = self._at(which, self.theta_std, self.shift_std, self.content_std)
+            n = content.shape[-1]
+            content = content + content_std * noise[..., :n]
+            theta = theta + theta_std * noise[..., n]
+            shift = shift + shift_std * noise[..., n + 1 :]
+        return Pose(theta.flatten(0, 1), shift.flatten(0, 1)), content.flatten(0, 1)
+
+    def _at(self, which: Tensor, *values: Tensor) -> list[Tensor]:
+        rows = torch.arange(len(which), device=which.device)[:, None]
+        return [value[rows, which] for value in values]

@@ -1,0 +1,43 @@
+"""The recipe's ``[model]`` table."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class ModelSettings(BaseModel):
+    """Networks, likelihood and priors (Bepler et al. 2019, sections 2 and 4.1).
+
+    Lengths of priors are in pixels of the window, angles in radians.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latents: PositiveInt = 50
+    generator: Literal["spatial", "vanilla"] = "spatial"
+    generator_units: PositiveInt = 500
+    generator_layers: PositiveInt = 2
+    encoder: Literal["mlp", "polar"] = "mlp"
+    encoder_units: PositiveInt = 500
+    encoder_layers: PositiveInt = 2
+    likelihood: Literal["bernoulli", "continuous-bernoulli", "gaussian"] = "bernoulli"
+    noise: PositiveFloat | Literal["learned"] = 1.0
+    nonnegative: bool = False
+    infer_rotation: bool = True
+    infer_translation: bool = True
+    theta_prior: Literal["uniform", "normal"] = "uniform"
+    theta_sigma: PositiveFloat = math.pi
+    shift_sigma: float = Field(8.0, gt=0)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> ModelSettings:
+        if self.generator == "vanilla" and (self.infer_rotation or self.infer_translation):
+            raise ValueError("a vanilla generator has no pose: set infer_rotation and infer_translation to false")
+        if self.encoder == "polar" and not (self.infer_rotation and self.infer_translation):
+            raise ValueError("the polar encoder infers rotation and translation: leave both on, or use encoder = mlp")
+        if self.encoder == "polar" and self.theta_prior != "uniform":
+            raise ValueError("the polar encoder has no preferred angle: use theta_prior = uniform, or encoder = mlp")
+        return self

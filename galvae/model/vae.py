@@ -1,0 +1,91 @@
+"""The spatial-VAE: inference network, generator, likelihood and priors together."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from galvae.geometry import Pose, pixel_grid, to_object
+from galvae.model.elbo import Divergence, divergence
+from galvae.model.generator import SpatialGenerator, VanillaGenerator
+from galvae.model.likelihood import likelihood
+from galvae.model.mlp import MLPEncoder
+from galvae.model.polar import PolarEncoder
+from galvae.model.posterior import Posterior
+from galvae.model.settings import ModelSettings
+from galvae.windows import View
+
+ENCODERS = {"mlp": MLPEncoder, "polar": PolarEncoder}
+
+
+class SpatialVAE(nn.Module):
+    """Variational autoencoder with explicit rotation and translation (Bepler et al. 2019).
+
+    Parameters
+    ----------
+    settings
+        Networks, likelihood and priors.
+    window
+        Pixels along a side of the square images.
+    channels
+        Channels of an image.
+    """
+
+    def __init__(self, settings: ModelSettings, *, window: int, channels: int) -> None:
+        super().__init__()
+        self.settings, self.window, self.channels = settings, window, channels
+        self.likelihood = likelihood(settings)
+        outputs = channels * self.likelihood.outputs
+        width = {"units": settings.generator_units, "layers": settings.generator_layers}
+        if settings.generator == "spatial":
+            self.generator = SpatialGenerator(settings.latents, outputs, **width)
+        else:
+            self.generator = VanillaGenerator(settings.latents, outputs, size=window, **width)
+        self.encoder = ENCODERS[settings.encoder](settings, window=window, channels=channels)
+        self.register_buffer("grid", pixel_grid(window), persistent=False)
+
+    def encode(self, view: View) -> Posterior:
+        """Posterior of content and pose of the upright windows of a view."""
+        if view.window != self.window or view.fields.shape[3] != self.channels:
+            raise ValueError(
+                f"windows of {view.window} pixels and {view.fields.shape[3]} channels, but the model takes "
+                f"{self.window} and {self.channels}"
+            )
+        return self.encoder(view)
+
+    def decode(
+        self, pose: Pose, content: Tensor, *, pixels: Tensor | None = None, grid: Tensor | None = None
+    ) -> Tensor:
+        """Parameters of the pixels' distributions, shape (B, P, outputs).
+
+        Parameters
+        ----------
+        pose, content
+            Of B images.
+        pixels
+            Row-major indices of the pixels to decode, shape (B, P); all of them where not given.
+        grid
+            Coordinates to decode instead of the window's own pixels, grid units, shape (P, 2).
+
+        Raises
+        ------
+        ValueError
+            If the generator is the vanilla one and a `grid` is given: it knows no coordinates.
+        """
+        if grid is not None and self.settings.generator == "vanilla":
+            raise ValueError(f"a vanilla generator decodes its own {self.window} x {self.window} pixels only")
+        x = self.grid if grid is None else grid
+        x = x if pixels is None else x[pixels]
+        return self.generator(to_object(x, pose), content, pixels)
+
+    def log_likelihood(self, pose: Pose, content: Tensor, values: Tensor, *, pixels: Tensor | None = None) -> Tensor:
+        """Log likelihood of each image in nats, summed over pixels and channels, shape (B,).
+
+        With `pixels`, P of an image's n * n pixels drawn uniformly, the sum is scaled by n * n / P: its expectation
+        over the draw is that of all pixels. `values` are theirs, shape (B, P, C), row-major otherwise.
+        """
+        log_prob = self.likelihood.log_prob(self.decode(pose, content, pixels=pixels), values)
+        return log_prob.sum(1) * (self.window**2 / values.shape[1])
+
+    def divergence(self, posterior: Posterior) -> Divergence:
+        """KL of a posterior from the priors, nats per image."""
+        return divergence(posterior, self.settings, self.window)

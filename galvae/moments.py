@@ -1,0 +1,125 @@
+"""Adaptive second moments: the one definition of a galaxy's centre, axis and axis ratio.
+
+Moments under an elliptical Gaussian weight that is matched to the object (Bernstein & Jarvis 2002; Hirata & Seljak
+2003). Plain second moments are not usable: a pedestal of 2% of the peak turns an axis ratio of 0.40 into 0.89.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Centre, axis and size of B objects.
+
+    Parameters
+    ----------
+    x, y
+        Centre in pixels, counted from 0 at the centre of the pixel at the lower left, shape (B,).
+    angle
+        Major axis in radians, counter-clockwise from +x, in [0, pi), shape (B,).
+    axis_ratio
+        Minor over major axis of the matched Gaussian, shape (B,).
+    sigma
+        Major-axis standard deviation of the matched Gaussian in pixels, shape (B,).
+    ok
+        Whether the iteration converged on something inside the image; elsewhere all of the above is NaN.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    angle: np.ndarray
+    axis_ratio: np.ndarray
+    sigma: np.ndarray
+    ok: np.ndarray
+
+
+def luminance(images: np.ndarray) -> np.ndarray:
+    """Channel mean less the border's median: (B, n, n, C) -> (B, n, n) float64."""
+    grey = np.asarray(images, float).mean(-1)
+    border = np.concatenate([grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1]], axis=1)
+    return grey - np.median(border, axis=1)[:, None, None]
+
+
+def adaptive_moments(
+    images: np.ndarray, *, start: np.ndarray | None = None, iterations: int = 100, tolerance: float = 1e-5
+) -> Moments:
+    """Centre and second moments of the object nearest to the start, under a matched Gaussian weight.
+
+    Parameters
+    ----------
+    images
+        Background-free light, shape (B, n, m), row 0 at the bottom.
+    start
+        First guess of the centre (x, y) in pixels, shape (B, 2); the image's middle where not given.
+    iterations
+        At most so many.
+    tolerance
+        Converged when no element of the matched covariance changes by more than this share of its trace, and the
+        centre by no more than this share of its root.
+
+    Returns
+    -------
+    Moments
+        NaN where not ``ok``: no light, a size below 0.4 pixels or above half the image, a centre that left it.
+
+    References
+    ----------
+    Bernstein & Jarvis 2002, AJ 123, 583; Hirata & Seljak 2003, MNRAS 343, 459.
+    """
+    images = np.asarray(images, float)
+    count, height, width = images.shape
+    row, column = np.arange(height, dtype=float), np.arange(width, dtype=float)
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    centre = np.tile(middle, (count, 1)) if start is None else np.array(start, float)
+    first = (min(height, width) / 12) ** 2
+    cov = np.tile([first, first, 0.0], (count, 1))  # xx, yy, xy
+    largest = (max(height, width) / 2) ** 2
+    ok, done = np.ones(count, bool), np.zeros(count, bool)
+    for _ in range(iterations):
+        live = np.flatnonzero(ok & ~done)
+        if not len(live):
+            break
+        xx, yy, xy = cov[live].T
+        det = xx * yy - xy**2
+        x = column[None, :] - centre[live, 0, None]
+        y = row[None, :] - centre[live, 1, None]
+        weight = np.exp(
+            -0.5 * (yy / det)[:, None, None] * x[:, None, :] ** 2
+            - 0.5 * (xx / det)[:, None, None] * y[:, :, None] ** 2
+            + (xy / det)[:, None, None] * x[:, None, :] * y[:, :, None]
+        )
+        weight *= images[live]
+        along_x, along_y = weight.sum(1), weight.sum(2)
+        total = along_x.sum(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.stack([(along_x * x).sum(1), (along_y * y).sum(1)], 1) / total[:, None]
+            seen = np.stack([(along_x * x**2).sum(1), (along_y * y**2).sum(1), np.einsum("bij,bj,bi->b", weight, x, y)], 1)
+            seen = seen / total[:, None] - np.stack([mean[:, 0] ** 2, mean[:, 1] ** 2, mean[:, 0] * mean[:, 1]], 1)
+        # Under its own matched weight an object shows half its covariance, and half an offset of its centre.
+        new_cov, step = 2 * seen, 2 * mean
+        trace = new_cov[:, 0] + new_cov[:, 1]
+        new_det = new_cov[:, 0] * new_cov[:, 1] - new_cov[:, 2] ** 2
+        moved = centre[live] + step
+        good = (total > 0) & np.isfinite(new_cov).all(1) & (new_det > 0.02) & (trace < 2 * largest)
+        good &= ((moved > -0.5) & (moved < [width - 0.5, height - 0.5])).all(1)
+        ok[live[~good]] = False
+        kept = live[good]
+        still = np.abs(new_cov - cov[live]).max(1) < tolerance * trace
+        still &= np.abs(step).max(1) < tolerance * np.sqrt(np.abs(trace))
+        cov[kept], centre[kept] = new_cov[good], moved[good]
+        done[live[good & still]] = True
+    ok &= done
+    return _shape(centre, cov, ok)
+
+
+def _shape(centre: np.ndarray, cov: np.ndarray, ok: np.ndarray) -> Moments:
+    xx, yy, xy = np.where(ok[:, None], cov, np.nan).T
+    half, split = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    angle = np.mod(0.5 * np.arctan2(2 * xy, xx - yy), np.pi)
+    x, y = np.where(ok[:, None], centre, np.nan).T
+    with np.errstate(invalid="ignore"):
+        return Moments(x, y, angle, np.sqrt((half - split) / (half + split)), np.sqrt(half + split), ok)

@@ -1,0 +1,189 @@
+"""From pixels and angles in an image to the sky and back, through each galaxy's own WCS.
+
+Pixels are counted from 0, row 0 at the bottom; angles run counter-clockwise from +x as displayed. On the sky
+everything is ICRS, and angles run from North through East. Directions go through the WCS's local Jacobian, so
+either parity, any rotation, PC or CD, SIP and unequal pixels need no case of their own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.coordinates import BaseCoordinateFrame, SkyCoord
+from astropy.io.fits import Header
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, WcsError
+from astropy.wcs.utils import wcs_to_celestial_frame
+
+Headers = str | Sequence[str] | np.ndarray
+Values = np.ndarray | float
+
+_STENCIL = np.array([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
+_ARCSEC = np.degrees(1) * 3600
+
+
+@dataclass(frozen=True)
+class LocalSky:
+    """The sky around one pixel position per galaxy; NaN where there is no celestial WCS.
+
+    Parameters
+    ----------
+    ra, dec
+        ICRS position in degrees, shape (...).
+    jacobian
+        Arcseconds towards (East, North) per pixel (right, up): shape (..., 2, 2), rows East and North.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    jacobian: np.ndarray
+
+    @property
+    def parity(self) -> np.ndarray:
+        """-1 as the sky is seen (East left of North), +1 mirrored, 0 unknown; the sign of det(CD)."""
+        return np.nan_to_num(np.sign(np.linalg.det(self.jacobian))).astype(int)
+
+    @property
+    def pixel_scale(self) -> np.ndarray:
+        """Arcseconds per pixel: root of the pixel's area."""
+        return np.sqrt(np.abs(np.linalg.det(self.jacobian)))
+
+    def position_angle(self, angle: Values, *, axial: bool = False) -> np.ndarray:
+        """Position angle, degrees East of North, of a direction in the image.
+
+        Parameters
+        ----------
+        angle
+            Degrees counter-clockwise from +x as displayed.
+        axial
+            An axis rather than a direction: the result is in [0, 180), else in [0, 360).
+        """
+        angle = np.radians(angle)
+        east, north = _apply(self.jacobian, np.cos(angle), np.sin(angle))
+        return _wrapped(np.degrees(np.arctan2(east, north)), 180 if axial else 360)
+
+    def angle_in_image(self, pa: Values, *, axial: bool = False) -> np.ndarray:
+        """Angle in the image, degrees counter-clockwise from +x, of a position angle; the inverse."""
+        pa = np.radians(pa)
+        (a, b), (c, d) = np.moveaxis(self.jacobian, (-2, -1), (0, 1))
+        # The adjugate times the determinant's sign points where the inverse does, and bears NaN.
+        sign = np.sign(a * d - b * c)
+        right = sign * (d * np.sin(pa) - b * np.cos(pa))
+        up = sign * (a * np.cos(pa) - c * np.sin(pa))
+        return _wrapped(np.degrees(np.arctan2(up, right)), 180 if axial else 360)
+
+    def errors(self, x_err: Values, y_err: Values) -> tuple[np.ndarray, np.ndarray]:
+        """Errors towards East and North in arcsec, of independent errors along x and y in pixels."""
+        east, north = _apply(self.jacobian**2, np.square(x_err), np.square(y_err))
+        return np.sqrt(east), np.sqrt(north)
+
+
+def local_sky(headers: Headers, x: Values, y: Values) -> LocalSky:
+    """Position and Jacobian at one pixel position per galaxy; each WCS is parsed once.
+
+    Parameters
+    ----------
+    headers
+        Text of a FITS header with a celestial WCS, one for all or one per galaxy; ``''`` where there is none.
+    x, y
+        Pixel position, from 0, row 0 at the bottom; broadcast with `headers`.
+
+    Returns
+    -------
+    LocalSky
+        NaN where the header holds no usable celestial WCS.
+    """
+    headers, x, y = np.broadcast_arrays(
+        np.array(headers, dtype=object), np.asarray(x, float), np.asarray(y, float)
+    )
+    points = np.stack([x.ravel(), y.ravel()], -1)[:, None] + _STENCIL
+    lonlat = np.full(points.shape, np.nan)
+    galaxies, frames = defaultdict(list), {}
+    for number, header in enumerate(headers.ravel()):
+        galaxies[header].append(number)
+    in_frame = defaultdict(list)
+    for header, rows in galaxies.items():
+        wcs = _celestial_wcs(header)
+        if wcs is None:
+            continue
+        world = wcs.all_pix2world(points[rows].reshape(-1, 2), 0)[:, [wcs.wcs.lng, wcs.wcs.lat]]
+        lonlat[rows] = world.reshape(-1, len(_STENCIL), 2)
+        frame = wcs_to_celestial_frame(wcs)
+        frames[repr(frame)] = frame
+        in_frame[repr(frame)] += rows
+    for name, rows in in_frame.items():
+        lonlat[rows] = _icrs(lonlat[rows], frames[name])
+    ra, dec, jacobian = _differences(lonlat)
+    return LocalSky(ra.reshape(x.shape), dec.reshape(x.shape), jacobian.reshape(*x.shape, 2, 2))
+
+
+def sky_position(headers: Headers, x: Values, y: Values) -> tuple[np.ndarray, np.ndarray]:
+    """ICRS right ascension and declination in degrees of a pixel position; see :func:`local_sky`."""
+    sky = local_sky(headers, x, y)
+    return sky.ra, sky.dec
+
+
+def position_angle(
+    headers: Headers, x: Values, y: Values, angle: Values, *, axial: bool = False
+) -> np.ndarray:
+    """Degrees East of North of a direction at a pixel position; see :meth:`LocalSky.position_angle`."""
+    return local_sky(headers, x, y).position_angle(angle, axial=axial)
+
+
+def angle_in_image(headers: Headers, x: Values, y: Values, pa: Values, *, axial: bool = False) -> np.ndarray:
+    """Degrees counter-clockwise from +x of a position angle; 0 gives the way North, 90 the way East."""
+    return local_sky(headers, x, y).angle_in_image(pa, axial=axial)
+
+
+def parity(headers: Headers, x: Values, y: Values) -> np.ndarray:
+    """-1 as the sky is seen, +1 mirrored, 0 unknown; see :attr:`LocalSky.parity`."""
+    return local_sky(headers, x, y).parity
+
+
+def _celestial_wcs(header: str) -> WCS | None:
+    if not header:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", AstropyWarning
+        )  # repairs of old keywords; ingest is where they are said
+        try:
+            wcs = WCS(Header.fromstring(header, sep="\n" if "\n" in header else ""))
+            wcs = wcs if wcs.naxis == 2 else wcs.celestial
+            usable = wcs.has_celestial and np.linalg.det(wcs.pixel_scale_matrix) != 0
+        except (WcsError, ValueError):
+            return None
+    return wcs if usable else None
+
+
+def _icrs(lonlat: np.ndarray, frame: BaseCoordinateFrame) -> np.ndarray:
+    if frame.name == "icrs":
+        return lonlat
+    icrs = SkyCoord(lonlat[..., 0], lonlat[..., 1], unit="deg", frame=frame).icrs
+    return np.stack([icrs.ra.deg, icrs.dec.deg], -1)
+
+
+def _differences(lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre and Jacobian of stencils (N, 5, 2) of ra, dec in degrees; unit vectors bear the poles."""
+    lon, lat = np.radians(np.moveaxis(lonlat, -1, 0))
+    vectors = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
+    ra, dec = lon[:, 0], lat[:, 0]
+    east = np.stack([-np.sin(ra), np.cos(ra), np.zeros_like(ra)], -1)
+    north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], -1)
+    steps = np.stack([vectors[:, 1] - vectors[:, 2], vectors[:, 3] - vectors[:, 4]], -1)
+    jacobian = np.stack([east, north], 1) @ steps * _ARCSEC
+    return _wrapped(lonlat[:, 0, 0], 360), lonlat[:, 0, 1], jacobian
+
+
+def _apply(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return matrix[..., 0, 0] * x + matrix[..., 0, 1] * y, matrix[..., 1, 0] * x + matrix[..., 1, 1] * y
+
+
+def _wrapped(degrees: np.ndarray, period: float) -> np.ndarray:
+    """Into [0, period): a tiny negative angle must not round up to the period itself."""
+    wrapped = np.mod(degrees, period)
+    return np.where(wrapped == period, 0.0, wrapped)

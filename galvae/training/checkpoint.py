@@ -1,0 +1,102 @@
+"""What a run folder holds: the model as tensors and JSON, and the state that resuming needs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from galvae.data.store import write_atomically
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+
+MODEL, DESCRIPTION, STATE = "model.safetensors", "model.json", "checkpoint/state.safetensors"
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
+    """Write tensors (safetensors) under a temporary name and move the file into place when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        scratch,
+        metadata={"galvae": json.dumps(metadata or {})},
+    )
+    os.replace(scratch, path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of :func:`save_tensors`, on the CPU."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["galvae"])  # noqa: SIM118
+
+
+def save_model(run: Path, vae: SpatialVAE, description: dict[str, Any]) -> None:
+    """Write what inference needs: ``model.safetensors``, then ``model.json`` with `description`."""
+    save_tensors(run / MODEL, vae.state_dict())
+    shape = {"window": vae.window, "channels": vae.channels, "model": vae.settings.model_dump(mode="json")}
+    write_atomically(run / DESCRIPTION, json.dumps({**shape, **description}, indent=1) + "\n")
+
+
+def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[SpatialVAE, dict[str, Any]]:
+    """The model of a run folder, ready to infer, and its description.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `run` holds no model.
+    """
+    run = Path(run)
+    if not (run / DESCRIPTION).is_file() or not (run / MODEL).is_file():
+        raise FileNotFoundError(f"{run}: no trained run here ({DESCRIPTION} is missing); make one with galvae train")
+    description = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
+    vae = SpatialVAE(
+        ModelSettings.model_validate(description["model"]),
+        window=description["window"],
+        channels=description["channels"],
+    )
+    vae.load_state_dict(load_tensors(run / MODEL)[0])
+    return vae.to(device).eval().requires_grad_(False), description
+
+
+def save_state(run: Path, vae: SpatialVAE, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """Write everything that going on exactly needs, in one file: parameters, optimizer, progress."""
+    tensors = {f"model.{name}": tensor for name, tensor in vae.state_dict().items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+    save_tensors(run / STATE, tensors, progress)
+
+
+def load_state(run: Path, vae: SpatialVAE, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put parameters and optimizer as :func:`save_state` left them; returns the progress.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing to resume.
+    ValueError
+        If the state is of another model.
+    """
+    path = run / STATE
+    if not path.is_file():
+        raise FileNotFoundError(f"{run}: nothing to resume ({STATE} is missing); train without --resume")
+    tensors, progress = load_tensors(path)
+    model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    wanted = {name: t.shape for name, t in vae.state_dict().items()}
+    if wanted != {name: t.shape for name, t in model.items()}:
+        raise ValueError(f"{path}: the state of another model; resume with the recipe that is in {run}/recipe.toml")
+    vae.load_state_dict(model)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, moment = name.split(".")
+            state.setdefault(int(number), {})[moment] = tensor
+    if state:
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return progress

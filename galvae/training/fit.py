@@ -1,0 +1,171 @@
+"""A training from beginning to end: epochs, metrics, signals, files."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from galvae.data.store import ImageStore, write_atomically
+from galvae.progress import Progress, say
+from galvae.recipe import Recipe
+from galvae.training.checkpoint import load_state, save_model, save_state
+from galvae.training.trainer import TERMS, Diverged, Trainer
+from galvae.version import version
+
+METRICS = "metrics.jsonl"
+
+
+class Stopped(BaseException):
+    """A signal asked training to stop; where it was is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def fit(
+    store: ImageStore, recipe: Recipe, run: str | Path, *,
+    device: torch.device, resume: bool = False, max_steps: int | None = None, quiet: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Train a model and write its run folder.
+
+    Parameters
+    ----------
+    store
+        The images.
+    recipe
+        Everything that is chosen.
+    run
+        The folder, made where it is not there.
+    device
+        Where to compute.
+    resume
+        Go on from the folder's checkpoint: on the CPU the result equals that of an unbroken training, bit for bit.
+    max_steps
+        Stop after so many steps in all; the schedule stays that of the whole recipe.
+    quiet
+        No progress.
+
+    Returns
+    -------
+    dict
+        The last line of the metrics.
+
+    Raises
+    ------
+    Diverged
+        If the loss is not finite; the last good state is kept.
+    Stopped
+        After SIGINT or SIGTERM, when the state is saved.
+    """
+    run = Path(run)
+    trainer = Trainer(store, recipe, device=device)
+    last = trainer.steps if max_steps is None else min(max_steps, trainer.steps)
+    seconds, lines = 0.0, []
+    if resume:
+        progress = load_state(run, trainer.vae, trainer.optimizer)
+        if progress["store"] != store.digest:
+            raise ValueError(f"{run}: was trained on another store than {store.path}; resume with the one it began with")
+        trainer.step, seconds, lines = progress["step"], progress["seconds"], progress["metrics"]
+        trainer.sums += torch.tensor(progress["sums"], dtype=torch.float64, device=device)
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(run / "recipe.toml", recipe.to_toml())
+    _write_metrics(run, lines)
+    description = {
+        "galvae": version(),
+        "ingest": store.ingest,
+        "store": store.digest,
+        "validation": recipe.train.validation,
+        "seed": recipe.train.seed,
+    }
+
+    def save() -> None:
+        progress = {
+            "step": trainer.step, "seconds": seconds + time.monotonic() - start, "sums": trainer.sums.tolist(),
+            "store": store.digest, "metrics": lines,
+        }  # fmt: skip
+        save_state(run, trainer.vae, trainer.optimizer, progress)
+        save_model(run, trainer.vae, {**description, "steps": trainer.step, "date": datetime.now(UTC).isoformat()})
+
+    def measure(*, pixels: int) -> dict[str, Any]:
+        spent = seconds + time.monotonic() - start
+        line = {
+            "epoch": -(-trainer.step // trainer.steps_per_epoch), "step": trainer.step, "seconds": round(spent, 3),
+            "images_per_second": round((trainer.step - first) * trainer.batch / (time.monotonic() - start), 1),
+            **trainer.means(),
+            **{f"validation_{name}": value for name, value in trainer.validate(pixels=pixels).items()},
+            "pixels": pixels or trainer.window**2,
+            **_memory(device),
+        }  # fmt: skip
+        lines.append(line)
+        with (run / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return line
+
+    start, first = time.monotonic(), trainer.step
+    with _signals() as received, Progress("train", last, quiet=quiet) as progress:
+        progress.done = trainer.step
+        try:
+            while trainer.step < last and not received:
+                trainer.take_step()
+                if trainer.step % trainer.steps_per_epoch == 0:
+                    line = measure(pixels=recipe.train.pixels)
+                    progress.advance(0, f"elbo {line['elbo']:.1f}, held out {line['validation_elbo']:.1f}")
+                    if trainer.step // trainer.steps_per_epoch % recipe.train.save_every == 0:
+                        trainer.check()
+                        save()
+                progress.advance()
+            trainer.check()
+        except Diverged:
+            if device.type == "cpu":
+                save()
+            raise
+        save()
+    if received:
+        raise Stopped(received[0])
+    line = measure(pixels=0)
+    save()
+    return line
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM, so that the step under way is finished; a second one is not waited for."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+        say("galvae: stopping after this step; the state will be saved")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_metrics(run: Path, lines: list[dict[str, Any]]) -> None:
+    write_atomically(run / METRICS, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _memory(device: torch.device) -> dict[str, int]:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "device_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+    }

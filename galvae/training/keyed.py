@@ -1,0 +1,64 @@
+"""Random numbers keyed by (seed, step, galaxy): the same whatever the batch, the process or the resumption.
+
+A counter-based generator: each number is a hash of its key, by the finalizer of SplitMix64 (Steele, Lea & Flood 2014),
+in wrapping 64-bit integer arithmetic that is the same on every device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_FIRST = 0xBF58476D1CE4E5B9 - 2**64
+_SECOND = 0x94D049BB133111EB - 2**64
+
+
+def _mix(x: Tensor) -> Tensor:
+    # Signed shifts drag the sign along; the masks make them logical.
+    x = (x ^ ((x >> 30) & (2**34 - 1))) * _FIRST
+    x = (x ^ ((x >> 27) & (2**37 - 1))) * _SECOND
+    return x ^ ((x >> 31) & (2**33 - 1))
+
+
+def _stream(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def uniform(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> Tensor:
+    """Uniform numbers in the open interval (0, 1), shape (B, count), float32.
+
+    Parameters
+    ----------
+    name
+        What they are for: different names give independent numbers.
+    galaxy
+        Index of each galaxy in its store, int64, shape (B,).
+    count
+        Numbers per galaxy.
+    seed, step
+        The other two parts of the key.
+    """
+    key = torch.zeros((), dtype=torch.int64, device=galaxy.device)
+    for part in (_stream(name), seed, step):
+        key = _mix((key ^ part) + _GOLDEN)
+    key = _mix((key ^ galaxy) + _GOLDEN)[:, None]
+    counter = torch.arange(1, count + 1, device=galaxy.device)
+    bits = (_mix(key + counter * _GOLDEN) >> 40) & (2**24 - 1)
+    return (bits.float() + 0.5) / 2**24
+
+
+def normal(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> Tensor:
+    """Standard normal numbers by Box-Muller, shape (B, count), float32; see :func:`uniform`."""
+    radius, angle = uniform(name, galaxy, 2 * count, seed=seed, step=step).chunk(2, dim=1)
+    return torch.sqrt(-2 * torch.log(radius)) * torch.cos(2 * math.pi * angle)
+
+
+def permutation(count: int, *, seed: int, epoch: int) -> Tensor:
+    """The order of an epoch, int64, shape (count,)."""
+    key = hashlib.sha256(f"epoch {seed} {epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "big", signed=True))
+    return torch.randperm(count, generator=generator)

@@ -1,0 +1,177 @@
+"""One step's objective: the ELBO of a batch (Bepler et al. 2019, eqs. 4 and 5)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from galvae.geometry import Pose
+from galvae.model.posterior import Posterior
+from galvae.model.vae import SpatialVAE
+from galvae.training.keyed import normal, uniform
+from galvae.windows import View
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees.
+
+    Parameters
+    ----------
+    view
+        Windows, turned for the inference network alone.
+    galaxy
+        Index of each galaxy in its store, which keys the randomness, shape (B,).
+    pixels
+        Row-major indices of the pixels to decode, shape (B, P), or None for all.
+    values
+        Their values in the *upright* window, shape (B, P, C).
+    """
+
+    view: View
+    galaxy: Tensor
+    pixels: Tensor | None
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The ELBO's terms in nats per image, each of shape (B,)."""
+
+    log_likelihood: Tensor
+    kl_z: Tensor
+    kl_pose: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        """Evidence lower bound of each image (pseudo-ELBO, where the likelihood is not normalised)."""
+        return self.log_likelihood - self.kl_z - self.kl_pose
+
+
+def random_pixels(galaxy: Tensor, count: int, total: int, *, seed: int, step: int) -> Tensor:
+    """One pixel from each of `count` equal strata of the row-major image: every pixel is equally likely, (B, count)."""
+    place = torch.arange(count, device=galaxy.device) + uniform("pixels", galaxy, count, seed=seed, step=step)
+    return (place * (total / count)).long().clamp_(max=total - 1)
+
+
+def draw_batch(
+    vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
+    oversample: int, crop: Tensor | float, rotate: bool, pixels: int, seed: int, step: int,
+) -> Batch:  # fmt: skip
+    """Draw windows of a batch of fields.
+
+    Parameters
+    ----------
+    vae
+        Whose window it is.
+    fields
+        uint8, shape (B, F, F, C).
+    galaxy
+        Their indices in the store, shape (B,).
+    oversample
+        Field pixels per window pixel.
+    crop
+        Centre of the window from the field's in field pixels, shape (B, 2), or the standard deviation in window pixels
+        of a random one, cut where the window would leave the field.
+    rotate
+        Turn what the inference network sees by a random angle about the window's centre.
+    pixels
+        How many random pixels to decode, 0 for all.
+    seed, step
+        The key of the randomness.
+    """
+    key = {"seed": seed, "step": step}
+    if isinstance(crop, Tensor):
+        offset = crop.float()
+    else:
+        margin = (fields.shape[1] - vae.window * oversample) // 2
+        offset = (normal("crop", galaxy, 2, **key) * (crop * oversample)).round().clamp(-margin, margin)
+    angle = uniform("turn", galaxy, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
+    view = View(fields, vae.window, oversample, offset, angle)
+    chosen, points = None, vae.grid.expand(len(view), -1, -1)
+    if 0 < pixels < vae.window**2:
+        chosen = random_pixels(galaxy, pixels, vae.window**2, **key)
+        points = vae.grid[chosen]
+    return Batch(view, galaxy, chosen, view.sample(points).contiguous())
+
+
+def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Hypotheses (B, D) and noise (B, D, Z + 3) of a step."""
+    hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
+    count = min(count, hypotheses)
+    which = posterior.choose(uniform("hypotheses", batch.galaxy, hypotheses, seed=seed, step=step), count)
+    noise = normal("latents", batch.galaxy, count * size, seed=seed, step=step)
+    return which, noise.view(-1, count, size)
+
+
+def evaluate(vae: SpatialVAE, batch: Batch, *, chunk: int, seed: int, step: int) -> Terms:
+    """The ELBO's terms, without gradients, by one draw of everything; arguments as in :func:`backward`."""
+    with torch.no_grad():
+        posterior = vae.encode(batch.view)
+        pose, content = posterior.draw(*_draws(posterior, batch, 1, seed=seed, step=step))
+        divergence = vae.divergence(posterior)
+        pieces = [
+            vae.log_likelihood(pose, z, values, pixels=pixels)
+            for pose, z, values, pixels in _pieces(pose, content, batch, chunk)
+        ]
+        return Terms(torch.cat(pieces), divergence.content, divergence.pose)
+
+
+def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int) -> Terms:
+    """The ELBO's terms, and the gradient of minus its mean over the batch added to the parameters' ``grad``.
+
+    With one hypothesis it is the one-sample ELBO of the paper. With several, two different ones are drawn by their
+    weights and decoded, and count by their weights relative to each other.
+
+    The log likelihood is a sum over images: each piece of the batch is decoded and differentiated down to the latents
+    before the next, so that the generator's activations are held for one piece only. The inference network then takes
+    the latents' gradients. The result is that of one backward pass.
+
+    Parameters
+    ----------
+    vae
+        The model.
+    batch
+        What to fit.
+    chunk
+        Decode about so many pixels at once.
+    frozen
+        Hold z at zero and leave its divergence out.
+    seed, step
+        The key of the randomness.
+    """
+    posterior = vae.encode(batch.view)
+    which, noise = _draws(posterior, batch, 2, seed=seed, step=step)
+    weight = posterior.log_weight.gather(1, which).softmax(1)
+    pose, content = posterior.draw(which, noise)
+    if frozen:
+        content = torch.zeros_like(content)
+    inputs = [pose.theta, pose.shift, content]
+    leaves = [latent.detach().requires_grad_(latent.requires_grad) for latent in inputs]
+    counts = weight.detach().flatten() / len(batch.view)
+    pieces: list[Tensor] = []
+    for piece, z, values, pixels in _pieces(Pose(*leaves[:2]), leaves[2], batch, chunk):
+        log_likelihood = vae.log_likelihood(piece, z, values, pixels=pixels)
+        done = sum(map(len, pieces))
+        (-(log_likelihood * counts[done : done + len(z)]).sum()).backward()
+        pieces.append(log_likelihood.detach())
+    log_likelihood = (weight * torch.cat(pieces).view_as(weight)).sum(1)
+    divergence = vae.divergence(posterior)
+    rest = divergence.pose - log_likelihood + (0 if frozen else divergence.content)
+    followed = [(a, leaf.grad) for a, leaf in zip(inputs, leaves, strict=True) if leaf.requires_grad]
+    torch.autograd.backward([rest.mean(), *(a for a, _ in followed)], [None, *(grad for _, grad in followed)])
+    return Terms(log_likelihood.detach(), divergence.content.detach(), divergence.pose.detach())
+
+
+def _pieces(pose: Pose, content: Tensor, batch: Batch, chunk: int):
+    """Pieces of B * D decodings, with the pixel values and indices of each."""
+    draws = len(content) // len(batch.view)
+    size = max(1, chunk // batch.values.shape[1])
+    for start in range(0, len(content), size):
+        part = slice(start, start + size)
+        image = torch.arange(len(content), device=content.device)[part] // draws
+        pixels = None if batch.pixels is None else batch.pixels[image]
+        yield Pose(pose.theta[part], pose.shift[part]), content[part], batch.values[image], pixels

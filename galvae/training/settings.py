@@ -1,0 +1,25 @@
+"""The recipe's ``[train]`` table."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class TrainSettings(BaseModel):
+    """How a model is fitted. ``pixels`` = 0 decodes every pixel of every image in each step."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: PositiveInt = 300
+    batch: PositiveInt = 100
+    learning_rate: PositiveFloat = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    pixels: NonNegativeInt = 0
+    chunk: PositiveInt = 65536
+    freeze_content: NonNegativeInt = 0
+    rotate_encoder: bool = True
+    validation: float = Field(0.1, gt=0, lt=1)
+    seed: int = 0
+    save_every: PositiveInt = 1

@@ -1,0 +1,178 @@
+"""A model in training: its data, its optimizer, and one step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.data.dataset import Fields
+from galvae.data.split import held_out
+from galvae.data.store import ImageStore
+from galvae.model.vae import SpatialVAE
+from galvae.recipe import Recipe
+from galvae.training.keyed import permutation
+from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
+
+TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")
+
+
+class Diverged(ValueError):
+    """The loss of a step is not finite."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name`; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name}: not to be had here ({reason}); use auto or cpu") from None
+    return device
+
+
+class Trainer:
+    """A model, its data and how far it has come.
+
+    Parameters
+    ----------
+    store
+        The images.
+    recipe
+        ``[model]`` and ``[train]`` are used, and of ``[ingest]`` the window.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    ValueError
+        If the store's fields are smaller than the window, or hold too few galaxies to hold some out.
+    """
+
+    def __init__(self, store: ImageStore, recipe: Recipe, *, device: torch.device) -> None:
+        self.store, self.recipe, self.device = store, recipe, device
+        self.window, self.oversample = recipe.ingest.window, store.ingest["oversample"]
+        if self.window * self.oversample > store.shape[0]:
+            raise ValueError(
+                f"{store.path}: fields of {store.shape[0]} pixels hold no window of {self.window} x {self.oversample}; "
+                f"lower ingest.window, or ingest again with a larger ingest.field"
+            )
+        kept = held_out(store.column("id"), recipe.train.validation, seed=recipe.train.seed)
+        if kept.all() or not kept.any():
+            raise ValueError(
+                f"{store.path}: of {len(kept)} galaxies {kept.sum()} are held out for validation and training needs "
+                f"some of both; change train.validation or train.seed, or use more galaxies"
+            )
+        self.training = Fields(store, np.flatnonzero(~kept), device=device)
+        self.validation = Fields(store, np.flatnonzero(kept), device=device)
+        self._crop: Tensor | None = None
+        if store.ingest["crop"] == "fixed":
+            self._crop = torch.from_numpy(store.column("window")).to(device)
+        torch.manual_seed(recipe.train.seed)
+        self.vae = SpatialVAE(recipe.model, window=self.window, channels=store.shape[2]).to(device)
+        self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=recipe.train.learning_rate, fused=True)
+        self.batch = min(recipe.train.batch, len(self.training))
+        self.steps_per_epoch = len(self.training) // self.batch
+        self.steps = recipe.train.epochs * self.steps_per_epoch
+        self.step = 0
+        self.sums = torch.zeros(len(TERMS), dtype=torch.float64, device=device)
+        self._epoch = -1
+        self._unchecked: list[tuple[int, Tensor, Tensor]] = []
+
+    def take_step(self) -> None:
+        """Fit the next batch.
+
+        Raises
+        ------
+        Diverged
+            If the loss is not finite. On the CPU the parameters are those before the step; on a device it is found
+            some steps later, so that steps need not wait for the host.
+        """
+        settings = self.recipe.train
+        epoch, place = divmod(self.step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            order = permutation(len(self.training), seed=settings.seed, epoch=epoch)
+            self._order = order.to(self.device)
+        which = self._order[place * self.batch : (place + 1) * self.batch]
+        batch = self._draw(self.training, which, step=self.step, pixels=settings.pixels)
+        self.optimizer.zero_grad(set_to_none=True)
+        frozen = self.step < settings.freeze_content
+        terms = backward(self.vae, batch, chunk=settings.chunk, frozen=frozen, seed=settings.seed, step=self.step)
+        self._unchecked.append((self.step, batch.galaxy, terms.elbo))
+        if self.device.type == "cpu" or len(self._unchecked) >= 64:
+            self.check()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimizer.step()
+        if place == 0:
+            self.sums.zero_()
+        self.sums += _means(terms)
+        self.step += 1
+
+    def learning_rate(self) -> float:
+        """Of the coming step."""
+        settings = self.recipe.train
+        if settings.schedule == "constant":
+            return settings.learning_rate
+        warm = min(1.0, (self.step + 1) / 100)
+        return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+
+    def means(self) -> dict[str, float]:
+        """Mean ELBO and its terms over the training batches of the epoch so far, in nats."""
+        done = (self.step - 1) % self.steps_per_epoch + 1
+        return dict(zip(TERMS, (self.sums / done).tolist(), strict=True))
+
+    def check(self) -> None:
+        """Look at the losses of the steps since the last look.
+
+        Raises
+        ------
+        Diverged
+            If one is not finite: says which step and which galaxies.
+        """
+        looked, self._unchecked = self._unchecked, []
+        for step, galaxy, elbo in looked:
+            finite = torch.isfinite(elbo)
+            if not finite.all():
+                ids = self.store.column("id")[galaxy[~finite].cpu().numpy()]
+                named = ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+                raise Diverged(
+                    f"the loss is not finite at step {step} for {len(ids)} of {len(galaxy)} galaxies ({named}); "
+                    f"lower train.learning_rate, or look at these images"
+                )
+
+    def validate(self, *, pixels: int = 0) -> dict[str, float]:
+        """Mean ELBO and its terms over the galaxies held out, in nats; `pixels` as in training, 0 for all.
+
+        The randomness is the same each time, and windows are turned and moved as in training.
+        """
+        total = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
+        for which in torch.arange(len(self.validation), device=self.device).split(self.batch):
+            batch = self._draw(self.validation, which, step=-1, pixels=pixels)
+            terms = evaluate(self.vae, batch, chunk=self.recipe.train.chunk, seed=self.recipe.train.seed, step=-1)
+            total += _means(terms) * len(which)
+        return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
+
+    def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int) -> Batch:
+        galaxy = data.index[which]
+        crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
+        return draw_batch(
+            self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
+            rotate=self.recipe.train.rotate_encoder, pixels=pixels, seed=self.recipe.train.seed, step=step,
+        )  # fmt: skip
+
+
+def _means(terms: Terms) -> Tensor:
+    return torch.stack([getattr(terms, name).double().mean() for name in TERMS])
