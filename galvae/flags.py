@@ -13,6 +13,7 @@ class Flag(IntFlag):
     CLIPPED = 4
     GREY = 8
     OTHER_BANDS = 16
+    DOUBTFUL_WCS = 32
     TRAINED_ON = 256
     AXIS_UNDEFINED = 512
     NO_MOMENTS = 1024
@@ -25,8 +26,9 @@ MEANING: dict[Flag, str] = {
     Flag.CLIPPED: "more than 60% of the pixels were clipped at black in making the composite",
     Flag.GREY: "one band, or a cube that does not name its bands: shown grey, without colour",
     Flag.OTHER_BANDS: "the composite is not made from the store's usual bands",
+    Flag.DOUBTFUL_WCS: "the bands' WCSs contradict their pixels: the position may be wrong, angles hold",
     Flag.TRAINED_ON: "this very galaxy was used in training the run",
     Flag.AXIS_UNDEFINED: "axis ratio above 0.9 or orientation_err above 30 deg: the axis means little",
-    Flag.NO_MOMENTS: "no second moments could be measured on the decoded image: orientation, axis_ratio are NaN",
+    Flag.NO_MOMENTS: "no second moments could be measured on the decoded image: orientation, axis_ratio, dx, dy are NaN",
     Flag.OUTSIDE: "the inferred centre lies outside the model's window",
 }

@@ -43,14 +43,19 @@ class LocalSky:
     jacobian: np.ndarray
 
     @property
+    def _determinant(self) -> np.ndarray:
+        (a, b), (c, d) = np.moveaxis(self.jacobian, (-2, -1), (0, 1))
+        return a * d - b * c  # numpy.linalg.det warns of NaN
+
+    @property
     def parity(self) -> np.ndarray:
         """-1 as the sky is seen (East left of North), +1 mirrored, 0 unknown; the sign of det(CD)."""
-        return np.nan_to_num(np.sign(np.linalg.det(self.jacobian))).astype(int)
+        return np.nan_to_num(np.sign(self._determinant)).astype(int)
 
     @property
     def pixel_scale(self) -> np.ndarray:
         """Arcseconds per pixel: root of the pixel's area."""
-        return np.sqrt(np.abs(np.linalg.det(self.jacobian)))
+        return np.sqrt(np.abs(self._determinant))
 
     def position_angle(self, angle: Values, *, axial: bool = False) -> np.ndarray:
         """Position angle, degrees East of North, of a direction in the image.
@@ -71,7 +76,7 @@ class LocalSky:
         pa = np.radians(pa)
         (a, b), (c, d) = np.moveaxis(self.jacobian, (-2, -1), (0, 1))
         # The adjugate times the determinant's sign points where the inverse does, and bears NaN.
-        sign = np.sign(a * d - b * c)
+        sign = np.sign(self._determinant)
         right = sign * (d * np.sin(pa) - b * np.cos(pa))
         up = sign * (a * np.cos(pa) - c * np.sin(pa))
         return _wrapped(np.degrees(np.arctan2(up, right)), 180 if axial else 360)

@@ -10,11 +10,14 @@ from types import FrameType
 
 import typer
 
-from galvae.cli.options import VERBOSE
-from galvae.cli.simulate import simulate
+from galvae.cli.catalog import catalog
 from galvae.cli.ingest import ingest
 from galvae.cli.join import join
+from galvae.cli.options import VERBOSE
 from galvae.cli.recipe import recipe
+from galvae.cli.sample import interpolate, sample
+from galvae.cli.simulate import simulate
+from galvae.cli.train import train
 
 app = typer.Typer(
     name="galvae",
@@ -25,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, ingest, join):
+for command in (simulate, ingest, train, catalog, join, sample, interpolate):
     app.command()(command)
 app.add_typer(recipe, name="recipe")
 

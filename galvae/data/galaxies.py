@@ -17,6 +17,7 @@ PSF_WEIGHTS = ((0.9, 1.0), (0.1, 2.5))
 _FWHM = 2 * np.sqrt(2 * np.log(2))
 _CORES = ((20, 3), (6, 6), (1, 32))
 _PSF_REACH = 16
+_MARGIN = 8
 _REACH = 12
 
 
@@ -164,16 +165,20 @@ def render(source: Source, wcs: WCS, *, band: str, fwhm: float, shape: tuple[int
 def _convolved(
     source: Source, arcsec: np.ndarray, band: str, fwhm: float, half: int, shift: np.ndarray
 ) -> np.ndarray:
-    kx, ky = np.fft.rfftfreq(2 * half)[None, :], np.fft.fftfreq(2 * half)[:, None]
-    psf = sum(w * np.exp(-2 * (np.pi * s * fwhm / _FWHM) ** 2 * (kx**2 + ky**2)) for w, s in PSF_WEIGHTS)
-    spectrum = np.zeros(psf.shape, complex)
+    kx, ky = np.fft.rfftfreq(2 * half), np.fft.fftfreq(2 * half)
+    spectrum = np.zeros((len(ky), len(kx)), complex)
     for component in source.components:
         if component.radius > 0:
             spectrum += np.fft.rfft2(np.fft.ifftshift(_pixels(component, arcsec, band, half)))
         else:
-            spectrum += component.flux[BANDS.index(band)] * np.sinc(kx) * np.sinc(ky)
-    spectrum *= psf * np.exp(-2j * np.pi * (kx * shift[0] + ky * shift[1]))
+            spectrum += component.flux[BANDS.index(band)] * np.outer(np.sinc(ky), np.sinc(kx))
+    psf = sum(w * np.outer(_blur(ky, s * fwhm), _blur(kx, s * fwhm)) for w, s in PSF_WEIGHTS)
+    spectrum *= psf * np.outer(np.exp(-2j * np.pi * shift[1] * ky), np.exp(-2j * np.pi * shift[0] * kx))
     return np.fft.fftshift(np.fft.irfft2(spectrum, s=(2 * half, 2 * half)))
+
+
+def _blur(frequency: np.ndarray, fwhm: float) -> np.ndarray:
+    return np.exp(-2 * (np.pi * frequency * fwhm / _FWHM) ** 2)
 
 
 def _pixels(component: Component, arcsec: np.ndarray, band: str, half: int) -> np.ndarray:
@@ -185,9 +190,13 @@ def _pixels(component: Component, arcsec: np.ndarray, band: str, half: int) -> n
         light = area * component.brightness(*_sky(fine, arcsec), band)
         block = slice(half - size, half + size + 1)
         image[block, block] = light.reshape(count, times, count, times).mean((1, 3))
-    return image
+    # A dark margin, as wide on either side of the centre, so that the PSF carries no light around the edge.
+    framed = np.zeros_like(image)
+    bright = slice(_MARGIN + 1, -_MARGIN)
+    framed[bright, bright] = image[bright, bright]
+    return framed
 
 
-def _sky(steps: np.ndarray, arcsec: np.ndarray) -> np.ndarray:
-    x, y = np.meshgrid(steps, steps)
-    return np.einsum("ij,jkl->ikl", arcsec, np.stack([x, y]))
+def _sky(steps: np.ndarray, arcsec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y = steps[None, :], steps[:, None]
+    return arcsec[0, 0] * x + arcsec[0, 1] * y, arcsec[1, 0] * x + arcsec[1, 1] * y

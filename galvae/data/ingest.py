@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import json
 import os
 import re
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait as wait_for
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from galvae.data.galaxy import make_part
+from galvae.data.pool import run_in_processes
+from galvae.data.part import make_part
 from galvae.data.readers.base import Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
-from galvae.data.store import SCHEMA, part_path, read_part_summary, write_atomically
-from galvae.data.table import SourceTable
-from galvae.progress import Progress, say
-from galvae.version import __version__
+from galvae.data.store import SCHEMA, part_path, part_summary, write_atomically
+from galvae.data.table import Matched, match_table
+from galvae.progress import Progress
+from galvae.version import version
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
@@ -45,7 +40,7 @@ def ingest(
 ) -> dict[str, Any]:
     """Make an image store from files.
 
-    The store's datasets do not depend on `workers`, nor on whether the work was interrupted and resumed.
+    The store's datasets depend neither on `workers` nor on whether the work was interrupted and resumed.
 
     Parameters
     ----------
@@ -58,9 +53,9 @@ def ingest(
     table
         A table that astropy reads, joined by identifier or file name.
     workers
-        Processes; as many as this process may use cores where not given.
+        Processes; where not given, as many as this process may use cores.
     limit
-        Take the first so many galaxies.
+        Take only the first so many galaxies.
     resume
         Make only the parts that an interrupted ingest left undone.
     overwrite
@@ -73,83 +68,160 @@ def ingest(
     Returns
     -------
     dict
-        ``galaxies``, ``skipped``, ``reasons`` (a count of each), ``unmatched`` (galaxies without a row in `table`).
+        ``galaxies``, ``skipped``, ``reasons`` (how many skipped for each) and ``unmatched`` (how many galaxies without
+        a row in `table`; None without one).
 
     Raises
     ------
     FileNotFoundError, FileExistsError, OSError
         If a source is not there or cannot be read, or a store is there already.
     ValueError
-        If nothing could be ingested, or `resume` finds other inputs or settings than the ones it began with.
+        If nothing can be ingested, or `resume` finds other inputs or settings than it began with.
     """
     store = Path(store)
     if settings.crop == "fixed" and settings.window > settings.field:
         raise ValueError(
-            f"ingest.window = {settings.window} is larger than ingest.field = {settings.field}; with crop = 'fixed' the "
-            f"window must fit the field"
+            f"ingest.window = {settings.window} does not fit ingest.field = {settings.field}; with ingest.crop = 'fixed' "
+            f"the window must lie inside the field"
         )
-    items = plan(sources, settings, limit=limit, exclude=store)
-    rows = SourceTable.read(table, settings).match(items) if table else None
-    integer = _all_integers(items)
+    items = _without_duplicates(plan(sources, settings, store=store, limit=limit))
+    matched = match_table(table, items, settings) if table else None
     size = min(256, max(16, -(-len(items) // 16)))
-    starts = range(0, len(items), size)
-    seen, duplicates = {}, {}
-    for index, item in enumerate(items):
-        if item.reader != "unreadable" and seen.setdefault(item.id, index) != index:
-            duplicates[index] = f"duplicate id {item.id}, first in {items[seen[item.id]].source}"
-    del seen
-
-    def part(number: int) -> tuple[Any, ...]:
-        chosen = range(starts[number], min(starts[number] + size, len(items)))
-        batch = [
-            Item("unreadable", items[k].id, items[k].source, (duplicates[k],)) if k in duplicates else items[k]
-            for k in chosen
-        ]
-        extra = rows.rows(chosen) if rows else None
-        return part_path(store, number), batch, settings, integer, extra, strict
-
-    identity = _digest(items, settings, rows)
-    made_here = _begin(store, identity, sources, resume=resume, overwrite=overwrite)
-    todo = [number for number in range(len(starts)) if not part_path(store, number).is_file()]
-    try:
-        with Progress("ingest", len(items), quiet=quiet) as progress:
-            progress.advance(0)
-            progress.done = len(items) - sum(len(part(number)[1]) for number in todo)
-            for number in _run(part, todo, workers=_cores() if workers is None else workers):
-                progress.advance(len(part(number)[1]))
-    except ValueError:
-        _clear(store, made_here)
-        raise
-    summaries = [read_part_summary(part_path(store, number)) for number in range(len(starts))]
-    galaxies = sum(summary["galaxies"] for summary in summaries)
-    reasons = Counter(_kind_of(reason) for summary in summaries for _, reason in summary["skipped"])
-    skipped = sum(reasons.values())
-    if not galaxies:
-        _clear(store, made_here)
-        raise ValueError(
-            f"none of {skipped} inputs could be ingested: "
-            + "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+    parts = [range(start, min(start + size, len(items))) for start in range(0, len(items), size)]
+    fresh = _begin(store, _identity(items, settings, matched), sources, resume=resume, overwrite=overwrite)
+    todo = [number for number in range(len(parts)) if not part_path(store, number).is_file()]
+    integers = all(_is_int64(item.id) for item in items if item.reader != "unreadable")
+    jobs = (
+        (
+            len(parts[number]),
+            (part_path(store, number), [items[k] for k in parts[number]], settings),
+            {"integer_ids": integers, "table": matched and matched.rows(parts[number]), "strict": strict},
         )
+        for number in todo
+    )
+    try:
+        with Progress("ingest", sum(len(parts[number]) for number in todo), quiet=quiet) as progress:
+            for count in run_in_processes(make_part, jobs, workers=workers or _cores()):
+                progress.advance(count)
+        return _finish(store, len(parts), settings, sources, table, matched)
+    except ValueError:
+        if fresh:
+            _clear(store)
+        raise
+
+
+def _without_duplicates(items: Iterable[Item]) -> list[Item]:
+    first: dict[str, str] = {}
+    kept = []
+    for item in items:
+        if item.reader != "unreadable" and first.setdefault(item.id, item.source) != item.source:
+            reason = f"duplicate id {item.id}, first in {first[item.id]}"
+            item = item._replace(reader="unreadable", place=(reason,))
+        kept.append(item)
+    return kept
+
+
+def _is_int64(name: str) -> bool:
+    return bool(_INTEGER.fullmatch(name)) and -(2**63) <= int(name) < 2**63
+
+
+def _cores() -> int:
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched | None) -> str:
+    """Digest of all that decides what the parts hold."""
+    digest = hashlib.sha256(settings.model_dump_json().encode())
+    for item in items:
+        digest.update(repr(tuple(item)).encode())
+    if matched:
+        digest.update(matched.digest.encode())
+    return digest.hexdigest()
+
+
+def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume: bool, overwrite: bool) -> bool:
+    """Make the store's folder ready; whether it was begun now (True) or is being resumed."""
+    described = store / "plan.json"
+    if store.exists() and not store.is_dir():
+        raise FileExistsError(f"{store}: is a file; a store is a folder, choose another name")
+    if described.is_file() and resume:
+        if json.loads(described.read_text(encoding="utf-8"))["identity"] == identity:
+            for scratch in store.glob(".*.tmp"):
+                scratch.unlink()
+            return False
+        raise ValueError(
+            f"{store}: was begun with other inputs, settings, table or limit; give the same ones to --resume, or begin "
+            f"again with --overwrite"
+        )
+    if store.is_dir() and any(store.iterdir()):
+        ours = described.is_file() or (store / "store.json").is_file()
+        if not ours:
+            raise FileExistsError(f"{store}: is a folder of something else; choose another output")
+        if not overwrite:
+            finished = (store / "store.json").is_file()
+            raise FileExistsError(
+                f"{store}: already exists{'' if finished else ', unfinished'}; choose another output or add "
+                f"{'--overwrite' if finished else '--resume to go on, or --overwrite'}"
+            )
+        _clear(store)
+    store.mkdir(parents=True, exist_ok=True)
+    write_atomically(described, json.dumps({"identity": identity, "sources": [str(s) for s in sources]}, indent=1) + "\n")
+    return True
+
+
+def _clear(store: Path) -> None:
+    """Remove a store; store.json goes first, so that what is left is never taken for a whole one."""
+    for path in (store / "store.json", *sorted(store.glob("part-*.h5")), *store.glob(".*.tmp"), store / "plan.json"):
+        path.unlink(missing_ok=True)
+    if not any(store.iterdir()):
+        store.rmdir()
+
+
+def _finish(
+    store: Path,
+    parts: int,
+    settings: IngestSettings,
+    sources: Sequence[str | Path],
+    table: str | Path | None,
+    matched: Matched | None,
+) -> dict[str, Any]:
+    summaries = [part_summary(part_path(store, number)) for number in range(parts)]
+    galaxies = sum(summary["galaxies"] for summary in summaries)
+    reasons = Counter(reason for summary in summaries for reason in summary.pop("reasons"))
+    columns = next((names for summary in summaries if (names := summary.pop("columns"))), ())
+    if not galaxies:
+        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+        raise ValueError(f"none of {sum(reasons.values())} inputs could be ingested: {told}")
+    side = settings.field * settings.oversample
     description = {
         "schema": SCHEMA,
-        "galvae": __version__,
+        "galvae": version(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "shape": [settings.field * settings.oversample] * 2 + [3],
+        "shape": [side, side, 3],
         "dtype": "uint8",
         "ingest": settings.model_dump(mode="json"),
         "sources": [str(source) for source in sources],
         "table": str(table) if table else None,
-        "columns": summaries[0]["columns"],
+        "columns": list(columns),
         "galaxies": galaxies,
-        "skipped": skipped,
-        "parts": [
-            {"galaxies": s["galaxies"], "skipped": len(s["skipped"]), "digest": s["digest"]} for s in summaries
-        ],
+        "skipped": sum(reasons.values()),
+        "parts": [{key: value for key, value in s.items() if key != "columns"} for s in summaries],
     }
     write_atomically(store / "store.json", json.dumps(description, indent=1) + "\n")
     return {
         "galaxies": galaxies,
-        "skipped": skipped,
+        "skipped": description["skipped"],
         "reasons": dict(reasons.most_common()),
-        "unmatched": rows.unmatched if rows else 0,
+        "unmatched": matched.unmatched if matched else None,
     }
+
+
+def summary(done: dict[str, Any]) -> str:
+    """One line about what :func:`ingest` returned."""
+    galaxies, skipped, unmatched = done["galaxies"], done["skipped"], done["unmatched"]
+    share = skipped / (galaxies + skipped)
+    text = f"{galaxies} galaxies, {skipped} skipped"
+    text += f" ({share:.0%} of the inputs: see the reasons above)" if share > 0.05 else ""
+    return text + (f", {unmatched} without a row in the table" if unmatched else "")

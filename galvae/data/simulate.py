@@ -66,7 +66,7 @@ def simulate(
     FileExistsError
         If `directory` exists and `overwrite` is not given, or it is no synthetic survey.
     """
-    directory, settings = Path(directory), settings or SimulateSettings()
+    directory, settings = Path(directory).resolve(), settings or SimulateSettings()
     if n < 1 or seed < 0:
         raise ValueError(f"simulate: got n = {n}, seed = {seed}; n must be at least 1 and the seed at least 0")
     _refuse(directory, overwrite)
@@ -109,7 +109,7 @@ def write_cutout(folder: Path, seen: Field, *, name: str = "", exposure: int = 0
         header["SKYSIG"] = (SKY_NOISE[band], "[nanomaggy] sky noise in a pixel")
         header["PSFFWHM"] = (round(seen.fwhm[band], 6), "[arcsec] core of the PSF")
         pixels = seen.draw(band, exposure=exposure).astype(np.float32)
-        fits.writeto(folder / f"{name}_{band}.fits", pixels, header)
+        fits.PrimaryHDU(pixels, header).writeto(folder / f"{name}_{band}.fits")
 
 
 def _write_some(numbers: range, folder: Path, seed: int, settings: SimulateSettings) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ Rows are galaxies, in the order of the sources whatever the number of workers. P
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -66,7 +67,35 @@ def write_part(
                 part.create_dataset(name, data=values)
         part.create_dataset("skipped", data=np.array(skipped, dtype=object).reshape(-1, 2), dtype=_TEXT)
         part.attrs["galaxies"] = len(images)
+        part.attrs["digest"] = _digest(part)
     os.replace(scratch, path)
+
+
+def _digest(part: h5py.File) -> str:
+    """SHA-256 over the names, types and values of a part's datasets: the same whenever its content is."""
+    names: list[str] = []
+    part.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        data = part[name]
+        text = h5py.check_string_dtype(data.dtype)
+        values = json.dumps(data.asstr()[:].tolist()).encode() if text else np.ascontiguousarray(data[:]).tobytes()
+        digest.update(f"{name} {'text' if text else data.dtype.str} {data.shape}\n".encode() + values)
+    return digest.hexdigest()
+
+
+def part_summary(path: Path) -> dict[str, Any]:
+    """What a part holds: how many galaxies and skipped inputs, its digest, names of its columns, reasons of skipping."""
+    with h5py.File(path) as part:
+        names: list[str] = []
+        part.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        return {
+            "galaxies": int(part.attrs["galaxies"]),
+            "skipped": len(part["skipped"]),
+            "digest": part.attrs["digest"],
+            "columns": [name for name in names if name not in ("images", "skipped")],
+            "reasons": part["skipped"].asstr()[:, 1].tolist() if len(part["skipped"]) else [],
+        }
 
 
 class ImageStore:
@@ -146,6 +175,23 @@ class ImageStore:
                 data = part[name]
                 pieces.append(data.asstr()[:].astype(str) if h5py.check_string_dtype(data.dtype) else data[:])
         return np.concatenate(pieces)
+
+    def rows_of(self, ids: Sequence[str | int]) -> np.ndarray:
+        """Rows of galaxies by identifier, as typed: text or integers.
+
+        Raises
+        ------
+        ValueError
+            If there is no such galaxy.
+        """
+        place = {str(identifier): row for row, identifier in enumerate(self.column("id"))}
+        for identifier in ids:
+            if str(identifier) not in place:
+                near = difflib.get_close_matches(str(identifier), place, n=1)
+                raise ValueError(
+                    f"{self.path}: no galaxy {identifier}" + (f"; did you mean {near[0]}?" if near else "")
+                )
+        return np.array([place[str(identifier)] for identifier in ids], int)
 
     @cached_property
     def skipped(self) -> list[tuple[str, str]]:

@@ -37,9 +37,9 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "winding": (
         "",
         "Z or S, the letter that the arms draw as displayed in the file: followed outwards they turn "
-        "counter-clockwise (Z) or clockwise (S); empty without arms",
+        "counter-clockwise (Z) or clockwise (S); none without arms",
     ),
-    "winding_sky": ("", "Z or S in the same sense, as seen with North up and East left"),
+    "winding_sky": ("", "Z or S in the same sense, as seen with North up and East left; none without arms"),
     "pitch": ("deg", "angle between an arm and the circle, in the disk's plane; NaN without arms"),
     "arm_contrast": (
         "",
@@ -99,8 +99,8 @@ def truth_of(field: Field) -> dict[str, Any]:
         "r_half": field.r_half,
         "sersic": bulge.index,
         "bulge_fraction": bulge.flux[BANDS.index(REFERENCE)] / r,
-        "winding": ("", "S", "Z")[1 + (-parity * sense + 1) // 2] if sense else "",
-        "winding_sky": ("", "S", "Z")[1 + (sense + 1) // 2] if sense else "",
+        "winding": _letter(-parity * sense),
+        "winding_sky": _letter(sense),
         "pitch": np.nan if arms is None else arms.pitch,
         "arm_contrast": 0.0 if arms is None else _contrast(arms.share[BANDS.index(REFERENCE)], arms.width),
         "mag": _magnitude(r),
@@ -138,6 +138,11 @@ def _surroundings(field: Field, place: np.ndarray) -> dict[str, Any]:
         "nearest": distance.min(),
         "nearest_flux_ratio": flux / field.galaxy.flux(REFERENCE),
     }
+
+
+def _letter(sense: int) -> str:
+    # Not "": an empty text does not survive ECSV, which reads it back as masked.
+    return {-1: "S", 0: "none", 1: "Z"}[sense]
 
 
 def _contrast(share: float, width: float) -> float:

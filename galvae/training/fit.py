@@ -84,7 +84,7 @@ def fit(
     _write_metrics(run, lines)
     description = {
         "galvae": version(),
-        "ingest": store.ingest,
+        "recipe": recipe.model_dump(mode="json", exclude={"catalog"}),
         "store": store.digest,
         "validation": recipe.train.validation,
         "seed": recipe.train.seed,

@@ -11,7 +11,7 @@ from torch import Tensor
 from galvae.geometry import Pose
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
-from galvae.training.keyed import normal, uniform
+from galvae.keyed import normal, uniform
 from galvae.windows import View
 
 

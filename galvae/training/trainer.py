@@ -13,7 +13,7 @@ from galvae.data.split import held_out
 from galvae.data.store import ImageStore
 from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
-from galvae.training.keyed import permutation
+from galvae.keyed import permutation
 from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
 
 TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")

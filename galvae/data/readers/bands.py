@@ -65,6 +65,30 @@ def bands_of_cube(header: Mapping[str, object], planes: int) -> tuple[str, ...]:
     return ()
 
 
+def red_green_blue(names: Sequence[str], wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """Which bands make a composite: three for R, G, B; two for R and B; one, shown grey; none where no plane is named.
+
+    Without `wanted` it is i, r, g where all are there, else the reddest, the middle and the bluest of those named.
+
+    Raises
+    ------
+    ValueError
+        If a wanted band is not there.
+    """
+    if wanted:
+        if absent := [name for name in wanted if name not in names]:
+            there = ", ".join(filter(None, names)) or "none by name"
+            raise ValueError(
+                f"no {' nor '.join(absent)} band (ingest.bands = {', '.join(wanted)}; there is {there}); name the planes "
+                f"of a cube by ingest.cube_bands"
+            )
+        return tuple(wanted)
+    if {"i", "r", "g"} <= set(names):
+        return "i", "r", "g"
+    known = sorted((name for name in names if wavelength(name) is not None), key=wavelength, reverse=True)
+    return tuple(known) if len(known) <= 3 else (known[0], known[(len(known) - 1) // 2], known[-1])
+
+
 def group(stems: Sequence[tuple[str, str]]) -> list[tuple[str, dict[str, int]]]:
     """Files whose names differ in nothing but a band.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,8 +64,10 @@ class Cutout:
         Arcseconds along a side of a pixel; NaN where it is not known.
     unit
         Physical unit of the flux as the file writes it.
-    columns
-        Whatever else the source knows of this galaxy.
+    doubtful_wcs
+        Whether the bands' WCSs contradict the bands' pixels.
+    ra, dec
+        Where the source says that the galaxy is, ICRS degrees; NaN where it does not.
     """
 
     pixels: np.ndarray
@@ -74,4 +76,6 @@ class Cutout:
     wcs: str = ""
     pixel_scale: float = float("nan")
     unit: str = ""
-    columns: dict[str, Any] = field(default_factory=dict)
+    doubtful_wcs: bool = False
+    ra: float = float("nan")
+    dec: float = float("nan")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 import h5py
 import numpy as np
@@ -73,17 +72,18 @@ def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
     path, row = place
     file = _open(path)
     pixels = np.atleast_3d(file[settings.images][row])[::-1]
-    columns: dict[str, Any] = {}
-    for key, name in (("ra", settings.ra_column), ("dec", settings.dec_column), ("pixel_scale", settings.scale_column)):
-        data = file.get(name)
-        if isinstance(data, h5py.Dataset) and data.shape == file[settings.images].shape[:1]:
-            columns[key] = float(data[row])
-    scale = columns.pop("pixel_scale", float("nan"))
-    labels = file.get("ans")
-    if isinstance(labels, h5py.Dataset):
-        columns["ans"] = int(labels[row])
+    known = [_value(file, name, row, settings) for name in (settings.ra_column, settings.dec_column, settings.scale_column)]
+    place_and_scale = dict(zip(("ra", "dec", "pixel_scale"), known, strict=True))
     if pixels.dtype == np.uint8:
         pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-        return Cutout(pixels=pixels, pixel_scale=scale, columns=columns)
+        return Cutout(pixels=pixels, **place_and_scale)
     bands = settings.cube_bands if len(settings.cube_bands) == pixels.shape[2] else ()
-    return Cutout(pixels=pixels.astype(np.float32), bands=bands, pixel_scale=scale, columns=columns)
+    return Cutout(pixels=pixels.astype(np.float32), bands=bands, **place_and_scale)
+
+
+def _value(file: h5py.File, name: str, row: int, settings: IngestSettings) -> float:
+    """One galaxy's value of a column, NaN where there is no such column."""
+    data = file.get(name)
+    if not isinstance(data, h5py.Dataset) or data.shape != file[settings.images].shape[:1]:
+        return float("nan")
+    return float(data[row])

@@ -22,7 +22,7 @@ _OURS = ("store.json", "plan.json")
 
 
 def plan(
-    sources: Sequence[str | Path], settings: IngestSettings, *, limit: int | None = None
+    sources: Sequence[str | Path], settings: IngestSettings, *, store: Path | None = None, limit: int | None = None
 ) -> list[Item]:
     """List the galaxies of some sources.
 
@@ -32,6 +32,8 @@ def plan(
         Files, folders (walked, in sorted order) and zip archives (read without unpacking).
     settings
         The ``[ingest]`` table.
+    store
+        A folder to pass over: the one that is being written.
     limit
         Stop after so many.
 
@@ -42,7 +44,7 @@ def plan(
     ValueError
         If there is no image in any of them, or an archive is damaged.
     """
-    files = [(place, named, what) for source in sources for place, named, what in _places(Path(source))]
+    files = [(place, named, what) for source in sources for place, named, what in _places(Path(source), store)]
     stems = [
         (str(Path(str(place)).parent), _FITS_ENDINGS.sub("", place.name)) if what == "fits" else None
         for place, _, what in files
@@ -103,12 +105,13 @@ def _together(bands: dict[str, Place]) -> str:
     return f"{start}{{{','.join(name[len(start) : len(name) - len(end)] for name in names)}}}{end}"
 
 
-def _places(source: Path) -> Iterator[tuple[Place, bool, str]]:
+def _places(source: Path, store: Path | None) -> Iterator[tuple[Place, bool, str]]:
     """Every file of a source that may hold images, whether the user named it, and what it is."""
     if source.is_dir():
         for folder, below, names in os.walk(source):
             below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-            if any(name in names for name in _OURS):
+            if any(name in names for name in _OURS) or (store and Path(folder).absolute() == store.absolute()):
+                below.clear()
                 continue
             for name in sorted(names):
                 if not name.startswith("."):

@@ -1,0 +1,47 @@
+"""``galvae catalog``: run and store to an astropy table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chosen_recipe, refuse_existing
+
+
+def catalog(
+    run: Annotated[Path, typer.Argument(help="A run folder, from galvae train.")],
+    store: Annotated[Path, typer.Argument(help="An image store, from galvae ingest.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="CATALOG", help="Ends in .ecsv, .fits, .vot, .parquet or .h5.")
+    ],
+    recipe: RecipeName = None,
+    changes: Changes = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    flat: Annotated[bool, typer.Option("--flat", help="z_00, z_01 ... instead of vector columns.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the catalog of a store: latents, orientation, centre, sky position, each with its error."""
+    from galvae.catalog import output_format, write_catalog
+
+    output_format(output)
+    refuse_existing(output, overwrite)
+    own = run / "recipe.toml"
+    settings = chosen_recipe(recipe, changes, default=str(own) if own.is_file() else None).catalog
+
+    from galvae.data.store import ImageStore
+    from galvae.inference.tables import make_catalog
+    from galvae.training.trainer import choose_device
+
+    table = make_catalog(run, ImageStore(store), settings, device=str(choose_device(device)), quiet=quiet)
+    write_catalog(table, output, flat=flat, overwrite=overwrite)
+    summary = {"catalog": str(output), "galaxies": len(table), "flagged": int((table["flags"] != 0).sum())}
+    if as_json:
+        import json
+
+        print(json.dumps(summary))
+    else:
+        print(f"{output}: {summary['galaxies']} galaxies")

@@ -1,0 +1,55 @@
+"""``galvae ingest``: files -> image store."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chosen_recipe
+
+
+def ingest(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Files, folders, zip archives.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="STORE", help="Image store to write, a folder.")],
+    recipe: RecipeName = None,
+    changes: Changes = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="T", help="Table with RA, Dec, pixel scale, labels, joined by id or file name.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: as many as cores).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N galaxies.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an ingest was interrupted.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Make the first input that is skipped an error.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ingest galaxy cutouts (FITS, JPEG, PNG, HDF5, zip): files -> image store."""
+    settings = chosen_recipe(recipe, changes).ingest
+
+    from galvae.data.ingest import ingest as run
+    from galvae.data.ingest import summary
+    from galvae.progress import say
+
+    try:
+        done = run(
+            sources, output, settings,
+            table=table, workers=workers, limit=limit, resume=resume, overwrite=overwrite, strict=strict, quiet=quiet,
+        )  # fmt: skip
+    except BaseException as error:
+        if not isinstance(error, Exception) and (output / "plan.json").is_file():
+            again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+            say(f"interrupted; what is done is kept. To go on: {shlex.join(['galvae', *again, '--resume'])}")
+        raise
+    if as_json:
+        import json
+
+        print(json.dumps({"store": str(output), **done}))
+        return
+    for reason, count in done["reasons"].items():
+        say(f"skipped {count}: {reason}")
+    print(f"{output}: {summary(done)}")

@@ -1,0 +1,57 @@
+"""``galvae join``: a catalog with any other table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galvae.cli.options import Json, Overwrite, Quiet, refuse_existing
+
+
+def join(
+    catalog: Annotated[Path, typer.Argument(help="A catalog written by galvae catalog.", show_default=False)],
+    other: Annotated[
+        Path, typer.Argument(help="Any table: CSV, ECSV, FITS, VOTable, ...", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="Joined table, format by ending.")
+    ],
+    on: Annotated[str | None, typer.Option(metavar="COLUMN", help="Identifier column of OTHER.")] = None,
+    radius: Annotated[
+        float | None, typer.Option(metavar="ARCSEC", help="Largest separation on the sky.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Join a catalog with another table, by identifier or by separation on the sky."""
+    import json as json_text
+
+    from galvae.catalog import output_format, read_catalog, read_table, write_catalog
+    from galvae.crossmatch import join as joined
+    from galvae.progress import say
+
+    refuse_existing(output, overwrite)
+    output_format(output)
+    table, summary = joined(read_catalog(catalog), read_table(other), on=on, radius=radius)
+    write_catalog(table, output, overwrite=overwrite)
+    for line in _lines(summary):
+        say(line, quiet=quiet)
+    print(json_text.dumps({"output": str(output), **summary}) if json else output)
+
+
+def _lines(summary: dict) -> list[str]:
+    lines = [
+        f"{summary['catalog_rows'] - summary['catalog_unmatched']} of {summary['catalog_rows']} galaxies of the "
+        f"catalog matched, {summary['other_rows'] - summary['other_unmatched']} of {summary['other_rows']} rows "
+        f"of OTHER; {summary['matched_rows']} rows written"
+    ]
+    if summary["catalog_repeated"]:
+        lines.append(f"{summary['catalog_repeated']} galaxies match several rows of OTHER: one row for each")
+    if summary["other_repeated"]:
+        lines.append(f"{summary['other_repeated']} rows of OTHER match several galaxies: many-to-one")
+    if summary["renamed"]:
+        lines.append("renamed: " + ", ".join(f"{old} -> {new}" for old, new in summary["renamed"].items()))
+    return lines

@@ -1,0 +1,125 @@
+"""Colour composites of flux, by Lupton et al. 2004, with what was done recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from astropy.visualization import LuptonAsinhStretch, ManualInterval
+from astropy.visualization.lupton_rgb import RGBImageMappingLupton
+from scipy.ndimage import label
+
+from galvae.data.prepare import border_of
+from galvae.data.readers.base import Cutout
+from galvae.data.settings import IngestSettings
+from galvae.flags import Flag
+
+_USUAL = ("i", "r", "g")
+_MOST_MISSING = 0.5
+_MOST_CLIPPED = 0.6
+_NANOMAGGY_STRETCH = 0.5
+_STRETCH_IN_NOISE = 20.0
+_BLOCK = 0.01
+
+
+def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[str, Any], Flag]:
+    """Turn flux into display colours at the cutout's own resolution.
+
+    Parameters
+    ----------
+    cutout
+        Flux; its bands, where named, are those of R, G, B, of R and B, or one.
+    settings
+        The ``[ingest]`` table.
+
+    Returns
+    -------
+    colours
+        uint8, shape (ny, nx, 3).
+    told
+        ``bands``, ``stretch``, ``missing`` and ``clipped`` of the store.
+    flags
+        What is odd about it.
+
+    Raises
+    ------
+    ValueError
+        If more than half of the pixels have no value, or all have the same.
+    """
+    flags = Flag.DOUBTFUL_WCS if cutout.doubtful_wcs else Flag(0)
+    planes, missing = fill_missing(cutout.pixels)
+    if missing > _MOST_MISSING:
+        raise ValueError(f"{missing:.0%} of the pixels have no value (NaN, blank or zero), more than 50%")
+    if missing:
+        flags |= Flag.MISSING
+    border = border_of(planes)
+    sky = np.median(border, axis=0)
+    noise = 1.4826 * float(np.median(np.abs(border - sky)[:, cutout.reference]))
+    if "nanomagg" in cutout.unit.lower():
+        stretch = _NANOMAGGY_STRETCH
+    else:
+        planes = planes - sky
+        top = float(np.percentile(planes[:, :, cutout.reference], 99.5))
+        stretch = _STRETCH_IN_NOISE * noise or top / 10 or 1.0
+    if settings.stretch != "auto":
+        stretch = settings.stretch
+    if planes.shape[2] == 1 or len(cutout.bands) < 2:
+        flags |= Flag.GREY
+        red = green = blue = planes.mean(axis=2)
+    else:
+        if cutout.bands != (settings.bands or _USUAL):
+            flags |= Flag.OTHER_BANDS
+        red, blue = planes[:, :, 0] * settings.band_scales[0], planes[:, :, -1] * settings.band_scales[2]
+        green = (planes[:, :, 1] if len(cutout.bands) == 3 else (red + blue) / 2) * settings.band_scales[1]
+    mapping = RGBImageMappingLupton(ManualInterval(vmin=0, vmax=None), LuptonAsinhStretch(stretch, settings.Q))
+    # astropy divides before it looks for zeros.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        colours = mapping.make_rgb_image(red, green, blue, output_dtype=np.uint8)
+    clipped = float(np.mean(red + green + blue <= 0))
+    if clipped > _MOST_CLIPPED:
+        flags |= Flag.CLIPPED
+    told = {
+        "bands": ",".join(cutout.bands),
+        "stretch": np.float32(stretch),
+        "missing": np.float32(missing),
+        "clipped": np.float32(clipped),
+    }
+    return colours, told, flags
+
+
+def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+    """Fill what has no value with the median of the plane's border.
+
+    Missing are NaN and infinity and, in a plane that has negative pixels, as noisy sky does, blocks of exact zeros of
+    more than a hundredth of the plane.
+
+    Parameters
+    ----------
+    pixels
+        Flux, shape (ny, nx, bands).
+
+    Returns
+    -------
+    filled
+        Float32, the same shape.
+    fraction
+        Of the pixels, missing in any band.
+    """
+    missing = ~np.isfinite(pixels)
+    for band in range(pixels.shape[2]):
+        zero = pixels[:, :, band] == 0
+        if zero.mean() > _BLOCK and (pixels[:, :, band] < 0).any():
+            blocks, _ = label(zero)
+            large = np.bincount(blocks.ravel()) > _BLOCK * zero.size
+            large[0] = False
+            missing[:, :, band] |= large[blocks]
+    fraction = float(missing.any(axis=2).mean())
+    if not fraction or fraction > _MOST_MISSING:
+        return pixels, fraction
+    filled = pixels.copy()
+    for band in range(pixels.shape[2]):
+        gaps = missing[:, :, band]
+        border = border_of(np.dstack([pixels[:, :, band], gaps]))
+        seen = border[border[:, 1] == 0, 0]
+        filled[:, :, band][gaps] = np.median(seen if len(seen) else pixels[:, :, band][~gaps])
+    return filled, fraction

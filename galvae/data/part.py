@@ -1,0 +1,150 @@
+"""One part of a store: each of its galaxies read, composed, laid on its field, and written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from galvae.data.errorpage import is_error_page
+from galvae.data.prepare import fixed_window, frame, to_field
+from galvae.data.readers import load
+from galvae.data.readers.base import Cutout, Item
+from galvae.data.settings import IngestSettings
+from galvae.data.store import write_part
+from galvae.flags import Flag
+
+
+def make_part(
+    path: Path,
+    items: Sequence[Item],
+    settings: IngestSettings,
+    *,
+    integer_ids: bool,
+    table: Mapping[str, np.ndarray] | None,
+    strict: bool,
+) -> None:
+    """Make one part of a store.
+
+    Parameters
+    ----------
+    path
+        Where to write it.
+    items
+        Its galaxies.
+    settings
+        The ``[ingest]`` table.
+    integer_ids
+        Store the ids as int64.
+    table
+        Columns of the user's table, a value for each item; ``ra``, ``dec`` and ``pixel_scale`` among them are used.
+    strict
+        Raise for the first input that gives no galaxy, instead of listing it as skipped.
+
+    Raises
+    ------
+    ValueError
+        With `strict`, what was skipped and why.
+    """
+    fields: list[np.ndarray] = []
+    rows: list[dict[str, Any]] = []
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    for index, item in enumerate(items):
+        known = {name: values[index] for name, values in (table or {}).items() if name in ("ra", "dec", "pixel_scale")}
+        try:
+            field, row = make_galaxy(item, settings, known)
+        except (ValueError, OSError, MemoryError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if strict:
+                raise ValueError(f"{item.source}: {reason}") from None
+            skipped.append((item.source, reason))
+        else:
+            fields.append(field)
+            rows.append(row)
+            kept.append(index)
+    columns: dict[str, Any] = {"id": np.array([int(row["id"]) for row in rows], np.int64)} if integer_ids else {}
+    for name in rows[0] if rows else ():
+        columns.setdefault(name, np.array([row[name] for row in rows]))
+    if rows:
+        columns |= {name: values[kept] for name, values in (table or {}).items() if name.startswith("table/")}
+    write_part(path, fields, columns, skipped)
+
+
+def make_galaxy(
+    item: Item, settings: IngestSettings, known: Mapping[str, float] | None = None
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read one galaxy and lay it on its field.
+
+    Parameters
+    ----------
+    item
+        Where it is.
+    settings
+        The ``[ingest]`` table.
+    known
+        ``ra``, ``dec`` in degrees and ``pixel_scale`` in arcseconds from the user's table, NaN where not known.
+
+    Returns
+    -------
+    field
+        uint8, shape (F, F, 3), row 0 at the bottom.
+    row
+        Its columns, by name.
+
+    Raises
+    ------
+    ValueError, OSError
+        With the reason, where it gives no galaxy.
+    """
+    cutout = load(item, settings)
+    for name, value in (known or {}).items():
+        if np.isfinite(value):
+            setattr(cutout, name, float(value))
+    row: dict[str, Any] = {"bands": "", "stretch": np.float32("nan"), "missing": np.float32(0), "clipped": np.float32(0)}
+    flags = Flag(0)
+    if cutout.pixels.dtype == np.uint8:
+        colours = cutout.pixels
+        if is_error_page(colours):
+            raise ValueError("a server's error message rendered as a picture, not a galaxy")
+    else:
+        from galvae.data.composite import compose
+
+        colours, told, flags = compose(cutout, settings)
+        row |= told
+    if colours.min() == colours.max():
+        raise ValueError("every pixel has the same value")
+    where = frame(colours.shape[:2], settings)
+    if where.covers > min(where.size):
+        flags |= Flag.PADDED
+    row = {
+        "id": item.id,
+        "source": item.source,
+        "size": np.array(where.size, np.int32),
+        "affine": where.affine,
+        "pixel_scale": cutout.pixel_scale,
+        "wcs": cutout.wcs or (_north_up(cutout) if settings.north_up else ""),
+        "flags": np.int32(flags),
+        "window": np.array(fixed_window(item.id, settings) if settings.crop == "fixed" else (0, 0), np.int32),
+        **row,
+    }
+    return to_field(colours, where), row
+
+
+def _north_up(cutout: Cutout) -> str:
+    """Header of a TAN projection with North up and East left, the galaxy's position at the centre of the cutout."""
+    if not all(map(math.isfinite, (cutout.ra, cutout.dec, cutout.pixel_scale))):
+        return ""
+    from astropy.wcs import WCS
+
+    ny, nx = cutout.pixels.shape[:2]
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval = cutout.ra, cutout.dec
+    wcs.wcs.crpix = (nx + 1) / 2, (ny + 1) / 2
+    wcs.wcs.cdelt = -cutout.pixel_scale / 3600, cutout.pixel_scale / 3600
+    wcs.wcs.radesys = "ICRS"
+    return wcs.to_header_string()

@@ -1,0 +1,3 @@
+"""placeholder"""
+class Matched: pass
+def match_table(*a): raise NotImplementedError

@@ -1,0 +1,182 @@
+"""Run and store to the catalog's columns: plain arrays, in the units and frames of ``catalogs/galvae.ecsv``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.data.split import held_out
+from galvae.data.store import ImageStore
+from galvae.flags import Flag
+from galvae.inference.canonical import place, spread
+from galvae.inference.settings import CatalogSettings
+from galvae.keyed import normal, uniform
+from galvae.model.posterior import Posterior
+from galvae.model.vae import SpatialVAE
+from galvae.progress import Progress
+from galvae.windows import View
+
+
+def infer_columns(
+    vae: SpatialVAE, description: dict[str, Any], store: ImageStore, settings: CatalogSettings, *, quiet: bool = False
+) -> dict[str, np.ndarray]:
+    """Everything about every galaxy of a store that does not need the sky, in the store's order.
+
+    Images are read and inferred `settings.batch` at a time: a store larger than memory works.
+
+    Parameters
+    ----------
+    vae, description
+        A trained model, as :func:`galvae.training.checkpoint.load_model` returns it.
+    store
+        The images.
+    settings
+        The recipe's ``[catalog]`` table.
+    quiet
+        No progress.
+
+    Returns
+    -------
+    dict
+        Columns by the names of the contract, besides ``x``, ``y``: the centre in original pixels, 0-based.
+
+    Raises
+    ------
+    ValueError
+        If the store's fields are not what the model takes.
+    """
+    oversample = store.ingest["oversample"]
+    if store.shape[2] != vae.channels or store.shape[0] < vae.window * oversample:
+        raise ValueError(
+            f"{store.path}: fields of {store.shape[0]} pixels and {store.shape[2]} channels, but the run takes windows of "
+            f"{vae.window * oversample} pixels and {vae.channels} channels; ingest with the recipe of the run"
+        )
+    pieces: list[dict[str, np.ndarray]] = []
+    with Progress("catalog", len(store), quiet=quiet) as progress:
+        for rows, fields in store.batches(settings.batch):
+            pieces.append(infer_batch(vae, fields, rows, oversample=oversample, settings=settings))
+            progress.advance(len(rows))
+    found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    found = _to_original(found, store, vae.window, oversample)
+    found["id"] = store.column("id")
+    found["flags"] = _flags(found, description, store)
+    return {name: values for name, values in found.items() if name not in ("inside", "ok")}
+
+
+@torch.inference_mode()
+def infer_batch(
+    vae: SpatialVAE, fields: np.ndarray, rows: np.ndarray, *, oversample: int, settings: CatalogSettings
+) -> dict[str, np.ndarray]:
+    """Columns of one batch in the frame of the window: lengths in window pixels, angles in degrees.
+
+    Parameters
+    ----------
+    vae
+        The model.
+    fields
+        uint8, shape (B, F, F, C), row 0 at the bottom.
+    rows
+        Their rows in the store, which key the draws that the errors rest on, shape (B,).
+    oversample
+        Field pixels per window pixel.
+    settings
+        How many draws, and how coarsely they are decoded.
+    """
+    device = vae.grid.device
+    view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample)
+    posterior = vae.encode(view)
+    best = posterior.best()
+    pose, content = posterior.draw(best)
+    placed = place(vae, pose, content, size=vae.window)
+    galaxy = torch.from_numpy(rows).to(device)
+    chances, noise = _draws(posterior, galaxy, settings.samples, seed=settings.seed)
+    vague = spread(vae, posterior, chances, noise, size=_sample_size(vae, settings))
+    divergence = vae.divergence(posterior)
+    one = posterior.draw(posterior.choose(chances[0], 1), noise[0][:, None])
+    log_likelihood = vae.log_likelihood(*one, view.images(vae.grid).flatten(2).mT)
+    content_std = posterior.spread_at(best)[2]
+    numbers = {
+        "z": content,
+        "z_err": content_std,
+        "theta": torch.rad2deg(-pose.theta.double()) % 360,
+        "theta_err": torch.rad2deg(circular_std(posterior)),
+        "log_likelihood": log_likelihood,
+        "kl_z": divergence.content,
+        "kl_pose": divergence.pose,
+        "elbo": log_likelihood - divergence.content - divergence.pose,
+    }
+    half = vae.window / 2
+    return {
+        **{name: value.cpu().numpy() for name, value in numbers.items()},
+        "dx": placed.x, "dy": placed.y, "dx_err": vague.x, "dy_err": vague.y,
+        "orientation": np.degrees(placed.orientation), "orientation_err": np.degrees(vague.orientation),
+        "axis_ratio": placed.axis_ratio, "axis_ratio_err": vague.axis_ratio,
+        "ok": placed.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
+    }  # fmt: skip
+
+
+def circular_std(posterior: Posterior) -> Tensor:
+    """Circular standard deviation of theta under the whole mixture, ``sqrt(-2 ln R)``, at most pi radians, shape (B,)."""
+    length = (posterior.log_weight - 0.5 * posterior.theta_std.square()).exp()
+    cos = (length * torch.cos(posterior.theta)).sum(1)
+    sin = (length * torch.sin(posterior.theta)).sum(1)
+    return torch.sqrt(-2 * torch.log(torch.hypot(cos, sin).clamp(1e-6, 1))).clamp(max=math.pi)
+
+
+def _draws(posterior: Posterior, galaxy: Tensor, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Uniform (S, B, K) and normal (S, B, Z + 3) numbers, keyed by galaxy."""
+    hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
+    chances = uniform("catalog hypotheses", galaxy, count * hypotheses, seed=seed, step=0)
+    noise = normal("catalog latents", galaxy, count * size, seed=seed, step=0)
+    return (
+        chances.view(-1, count, hypotheses).transpose(0, 1),
+        noise.view(-1, count, size).transpose(0, 1),
+    )
+
+
+def _sample_size(vae: SpatialVAE, settings: CatalogSettings) -> int:
+    return vae.window if vae.settings.generator == "vanilla" else min(settings.sample_size, vae.window)
+
+
+def _to_original(
+    found: dict[str, np.ndarray], store: ImageStore, window: int, oversample: int
+) -> dict[str, np.ndarray]:
+    """Carry window pixels and angles into the original cutout by each galaxy's affine map."""
+    affine, size = store.column("affine"), store.column("size")
+    linear = affine[:, :, :2] * oversample
+    middle = affine[:, :, :2] @ np.full(2, (store.shape[0] - 1) / 2) + affine[:, :, 2]
+    x, y = (middle + _apply(linear, found["dx"], found["dy"])).T
+    along = np.radians(found["orientation"])
+    towards = _apply(linear, np.cos(along), np.sin(along))
+    scale = np.sqrt(np.abs(np.linalg.det(linear)))
+    found |= {
+        "x": x, "y": y, "dx": x - (size[:, 1] - 1) / 2, "dy": y - (size[:, 0] - 1) / 2,
+        "dx_err": found["dx_err"] * scale, "dy_err": found["dy_err"] * scale,
+        "orientation": np.degrees(np.arctan2(towards[:, 1], towards[:, 0])) % 180,
+        "scale": scale * (window - 1) / 2,
+    }  # fmt: skip
+    arcsec = store.column("pixel_scale")
+    for name in ("dx", "dy"):
+        found[f"{name}_arcsec"], found[f"{name}_arcsec_err"] = found[name] * arcsec, found[f"{name}_err"] * arcsec
+    return found
+
+
+def _apply(linear: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.einsum("bij,bj->bi", linear, np.stack([x, y], 1))
+
+
+def _flags(found: dict[str, np.ndarray], description: dict[str, Any], store: ImageStore) -> np.ndarray:
+    flags = store.column("flags").astype(np.int32)
+    with np.errstate(invalid="ignore"):
+        vague = (found["axis_ratio"] > 0.9) | ~(found["orientation_err"] < 30)
+    flags |= np.where(vague, Flag.AXIS_UNDEFINED, 0).astype(np.int32)
+    flags |= np.where(~found["ok"], Flag.NO_MOMENTS, 0).astype(np.int32)
+    flags |= np.where(found["ok"] & ~found["inside"], Flag.OUTSIDE, 0).astype(np.int32)
+    if description["store"] == store.digest:
+        trained = ~held_out(found["id"], description["validation"], seed=description["seed"])
+        flags |= np.where(trained, Flag.TRAINED_ON, 0).astype(np.int32)
+    return flags

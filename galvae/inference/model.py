@@ -1,0 +1,151 @@
+"""A trained run as NumPy users see it: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from galvae.geometry import Pose
+from galvae.inference.canonical import decode_canonical, decode_images
+from galvae.inference.catalog import circular_std
+from galvae.model.vae import SpatialVAE
+from galvae.training.checkpoint import load_model
+from galvae.windows import View
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What a model infers about N images: the most probable hypothesis of each.
+
+    Parameters
+    ----------
+    z, z_err
+        Content latents and their standard deviations, shape (N, Z).
+    theta, theta_err
+        Direction of the canonical +x axis in the image as displayed, degrees counter-clockwise from right in [0, 360),
+        and its circular standard deviation, shape (N,). Its zero belongs to the run.
+    shift, shift_err
+        Offset in the **object** frame in grid units (the window spans -1..1), shape (N, 2).
+    """
+
+    z: np.ndarray
+    z_err: np.ndarray
+    theta: np.ndarray
+    theta_err: np.ndarray
+    shift: np.ndarray
+    shift_err: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+
+class Model:
+    """A trained spatial-VAE.
+
+    Parameters
+    ----------
+    vae
+        The network.
+    description
+        What the run folder says about it.
+    """
+
+    def __init__(self, vae: SpatialVAE, description: dict[str, Any]) -> None:
+        self._vae, self.description = vae, description
+
+    @property
+    def window(self) -> int:
+        """Pixels along a side of the window."""
+        return self._vae.window
+
+    @property
+    def latents(self) -> int:
+        """Length Z of the content vector."""
+        return self._vae.settings.latents
+
+    def encode(self, images: np.ndarray, *, oversample: int = 1, batch: int = 128) -> Posterior:
+        """Infer pose and content of images.
+
+        Parameters
+        ----------
+        images
+            uint8, or float in [0, 1]; shape (N, n, n, C), **row 0 at the bottom**; n at least the window: the model
+            infers the window in the middle, and may look at what surrounds it.
+        oversample
+            Pixels of the images per pixel of the window.
+        batch
+            So many at a time.
+
+        Raises
+        ------
+        ValueError
+            If the images are not square, too small, of another number of channels, or not in [0, 1].
+        """
+        images = np.asarray(images)
+        n, c = self.window * oversample, self._vae.channels
+        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] < n or images.shape[3] != c:
+            raise ValueError(f"images of shape {images.shape}; expected (N, n, n, {c}) with n >= {n}")
+        if images.dtype != np.uint8:
+            images = np.asarray(images, np.float32)
+            if not ((images >= 0) & (images <= 1)).all():
+                raise ValueError("images as floats must lie in [0, 1]; divide them by their full scale, or pass uint8")
+        pieces = [self._encode(images[start : start + batch], oversample) for start in range(0, len(images), batch)]
+        if not pieces:
+            raise ValueError("no images to encode; expected at least one")
+        return Posterior(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
+
+    @torch.inference_mode()
+    def _encode(self, images: np.ndarray, oversample: int) -> list[np.ndarray]:
+        fields = torch.from_numpy(np.ascontiguousarray(images)).to(self._vae.grid.device)
+        view = View.central(fields, self.window, oversample)
+        posterior = self._vae.encode(view)
+        pose, content = posterior.draw(posterior.best())
+        _, shift_std, content_std = posterior.spread_at(posterior.best())
+        theta, theta_err = torch.rad2deg(-pose.theta.double()) % 360, torch.rad2deg(circular_std(posterior))
+        return [t.cpu().numpy() for t in (content, content_std, theta, theta_err, pose.shift, shift_std)]
+
+    def decode(self, posterior: Posterior, *, size: int | None = None) -> np.ndarray:
+        """Reconstructions: mean images in the pose inferred, float32 (N, size, size, C), row 0 at the bottom."""
+        return self._decode(posterior.z, posterior, size)
+
+    def canonical(self, z: np.ndarray | Posterior, *, size: int | None = None) -> np.ndarray:
+        """Mean images at theta = 0 and shift = 0 of content vectors (N, Z), float32 (N, size, size, C)."""
+        return self._decode(z.z if isinstance(z, Posterior) else np.asarray(z), None, size)
+
+    def sample(self, n: int, *, seed: int = 0, size: int | None = None) -> np.ndarray:
+        """Galaxies drawn from the prior at theta = 0, shift = 0; float32 (n, size, size, C), row 0 at the bottom."""
+        return self.canonical(np.random.default_rng(seed).standard_normal((n, self.latents)), size=size)
+
+    @torch.inference_mode()
+    def _decode(self, z: np.ndarray, posterior: Posterior | None, size: int | None) -> np.ndarray:
+        if z.ndim != 2 or z.shape[1] != self.latents:
+            raise ValueError(f"content of shape {z.shape}; expected (N, {self.latents})")
+        device, size = self._vae.grid.device, size or self.window
+        step = max(1, 2**20 // size**2)
+        found = []
+        for start in range(0, len(z), step):
+            part = slice(start, start + step)
+            content = torch.from_numpy(np.asarray(z[part], np.float32)).to(device)
+            if posterior is None:
+                images = decode_canonical(self._vae, content, size=size)
+            else:
+                theta = torch.from_numpy(-np.radians(posterior.theta[part])).float().to(device)
+                shift = torch.from_numpy(posterior.shift[part]).to(device)
+                images = decode_images(self._vae, Pose(theta, shift), content, size=size)
+            found.append(images.cpu().numpy())
+        return np.concatenate(found)
+
+
+def load(run: str | Path, *, device: str = "cpu") -> Model:
+    """The model of a run folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `run` holds no model.
+    """
+    return Model(*load_model(run, device=device))

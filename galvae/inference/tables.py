@@ -1,0 +1,71 @@
+"""Run and store to a catalog: where inference meets the sky."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable
+
+from galvae.catalog import build_catalog
+from galvae.data.store import ImageStore
+from galvae.inference.catalog import infer_columns
+from galvae.inference.settings import CatalogSettings
+from galvae.sky import local_sky
+from galvae.training.checkpoint import MODEL, digest, load_model
+from galvae.version import version
+
+
+def make_catalog(
+    run: str | Path, store: ImageStore, settings: CatalogSettings, *, device: str = "cpu", quiet: bool = False
+) -> QTable:
+    """Infer every galaxy of a store and put it on the sky, in the store's order.
+
+    Parameters
+    ----------
+    run
+        A run folder.
+    store
+        The images; larger than memory works.
+    settings
+        The recipe's ``[catalog]`` table.
+    device
+        Where to compute.
+    quiet
+        No progress.
+
+    Returns
+    -------
+    QTable
+        Held to the contract in ``catalogs/galvae.ecsv``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `run` holds no model.
+    ValueError
+        If the store is not what the run takes.
+    """
+    vae, description = load_model(run, device=device)
+    columns = infer_columns(vae, description, store, settings, quiet=quiet)
+    columns |= sky_columns(columns, store)
+    meta = {
+        "recipe": {**description["recipe"], "catalog": settings.model_dump(mode="json")},
+        "ingest": store.ingest,
+        "model_digest": digest(Path(run) / MODEL),
+        "store_digest": store.digest,
+        "galvae": version(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return build_catalog({name: values for name, values in columns.items() if name not in ("x", "y")}, meta=meta)
+
+
+def sky_columns(columns: dict[str, np.ndarray], store: ImageStore) -> dict[str, np.ndarray]:
+    """Position and position angle on the sky with their errors; NaN without a WCS."""
+    sky = local_sky(store.column("wcs"), columns["x"], columns["y"])
+    spread = sky.jacobian**2 @ np.stack([columns["dx_err"], columns["dy_err"]], 1)[..., None] ** 2
+    east, north = np.sqrt(spread[..., 0]).T
+    pa = sky.position_angle(columns["orientation"], axial=True)
+    pa_err = np.where(np.isfinite(pa), columns["orientation_err"], np.nan)
+    return {"ra": sky.ra, "dec": sky.dec, "ra_err": east, "dec_err": north, "pa": pa, "pa_err": pa_err}

@@ -1,0 +1,92 @@
+"""Pictures out of a model: prior draws and interpolations, as arrays and as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from galvae.inference.model import Model
+
+
+def interpolate(model: Model, start: np.ndarray, end: np.ndarray, *, steps: int = 8, size: int | None = None) -> np.ndarray:
+    """Canonical images along the straight line between two content vectors (Bepler et al. 2019, Fig. 6).
+
+    Parameters
+    ----------
+    model
+        The model.
+    start, end
+        Content vectors, shape (Z,).
+    steps
+        Images, both ends included, at least 2.
+    size
+        Pixels along a side; the window's where not given.
+
+    Returns
+    -------
+    ndarray
+        float32, shape (steps, size, size, C), row 0 at the bottom, theta = 0 and shift = 0.
+
+    Raises
+    ------
+    ValueError
+        If `steps` is below 2.
+    """
+    if steps < 2:
+        raise ValueError(f"interpolation in {steps} steps; it takes at least 2, the two ends")
+    share = np.linspace(0, 1, steps)[:, None]
+    return model.canonical((1 - share) * np.asarray(start) + share * np.asarray(end), size=size)
+
+
+def save_images(path: str | Path, images: np.ndarray, *, columns: int | None = None) -> None:
+    """Write images (N, n, n, C) in [0, 1], row 0 at the bottom: a PNG of their grid, or the array as FITS or NPY.
+
+    FITS has axes (x, y, channel, image), so that any viewer shows them upright; NPY keeps the array as it is. The file
+    appears under its name when it is whole.
+
+    Raises
+    ------
+    ValueError
+        If the path ends in none of .png, .fits and .npy.
+    """
+    path = Path(path)
+    writers = {".png": _write_png, ".fits": _write_fits, ".npy": _write_npy}
+    if path.suffix.lower() not in writers:
+        raise ValueError(f"{path}: images are written as .png, .fits or .npy; choose one of these endings")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix.lower()}")
+    try:
+        writers[path.suffix.lower()](scratch, images, columns)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def contact_sheet(images: np.ndarray, *, columns: int | None = None, gap: int = 2) -> np.ndarray:
+    """One picture of many, row 0 at the **top**, as a viewer shows it, uint8 (rows, columns, 3); white between them."""
+    count, n, _, channels = images.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    sheet = np.full((rows * (n + gap) - gap, columns * (n + gap) - gap, 3), 255, np.uint8)
+    pixels = np.clip(np.round(images * 255), 0, 255).astype(np.uint8)[:, ::-1]
+    for number, image in enumerate(np.broadcast_to(pixels, (count, n, n, 3)) if channels == 1 else pixels):
+        y, x = (number // columns) * (n + gap), (number % columns) * (n + gap)
+        sheet[y : y + n, x : x + n] = image
+    return sheet
+
+
+def _write_png(path: Path, images: np.ndarray, columns: int | None) -> None:
+    from PIL import Image
+
+    Image.fromarray(contact_sheet(images, columns=columns)).save(path)
+
+
+def _write_fits(path: Path, images: np.ndarray, columns: int | None) -> None:
+    from astropy.io import fits
+
+    fits.PrimaryHDU(np.ascontiguousarray(np.moveaxis(images, 3, 1), np.float32)).writeto(path)
+
+
+def _write_npy(path: Path, images: np.ndarray, columns: int | None) -> None:
+    np.save(path, images)
