@@ -374,6 +374,8 @@ def _read(path: Path, form: str | None) -> Table:
             first = votable.parse(str(path)).get_first_table()
         table = first.to_table(use_names_over_ids=True)
         packed = next((info.value for info in first.infos if info.name == _KEY), None)
+    elif form == "parquet" and _is_foreign_parquet(path):
+        return _read_foreign_parquet(path)
     else:
         options = {"mask_invalid": False} if form == "fits" else {}
         table = Table.read(path, format=form, **options)
@@ -383,6 +385,29 @@ def _read(path: Path, form: str | None) -> Table:
         table.meta = stored["meta"]
         for name, info in stored.get("columns", {}).items():
             table[name].info.description, table[name].info.meta = info["description"], info["meta"]
+    return table
+
+
+def _is_foreign_parquet(path: Path) -> bool:
+    import pyarrow.parquet
+
+    return b"table_meta_yaml" not in (pyarrow.parquet.read_schema(path).metadata or {})
+
+
+def _read_foreign_parquet(path: Path) -> Table:
+    """Parquet that astropy did not write; its own reader fails on absent values."""
+    import pyarrow.parquet
+
+    table = Table()
+    arrow = pyarrow.parquet.read_table(path)
+    for name, column in zip(arrow.column_names, arrow.columns, strict=True):
+        absent = column.is_null().to_numpy()
+        present = column.drop_null().to_numpy()
+        values = np.zeros(len(column), present.dtype)
+        values[~absent] = present
+        if present.dtype.kind == "O":
+            values = np.where(absent, None, values)
+        table[name] = MaskedColumn(values, mask=absent) if values.dtype.kind != "O" else values
     return table
 
 

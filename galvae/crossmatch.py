@@ -1,7 +1,7 @@
 """Join a catalog with any other table, by identifier or by separation on the sky.
 
-Joins are inner: a row of the result is a galaxy of the catalog with a row of the other table, in the catalog's
-order. What stays without a partner is counted.
+Joins are inner: a row of the result is a galaxy of the catalog with a row of the other table, in the order of
+the catalog. What stays without a partner is counted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
 from astropy.table import Column, Table
 
 POSITIONS = (
@@ -48,8 +48,8 @@ def join(
         Identifier column of `other`; in the catalog the column of this name, else ``id``. Identifiers are
         compared as text, so int64 matches digits. Every row of `other` with the identifier makes a row.
     radius
-        Instead of `on`: the nearest row of `other` within so many arcsec is the galaxy's partner. Positions are
-        taken as ICRS, in degrees unless unit or text says hours.
+        Instead of `on`: the nearest row of `other` within so many arcsec is the galaxy's partner. Positions
+        are taken as ICRS, in degrees unless the unit says hours or the text is sexagesimal.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def join(
         The catalog's columns, then the other's, those with a name of the catalog's (in any case) ending in
         ``_other``; by separation also ``separation`` in arcsec. Units and descriptions stay.
     dict
-        ``matched_rows``, and of each side (``catalog_``, ``other_``) ``rows``, ``unmatched``, and ``repeated``:
+        ``matched_rows``; of each side (``catalog_``, ``other_``) ``rows``, ``unmatched``, and ``repeated``:
         how many of its rows have more than one partner; ``renamed`` columns.
 
     Raises
@@ -69,20 +69,21 @@ def join(
     if (on is None) == (radius is None):
         raise ValueError("join needs either --on COLUMN or --radius ARCSEC, and not both")
     if on is not None:
-        left, right, same = *_by_id(catalog, other, on), [on] if on in catalog.colnames or on == "id" else []
-        separation = None
+        left, right = _by_id(catalog, other, on)
+        separation, kept = (
+            None,
+            [name for name in other.colnames if name != on or name not in catalog.colnames],
+        )
     else:
         left, right, separation = _by_sky(catalog, other, radius)
-        same = []
+        kept = other.colnames
     joined = Table(catalog[left])
     if separation is not None:
         name = _free("separation", joined.colnames)
         joined[name] = Column(separation, unit="arcsec", description="distance on the sky of the joined row")
         joined[name].info.meta = {"ucd": "pos.angDistance"}
     renamed = {}
-    for name in other.colnames:
-        if name in same:
-            continue
+    for name in kept:
         new = _free(name, joined.colnames)
         if new != name:
             renamed[name] = new
@@ -131,8 +132,8 @@ def _identifiers(table: Table, name: str) -> np.ndarray:
         whole = values[~absent]
         if (np.abs(whole) >= _EXACT).any() or (whole != np.round(whole)).any():
             raise ValueError(
-                f"column {name} holds floating-point numbers, which cannot keep long identifiers apart (exact only "
-                f"below {_EXACT}); read or write it as int64 or text"
+                f"column {name} holds floating-point numbers, which cannot keep long identifiers apart "
+                f"(they are exact only below {_EXACT}); write it as int64 or text"
             )
         values = np.where(absent, 0, values).astype(np.int64)
     if values.dtype.kind not in "iuUSO" or values.ndim != 1:
@@ -181,7 +182,9 @@ def _positions(table: Table, who: str) -> np.ndarray:
 
 
 def _with_ucd(table: Table, ucd: str) -> str | None:
-    found = [c.info.name for c in table.itercols() if str(c.info.meta.get("ucd", "")).split(";")[0] == ucd]
+    found = [
+        c.info.name for c in table.itercols() if str((c.info.meta or {}).get("ucd", "")).split(";")[0] == ucd
+    ]
     return found[0] if found else None
 
 
@@ -194,11 +197,12 @@ def _degrees(column: Column, *, hours: bool) -> np.ndarray:
         if not unit.is_equivalent(u.deg):
             raise ValueError(f"column {column.info.name} is in {unit}, which is no angle")
         return np.where(absent, np.nan, u.Quantity(values.astype(float), unit).to_value(u.deg))
-    from astropy.coordinates import Angle
-
     degrees = np.full(len(values), np.nan)
+    text = values[~absent].astype(str)
     try:
-        degrees[~absent] = Angle(values[~absent].astype(str), unit="hourangle" if hours else "deg").deg
+        sexagesimal = any(":" in angle or " " in angle.strip() or "h" in angle for angle in text)
+        unit = u.hourangle if hours and sexagesimal else u.deg
+        degrees[~absent] = Angle(text, unit=unit).deg if len(text) else []
     except (ValueError, u.UnitsError) as error:
         raise ValueError(f"column {column.info.name} cannot be read as an angle ({error})") from None
     return degrees

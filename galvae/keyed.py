@@ -47,8 +47,9 @@ def uniform(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> T
         key = _mix((key ^ part) + _GOLDEN)
     key = _mix((key ^ galaxy) + _GOLDEN)[:, None]
     counter = torch.arange(1, count + 1, device=galaxy.device)
-    bits = (_mix(key + counter * _GOLDEN) >> 40) & (2**24 - 1)
-    return (bits.float() + 0.5) / 2**24
+    # 23 bits and a half are what float32 holds: one more would round up to 1.
+    bits = (_mix(key + counter * _GOLDEN) >> 41) & (2**23 - 1)
+    return (bits.float() + 0.5) / 2**23
 
 
 def normal(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> Tensor:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from galvae.angles import wrap
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -104,7 +106,7 @@ def adaptive_moments(
         trace = new_cov[:, 0] + new_cov[:, 1]
         new_det = new_cov[:, 0] * new_cov[:, 1] - new_cov[:, 2] ** 2
         moved = centre[live] + step
-        good = (total > 0) & np.isfinite(new_cov).all(1) & (new_det > 0.02) & (trace < 2 * largest)
+        good = (total > 0) & np.isfinite(new_cov).all(1) & (new_det > 0.02) & (trace > 0) & (trace < 2 * largest)
         good &= ((moved > -0.5) & (moved < [width - 0.5, height - 0.5])).all(1)
         ok[live[~good]] = False
         kept = live[good]
@@ -119,7 +121,7 @@ def adaptive_moments(
 def _shape(centre: np.ndarray, cov: np.ndarray, ok: np.ndarray) -> Moments:
     xx, yy, xy = np.where(ok[:, None], cov, np.nan).T
     half, split = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    angle = np.mod(0.5 * np.arctan2(2 * xy, xx - yy), np.pi)
+    angle = wrap(0.5 * np.arctan2(2 * xy, xx - yy), np.pi)
     x, y = np.where(ok[:, None], centre, np.nan).T
     with np.errstate(invalid="ignore"):
         return Moments(x, y, angle, np.sqrt((half - split) / (half + split)), np.sqrt(half + split), ok)

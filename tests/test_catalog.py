@@ -278,6 +278,21 @@ def test_pandas_reads_a_flat_catalog(tmp_path):
     np.testing.assert_array_equal(frame["z_11"], catalog["z"][:, 11])
 
 
+def test_parquet_of_pandas_is_read_with_its_absent_values(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    ids = pandas.array([587722981736120347, None, 2], dtype="Int64")
+    frame = pandas.DataFrame(
+        {"id": ids, "name": ["é", None, "c"], "x": [0.5, None, 2.0], "yes": [True, False, True]}
+    )
+    frame.to_parquet(tmp_path / "p.parquet")
+    got = read_table(tmp_path / "p.parquet")
+    assert got["id"].tolist() == [587722981736120347, None, 2]
+    assert got["name"].tolist() == ["é", None, "c"]
+    np.testing.assert_array_equal(got["x"], [0.5, np.nan, 2.0])
+    assert got["yes"].tolist() == [True, False, True]
+
+
 def test_reading_needs_no_torch(tmp_path):
     write_catalog(build_catalog(arrays(), meta={}), tmp_path / "c.fits")
     code = (

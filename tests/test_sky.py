@@ -227,3 +227,11 @@ def test_sdss_position_angles_and_positions():
     assert len(rows) == 27
     assert np.median(off) < 3
     assert np.median(away) < 0.4
+
+
+@pytest.mark.parametrize("frame", ["ICRS", "FK5"])
+def test_a_position_that_was_not_measured_is_nan_and_harms_no_other(frame):
+    text = field(frame=frame).tostring()
+    sky = local_sky(text, [np.nan, 3.0], [1.0, 4.0])
+    assert np.isnan([sky.ra[0], sky.dec[0], sky.position_angle(0.0)[0]]).all()
+    assert (sky.ra[1], sky.dec[1]) == sky_position(text, 3.0, 4.0)

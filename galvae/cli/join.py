@@ -43,10 +43,10 @@ def join(
 
 
 def _lines(summary: dict) -> list[str]:
+    matched = {side: summary[f"{side}_rows"] - summary[f"{side}_unmatched"] for side in ("catalog", "other")}
     lines = [
-        f"{summary['catalog_rows'] - summary['catalog_unmatched']} of {summary['catalog_rows']} galaxies of the "
-        f"catalog matched, {summary['other_rows'] - summary['other_unmatched']} of {summary['other_rows']} rows "
-        f"of OTHER; {summary['matched_rows']} rows written"
+        f"matched {matched['catalog']} of {summary['catalog_rows']} galaxies of the catalog and "
+        f"{matched['other']} of {summary['other_rows']} rows of OTHER: {summary['matched_rows']} rows"
     ]
     if summary["catalog_repeated"]:
         lines.append(f"{summary['catalog_repeated']} galaxies match several rows of OTHER: one row for each")

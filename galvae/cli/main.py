@@ -18,6 +18,7 @@ from galvae.cli.recipe import recipe
 from galvae.cli.sample import interpolate, sample
 from galvae.cli.simulate import simulate
 from galvae.cli.train import train
+from galvae.cli.verify import verify
 
 app = typer.Typer(
     name="galvae",
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, ingest, train, catalog, join, sample, interpolate):
+for command in (simulate, ingest, train, catalog, join, sample, interpolate, verify):
     app.command()(command)
 app.add_typer(recipe, name="recipe")
 

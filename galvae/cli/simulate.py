@@ -13,10 +13,12 @@ from galvae.cli.options import Changes, Overwrite, Quiet, RecipeName, chosen_rec
 def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Number of galaxies.")] = 600,
-    seed: Annotated[int, typer.Option(min=0, help="Which survey; galaxy k of it is the same whatever -n.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which survey; galaxy k is the same whatever -n.")] = 0,
     recipe: RecipeName = None,
     changes: Changes = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the files do not depend on it.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; they do not change the files.")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:

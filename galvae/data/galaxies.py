@@ -16,20 +16,20 @@ PSF_WEIGHTS = ((0.9, 1.0), (0.1, 2.5))
 
 _FWHM = 2 * np.sqrt(2 * np.log(2))
 _CORES = ((20, 3), (6, 6), (1, 32))
-_PSF_REACH = 16
-_MARGIN = 8
 _REACH = 12
+_PSF_REACH = 24
+_MARGIN = 8
 
 
 @dataclass(frozen=True)
 class Arms:
-    """Two logarithmic arms in a disk's plane; they move light along circles only, so profiles do not change.
+    """Two logarithmic arms in a disk's plane; light moves along circles only, so profiles do not change.
 
     Parameters
     ----------
     sense
-        +1: followed outwards they turn counter-clockwise on the sky with North up and East left (the letter Z);
-        -1: clockwise (the letter S).
+        +1: followed outwards they turn counter-clockwise on the sky with North up and East left (the
+        letter Z); -1: clockwise (the letter S).
     pitch
         Angle between an arm and the circle, degrees.
     phase
@@ -123,8 +123,8 @@ def render(source: Source, wcs: WCS, *, band: str, fwhm: float, shape: tuple[int
     """Draw one source without noise.
 
     The profile is averaged over pixels on a grid that has the source's centre on a pixel's centre, so that
-    symmetry keeps the centroid exact however steep the cusp. The PSF, which leaves nothing at the Nyquist
-    frequency, and the shift to the true place are then one multiplication in Fourier space.
+    symmetry keeps the centroid exact however steep the cusp. The PSF, which leaves next to nothing at the
+    Nyquist frequency, and the shift to the true place are then one multiplication in Fourier space.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def render(source: Source, wcs: WCS, *, band: str, fwhm: float, shape: tuple[int
     scale = 1 / np.sqrt(abs(np.linalg.det(jacobian)))
     nearest = np.rint(place).astype(int)
     extent = np.array(shape[::-1])
-    cover = int(max(abs(nearest).max(), abs(extent - nearest).max())) + _PSF_REACH
+    cover = int(max(abs(nearest).max(), abs(extent - nearest).max())) + 2 * _MARGIN
     reach = int(_REACH * max(c.radius for c in source.components) / scale) + _PSF_REACH
     half = next_fast_len(min(cover, reach), real=True)
     stamp = _convolved(source, np.linalg.inv(jacobian), band, fwhm / scale, half, place - nearest)
@@ -174,6 +174,7 @@ def _convolved(
             spectrum += component.flux[BANDS.index(band)] * np.outer(np.sinc(ky), np.sinc(kx))
     psf = sum(w * np.outer(_blur(ky, s * fwhm), _blur(kx, s * fwhm)) for w, s in PSF_WEIGHTS)
     spectrum *= psf * np.outer(np.exp(-2j * np.pi * shift[1] * ky), np.exp(-2j * np.pi * shift[0] * kx))
+    spectrum[half] = spectrum[:, half] = 0  # a shift is not defined at the Nyquist frequency
     return np.fft.fftshift(np.fft.irfft2(spectrum, s=(2 * half, 2 * half)))
 
 

@@ -27,7 +27,7 @@ class IngestSettings(BaseModel):
     cube_bands: tuple[str, ...] = ()
     stretch: PositiveFloat | Literal["auto"] = "auto"
     Q: PositiveFloat = 10.0
-    band_scales: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+    band_scales: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.8, 1.0, 1.6)
     images: str = "images"
     id_column: str = ""
     ra_column: str = "ra"
@@ -53,12 +53,12 @@ ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
 class SimulateSettings(BaseModel):
     """How the synthetic survey is drawn; pairs are the low and high end of a distribution.
 
-    ``size`` (half-light semi-major axis, arcsec) and ``snr`` (r band, within the half-light ellipse) are drawn
-    evenly in the logarithm, ``axis_ratio``, ``bulge`` (share of the light), ``pitch`` (deg), ``arms`` (share of the
-    disk's light), ``psf`` (FWHM, arcsec) and ``rotation`` (of the field, deg) evenly. ``spirals`` and
-    ``ellipticals`` are fractions of the galaxies, the rest being plain disks, and ``mirrored`` of the fields;
-    ``neighbours`` and ``stars`` are mean numbers per cutout; ``offset`` (pixels) is the standard deviation,
-    in x and in y, of the galaxy's place about the cutout's centre.
+    ``size`` (half-light semi-major axis, arcsec) and ``snr`` (r band, within the half-light ellipse) are
+    drawn evenly in the logarithm, ``axis_ratio``, ``bulge`` (share of the light), ``pitch`` (deg), ``arms``
+    (share of the disk's light), ``psf`` (FWHM, arcsec) and ``rotation`` (of the field, deg) evenly.
+    ``spirals`` and ``ellipticals`` are fractions of the galaxies, the rest being plain disks, and
+    ``mirrored`` of the fields; ``neighbours`` and ``stars`` are mean numbers per cutout; ``offset`` (pixels)
+    is the standard deviation, in x and in y, of the galaxy's place about the cutout's centre.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

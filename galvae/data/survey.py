@@ -38,7 +38,8 @@ class Field:
     galaxy
         The galaxy; its first component carries the outer isophotes.
     r_half
-        Semi-major axis that encloses half the galaxy's light in r, each component in its own ellipses, arcsec.
+        Semi-major axis that encloses half the galaxy's light in r, each component in its own ellipses,
+        arcsec.
     inclination
         Of the disk, degrees; NaN for an elliptical.
     others
@@ -58,7 +59,9 @@ class Field:
     frames: dict[str, WCS]
     fwhm: dict[str, float]
 
-    def turned(self, angle: float = 0.0, move: tuple[float, float] = (0.0, 0.0), *, mirror: bool = False) -> Field:
+    def turned(
+        self, angle: float = 0.0, move: tuple[float, float] = (0.0, 0.0), *, mirror: bool = False
+    ) -> Field:
         """The same sky seen by a camera that was turned and moved, so that no pixel is resampled.
 
         Parameters
@@ -82,7 +85,12 @@ class Field:
         return replace(self, frames=frames)
 
     def draw(
-        self, band: str, *, alone: bool = False, exposure: int | None = None, shape: tuple[int, int] = (SIZE, SIZE)
+        self,
+        band: str,
+        *,
+        alone: bool = False,
+        exposure: int | None = None,
+        shape: tuple[int, int] = (SIZE, SIZE),
     ) -> np.ndarray:
         """Image in one band, nanomaggies per pixel, float64, row 0 at the bottom.
 
@@ -121,7 +129,10 @@ def field(number: int, *, seed: int, settings: SimulateSettings) -> Field:
     shape = (flux, r_half, axis_ratio, stream.uniform(0, 180))
     face_on = (axis_ratio**2 - _DISK_THICKNESS**2) / (1 - _DISK_THICKNESS**2)
     inclination = np.nan if kind == "elliptical" else np.degrees(np.arccos(np.sqrt(max(face_on, 0.0))))
-    parts = _elliptical(stream, *shape) if kind == "elliptical" else _disk(stream, settings, kind, inclination, *shape)
+    if kind == "elliptical":
+        parts = _elliptical(stream, *shape)
+    else:
+        parts = _disk(stream, settings, kind, inclination, *shape)
     fwhm = stream.uniform(*settings.psf)
     return Field(
         key=(seed, number), kind=kind, galaxy=Source(ra, dec, parts), r_half=r_half, inclination=inclination,
@@ -199,19 +210,21 @@ def _disk(
         return share * _within(radius / ratio, index) + (1 - share) * _within(radius, 1.0) - 0.5
 
     disk_radius = r_half / brentq(excess, 1e-3, 1.5)
-    arms = None
-    draws = stream.uniform(size=4)
-    sense, pitch, in_arms = stream.choice([-1, 1]), stream.uniform(*settings.pitch), stream.uniform(*settings.arms)
+    arms, colours = None, (0.65, 0.3)
     if kind == "spiral":
-        in_arms = tuple(in_arms * np.array([1.0, 0.9, 0.8]))
+        colours = (0.45, 0.2)
         arms = Arms(
-            sense=int(sense), pitch=pitch, phase=np.pi * draws[0], width=1 + 2 * draws[1],
-            start=disk_radius * (0.3 + 0.3 * draws[2]), share=in_arms,
-        )  # fmt: skip
-    round_bulge = np.sqrt(_BULGE_THICKNESS**2 + (1 - _BULGE_THICKNESS**2) * np.cos(np.radians(inclination)) ** 2)
-    g_r, r_i = (0.45, 0.2) if kind == "spiral" else (0.65, 0.3)
-    disk = Component(_colours(stream, (1 - share) * flux, g_r, r_i), disk_radius, 1.0, axis_ratio, pa, arms)
-    bulge = Component(_colours(stream, share * flux, 0.95, 0.42), ratio * disk_radius, index, float(round_bulge), pa)
+            sense=int(stream.choice([-1, 1])),
+            pitch=stream.uniform(*settings.pitch),
+            phase=stream.uniform(0, np.pi),
+            width=stream.uniform(1, 3),
+            start=disk_radius * stream.uniform(0.3, 0.6),
+            share=tuple(stream.uniform(*settings.arms) * np.array([1.0, 0.9, 0.8])),
+        )
+    face_on = np.cos(np.radians(inclination)) ** 2
+    bulge_ratio = float(np.sqrt(_BULGE_THICKNESS**2 + (1 - _BULGE_THICKNESS**2) * face_on))
+    disk = Component(_colours(stream, (1 - share) * flux, *colours), disk_radius, 1.0, axis_ratio, pa, arms)
+    bulge = Component(_colours(stream, share * flux, 0.95, 0.42), ratio * disk_radius, index, bulge_ratio, pa)
     return disk, bulge
 
 

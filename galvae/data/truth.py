@@ -10,27 +10,37 @@ from astropy.table import Table
 from scipy.special import i0e
 
 from galvae.data.galaxies import BANDS, pixels_per_arcsec
-from galvae.data.survey import PIXEL_SCALE, REFERENCE, SIZE, Field, signal_to_noise
+from galvae.data.survey import REFERENCE, SIZE, Field, signal_to_noise
 
 WINDOW = 64
 """Side of the central square in which neighbours and stars are counted, pixels."""
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "id": ("", "name of the galaxy; its files are {id}_g.fits, {id}_r.fits, {id}_i.fits"),
-    "kind": ("", "elliptical (one Sersic profile), disk (bulge and disk) or spiral (bulge, disk and two arms)"),
+    "kind": ("", "elliptical (a Sersic profile), disk (bulge and disk), spiral (bulge, disk and two arms)"),
     "ra": ("deg", "right ascension of the galaxy's centre, ICRS"),
     "dec": ("deg", "declination of the galaxy's centre, ICRS"),
-    "x": ("pix", "the centre in the r-band file, right, counted from 0 at the centre of the pixel at the lower left"),
-    "y": ("pix", "the centre in the r-band file, up, counted from 0 at the centre of the pixel at the lower left"),
+    "x": ("pix", "the centre in the r-band file, right, 0 at the centre of the pixel at the lower left"),
+    "y": ("pix", "the centre in the r-band file, up, 0 at the centre of the pixel at the lower left"),
     "dx": ("pix", "x minus the cutout's centre, (width - 1) / 2"),
     "dy": ("pix", "y minus the cutout's centre, (height - 1) / 2"),
-    "orientation": ("deg", "major axis as displayed with row 0 at the bottom, counter-clockwise from right, [0, 180)"),
+    "orientation": (
+        "deg",
+        "major axis as displayed (row 0 at the bottom), counter-clockwise from +x, [0, 180)",
+    ),
     "pa": ("deg", "position angle of the major axis, East of North, [0, 180)"),
-    "axis_ratio": ("", "minor over major axis of the outer isophotes (the disk's, or the elliptical's) before the PSF"),
-    "inclination": ("deg", "of the disk, 0 face-on: cos^2 i = (q^2 - 0.15^2) / (1 - 0.15^2); NaN for an elliptical"),
+    "axis_ratio": (
+        "",
+        "minor over major axis of the outer isophotes (disk or elliptical) before the PSF",
+    ),
+    "inclination": (
+        "deg",
+        "of the disk, 0 face-on: cos^2 i = (q^2 - 0.15^2)/(1 - 0.15^2); else NaN",
+    ),
     "r_half": (
         "arcsec",
-        "semi-major axis that encloses half the r-band light, each component in its own ellipses, before the PSF",
+        "semi-major axis that encloses half the r-band light before the PSF, each component in its own "
+        "ellipses",
     ),
     "sersic": ("", "Sersic index of the elliptical, or of the bulge; every disk's is 1"),
     "bulge_fraction": ("", "bulge's share of the r-band light; 1 for an elliptical"),
@@ -43,24 +53,24 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "pitch": ("deg", "angle between an arm and the circle, in the disk's plane; NaN without arms"),
     "arm_contrast": (
         "",
-        "(maximum - minimum) / (maximum + minimum) of the disk's r-band light along a circle well outside the arms' "
-        "inner ends; 0 without arms",
+        "(maximum - minimum) / (maximum + minimum) of the disk's r-band light along a circle well outside "
+        "the arms' inner ends; 0 without arms",
     ),
     "mag": ("mag", "total r magnitude, 22.5 - 2.5 log10(flux in nanomaggies)"),
     "g_r": ("mag", "total colour g - r"),
     "r_i": ("mag", "total colour r - i"),
     "snr": (
         "",
-        "r-band signal to noise: half the total flux over the noise of sky and photons in the ellipse of semi-major "
-        "axis r_half and axis ratio axis_ratio",
+        "r-band signal to noise: half the total flux over the noise of sky and photons in the ellipse of "
+        "semi-major axis r_half and axis ratio axis_ratio",
     ),
-    "parity": ("", "sign of det(CD): -1 is the usual sky, +1 a mirrored one, in which winding and winding_sky differ"),
+    "parity": ("", "sign of det(CD): -1 is the usual sky; +1 a mirrored one, where the two windings differ"),
     "rotation": ("deg", "position angle of the image's up at the galaxy, East of North, [0, 360)"),
     "pixel_scale": ("arcsec/pix", "side of a pixel at the galaxy"),
     "psf_fwhm": ("arcsec", "full width at half maximum of the core of the r-band PSF"),
-    "neighbours": ("", f"galaxies besides this one, centred in the cutout's central {WINDOW} x {WINDOW} pixels"),
+    "neighbours": ("", f"other galaxies centred in the cutout's central {WINDOW} x {WINDOW} pixels"),
     "stars": ("", f"stars centred in the cutout's central {WINDOW} x {WINDOW} pixels"),
-    "nearest": ("pix", "distance from the galaxy to the nearest neighbour or star in the cutout; NaN without any"),
+    "nearest": ("pix", "distance to the nearest neighbour or star in the cutout; NaN without any"),
     "nearest_flux_ratio": ("", "r-band flux of that nearest one over the galaxy's; NaN without any"),
 }
 """Name of each column -> (unit, description)."""

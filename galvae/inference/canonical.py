@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galvae.angles import wrap
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
@@ -62,8 +63,13 @@ def place(vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int, tolerance:
     half = (size - 1) / 2
     centre = torch.from_numpy(np.stack([found.x / half - 1, found.y / half - 1], 1)).to(pose.shift)
     in_image = to_image(centre[:, None], pose)[:, 0].cpu().double().numpy() * ((vae.window - 1) / 2)
-    orientation = np.mod(found.angle - pose.theta.cpu().double().numpy(), math.pi)
+    orientation = wrap(found.angle - pose.theta.cpu().double().numpy(), math.pi)
     return Placement(in_image[:, 0], in_image[:, 1], orientation, found.axis_ratio, found.ok)
+
+
+def direction(pose: Pose) -> np.ndarray:
+    """Direction of the canonical +x axis as displayed, degrees counter-clockwise from right in [0, 360), shape (B,)."""
+    return wrap(-np.degrees(pose.theta.cpu().double().numpy()), 360)
 
 
 @dataclass(frozen=True)

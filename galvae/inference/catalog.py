@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galvae.angles import wrap
 from galvae.data.split import held_out
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
-from galvae.inference.canonical import place, spread
+from galvae.inference.canonical import direction, place, spread
 from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
@@ -102,7 +103,6 @@ def infer_batch(
     numbers = {
         "z": content,
         "z_err": content_std,
-        "theta": torch.rad2deg(-pose.theta.double()) % 360,
         "theta_err": torch.rad2deg(circular_std(posterior)),
         "log_likelihood": log_likelihood,
         "kl_z": divergence.content,
@@ -112,7 +112,7 @@ def infer_batch(
     half = vae.window / 2
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()},
-        "dx": placed.x, "dy": placed.y, "dx_err": vague.x, "dy_err": vague.y,
+        "theta": direction(pose), "dx": placed.x, "dy": placed.y, "dx_err": vague.x, "dy_err": vague.y,
         "orientation": np.degrees(placed.orientation), "orientation_err": np.degrees(vague.orientation),
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": vague.axis_ratio,
         "ok": placed.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
@@ -156,7 +156,7 @@ def _to_original(
     found |= {
         "x": x, "y": y, "dx": x - (size[:, 1] - 1) / 2, "dy": y - (size[:, 0] - 1) / 2,
         "dx_err": found["dx_err"] * scale, "dy_err": found["dy_err"] * scale,
-        "orientation": np.degrees(np.arctan2(towards[:, 1], towards[:, 0])) % 180,
+        "orientation": wrap(np.degrees(np.arctan2(towards[:, 1], towards[:, 0])), 180),
         "scale": scale * (window - 1) / 2,
     }  # fmt: skip
     arcsec = store.column("pixel_scale")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from galvae.geometry import Pose
-from galvae.inference.canonical import decode_canonical, decode_images
+from galvae.inference.canonical import decode_canonical, decode_images, direction
 from galvae.inference.catalog import circular_std
 from galvae.model.vae import SpatialVAE
 from galvae.training.checkpoint import load_model
@@ -105,8 +105,11 @@ class Model:
         posterior = self._vae.encode(view)
         pose, content = posterior.draw(posterior.best())
         _, shift_std, content_std = posterior.spread_at(posterior.best())
-        theta, theta_err = torch.rad2deg(-pose.theta.double()) % 360, torch.rad2deg(circular_std(posterior))
-        return [t.cpu().numpy() for t in (content, content_std, theta, theta_err, pose.shift, shift_std)]
+        theta_err = torch.rad2deg(circular_std(posterior))
+        z, z_err, theta_err, shift, shift_err = (
+            t.cpu().numpy() for t in (content, content_std, theta_err, pose.shift, shift_std)
+        )
+        return [z, z_err, direction(pose), theta_err, shift, shift_err]
 
     def decode(self, posterior: Posterior, *, size: int | None = None) -> np.ndarray:
         """Reconstructions: mean images in the pose inferred, float32 (N, size, size, C), row 0 at the bottom."""

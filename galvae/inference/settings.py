@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class CatalogSettings(BaseModel):
@@ -11,6 +11,6 @@ class CatalogSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: PositiveInt = 128
-    samples: PositiveInt = 16
+    samples: int = Field(16, ge=2)
     sample_size: PositiveInt = 32
     seed: int = 0

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from galvae.geometry import Pose
+from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
-from galvae.keyed import normal, uniform
 from galvae.windows import View
 
 
@@ -161,8 +161,10 @@ def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: i
     log_likelihood = (weight * torch.cat(pieces).view_as(weight)).sum(1)
     divergence = vae.divergence(posterior)
     rest = divergence.pose - log_likelihood + (0 if frozen else divergence.content)
-    followed = [(a, leaf.grad) for a, leaf in zip(inputs, leaves, strict=True) if leaf.requires_grad]
-    torch.autograd.backward([rest.mean(), *(a for a, _ in followed)], [None, *(grad for _, grad in followed)])
+    ends = [(rest.mean(), None), *((latent, leaf.grad) for latent, leaf in zip(inputs, leaves, strict=True))]
+    followed = [(end, grad) for end, grad in ends if end.requires_grad]
+    if followed:  # Where no pose is inferred and z is frozen, the inference network has nothing to learn.
+        torch.autograd.backward(*zip(*followed, strict=True))
     return Terms(log_likelihood.detach(), divergence.content.detach(), divergence.pose.detach())
 
 

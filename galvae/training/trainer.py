@@ -11,9 +11,9 @@ from torch import Tensor
 from galvae.data.dataset import Fields
 from galvae.data.split import held_out
 from galvae.data.store import ImageStore
+from galvae.keyed import permutation
 from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
-from galvae.keyed import permutation
 from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
 
 TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")

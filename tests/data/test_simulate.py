@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from photutils.aperture import CircularAperture, EllipticalAperture
 from photutils.morphology import data_properties
 from pydantic import ValidationError
+from scipy.ndimage import map_coordinates
 from typer.testing import CliRunner
 
 from galvae.cli.simulate import simulate as command
@@ -73,25 +74,20 @@ def test_photutils_finds_the_orientation_of_smooth_galaxies(number):
 
 @pytest.mark.parametrize("axis_ratio", [0.3, 0.5, 0.8])
 def test_the_outer_isophote_has_the_axis_ratio(axis_ratio):
-    recipe = SimulateSettings(spirals=0, ellipticals=1, size=(7, 7), axis_ratio=(axis_ratio,) * 2, psf=(1.1, 1.1))
-    recipe = recipe.model_copy(update={"offset": 0.0})
-    seen = a_field(3, recipe)
-    truth, image = truth_of(seen), seen.draw("r", alone=True)
-    radius = 1.6 * truth["r_half"] / truth["pixel_scale"]
-    turn = np.radians(truth["orientation"])
-    steps = np.linspace(-1, 1, 5)
-    along, across = ([v * np.array([c, s]) for v in steps] for c, s in
-                     ((np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))))  # fmt: skip
-
-    def at(offset):
-        x, y = np.rint(np.array([truth["x"], truth["y"]]) + radius * offset).astype(int)
-        return image[y, x]
-
-    ends = [at(along[0]), at(along[-1]), at(axis_ratio * across[0]), at(axis_ratio * across[-1])]
-    assert np.ptp(ends) / np.mean(ends) < 0.15
+    recipe = SimulateSettings(spirals=0, ellipticals=1, size=(7, 7), axis_ratio=(axis_ratio,) * 2)
+    seen = a_field(3, recipe.model_copy(update={"offset": 0.0, "psf": (0.8, 0.8)}))
+    truth = truth_of(seen)
+    turn, radius = np.radians(truth["orientation"]), 2.5 * truth["r_half"] / truth["pixel_scale"]
+    along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
+    ends = radius * np.array([along, -along, axis_ratio * across, -axis_ratio * across])
+    places = np.array([truth["y"], truth["x"]]) + ends[:, ::-1]
+    light = map_coordinates(seen.draw("r", alone=True), places.T)
+    assert np.ptp(light) / light.mean() < 0.05
 
 
-@pytest.mark.parametrize("kind", [{"spirals": 0, "ellipticals": 1}, {"spirals": 1, "ellipticals": 0, "bulge": (0, 0)}])
+@pytest.mark.parametrize(
+    "kind", [{"spirals": 0, "ellipticals": 1}, {"spirals": 1, "ellipticals": 0, "bulge": (0, 0)}]
+)
 def test_half_the_light_is_inside_the_half_light_ellipse(kind):
     seen = a_field(1, SimulateSettings(size=(6, 6), psf=(0.9, 0.9), axis_ratio=(0.6, 0.9), **kind))
     truth, image = truth_of(seen), seen.draw("r", alone=True)
@@ -152,7 +148,7 @@ def test_quarter_turns_and_whole_moves_are_exact(number, quarter, move):
     turned = seen.turned(90 * quarter, move).draw("r")
     expected = np.roll(np.rot90(seen.draw("r"), -quarter), move[::-1], axis=(0, 1))
     inner = slice(10, -10)
-    assert np.abs(turned - expected)[inner, inner].max() < 2e-5 * expected.max()
+    assert np.abs(turned - expected)[inner, inner].max() < 1e-6 * expected.max()
 
 
 @given(number=numbers, angle=st.floats(-400, 400), move=st.tuples(st.floats(-9, 9), st.floats(-9, 9)))
@@ -192,7 +188,9 @@ def outward_turn(image: np.ndarray, x: float, y: float) -> float:
 
 @pytest.mark.parametrize("number", range(6))
 def test_winding_is_that_of_the_displayed_arms_and_parity_flips_it(number):
-    recipe = SimulateSettings(spirals=1, ellipticals=0, axis_ratio=(0.9, 1), size=(5, 5), arms=(0.8, 0.8))
+    recipe = SimulateSettings(
+        spirals=1, ellipticals=0, axis_ratio=(0.9, 1), size=(5, 5), arms=(0.8, 0.8), stars=0
+    )
     seen = a_field(number, recipe)
     mirrored = seen.turned(mirror=True)
     truth, flipped = truth_of(seen), truth_of(mirrored)
@@ -203,7 +201,7 @@ def test_winding_is_that_of_the_displayed_arms_and_parity_flips_it(number):
     assert {truth["winding"], flipped["winding"]} == {"S", "Z"}
     assert truth["winding_sky"] == flipped["winding_sky"]
     image = seen.draw("r")
-    np.testing.assert_allclose(mirrored.draw("r"), image[:, ::-1], rtol=0, atol=2e-5 * image.max())
+    np.testing.assert_allclose(mirrored.draw("r"), image[:, ::-1], rtol=0, atol=1e-6 * image.max())
 
 
 # Noise
@@ -286,9 +284,9 @@ def test_truth_reads_back_with_units_and_descriptions(survey):
 @pytest.mark.parametrize(
     ("number", "band", "pixel", "total"),
     [
-        (0, "g", 0.3136614012048547, 141.1450900517898),
-        (1, "r", 0.4521018915054343, 54.70948309245156),
-        (2, "i", 1.1266084716965752, 444.05102859236695),
+        (0, "g", 0.2874427998188858, 143.1088440480149),
+        (1, "r", 0.5905738927909632, 47.17709711571379),
+        (2, "i", 1.1266074873377872, 444.0572656632362),
     ],
 )
 def test_pixels_are_those_of_the_first_day(number, band, pixel, total):
@@ -348,7 +346,8 @@ def test_wrong_numbers_are_refused(tmp_path, n, seed):
 def test_command_prints_the_table_and_a_summary(tmp_path):
     app = typer.Typer()
     app.command()(command)
-    asked = ["-o", str(tmp_path / "sim"), "-n", "2", "--set", "simulate.spirals=1", "--set", "simulate.ellipticals=0"]
+    changes = ["--set", "simulate.spirals=1", "--set", "simulate.ellipticals=0"]
+    asked = ["-o", str(tmp_path / "sim"), "-n", "2", *changes]
     result = CliRunner().invoke(app, [*asked, "-q"], catch_exceptions=False)
     path, summary = result.stdout.splitlines()
     assert path == str(tmp_path / "sim" / TRUTH)

@@ -1,0 +1,203 @@
+"""Does the pose follow the galaxy, and does z stay? What to ask of a run before believing its catalog.
+
+No labels are needed: axes and centres are compared with adaptive second moments of the images themselves (or with a
+table of the truth, where there is one), and the *turn test* compares each galaxy with itself, turned and moved by
+known amounts before the model's window is cut. A model that hides the pose in z passes the axis and fails the turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.data.split import held_out
+from galvae.data.store import ImageStore
+from galvae.geometry import pixel_grid
+from galvae.inference.canonical import place
+from galvae.model.vae import SpatialVAE
+from galvae.moments import adaptive_moments, luminance
+from galvae.progress import Progress
+from galvae.training.checkpoint import load_model
+from galvae.windows import View
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a model says about N windows: angles in degrees, lengths in window pixels from the window's centre.
+
+    Parameters
+    ----------
+    theta
+        Direction of the canonical +x axis as displayed, shape (N,).
+    orientation
+        Major axis as displayed, modulo 180, shape (N,).
+    centre
+        Right and up, shape (N, 2).
+    z
+        Content, shape (N, Z).
+    """
+
+    theta: np.ndarray
+    orientation: np.ndarray
+    centre: np.ndarray
+    z: np.ndarray
+
+
+def verify(
+    run: str | Path, store: ImageStore, *,
+    truth: str | Path | None = None, limit: int = 1000, move: float = 4.0, seed: int = 0, quiet: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure a run on galaxies that it was not trained on.
+
+    Parameters
+    ----------
+    run
+        A run folder.
+    store
+        Images; of the store that the run was trained on, only the galaxies held out are used.
+    truth
+        A table with columns ``id``, ``orientation`` (deg), ``axis_ratio``, ``dx``, ``dy`` (original pixels), to measure
+        against instead of moments.
+    limit
+        At most so many galaxies, the first ones.
+    move
+        Galaxies of the turn test are moved by up to so many window pixels in x and in y as well.
+    seed
+        Of the angles and moves.
+    quiet
+        No progress.
+
+    Returns
+    -------
+    dict
+        ``galaxies``, ``elongated`` (axis ratio below 0.7) and, as median, 84th percentile and so on: ``axis`` and
+        ``centre`` against the reference, ``turn`` (theta, over 360 degrees), ``turn_axis`` (orientation, modulo 180),
+        ``move`` (the centre between the copies) and ``z_drift`` (RMS change of z over its spread).
+
+    Raises
+    ------
+    ValueError
+        If no galaxy is left to measure on.
+    """
+    vae, description = load_model(run)
+    rows = np.arange(len(store))
+    if description["store"] == store.digest:
+        rows = rows[held_out(store.column("id"), description["validation"], seed=description["seed"])]
+    rows = rows[:limit]
+    if not len(rows):
+        raise ValueError(f"{store.path}: no galaxy that {run} was not trained on; use another store")
+    random = np.random.default_rng(seed)
+    turn = random.uniform(0, 360, len(rows))
+    shift = random.uniform(-move, move, (len(rows), 2))
+    oversample = store.ingest["oversample"]
+    before, after, references = [], [], []
+    with Progress("verify", len(rows), quiet=quiet) as progress, torch.inference_mode():
+        for part in np.array_split(np.arange(len(rows)), -(-len(rows) // 128)):
+            fields = torch.from_numpy(store.images(rows[part]))
+            view = View.central(fields, vae.window, oversample)
+            before.append(find(vae, view))
+            copies = turned(fields, np.radians(turn[part]), shift[part] * oversample)
+            after.append(find(vae, View.central(copies, vae.window, oversample)))
+            images = view.images(vae.grid).permute(0, 2, 3, 1).numpy()
+            references.append(adaptive_moments(luminance(images)))
+            progress.advance(len(part))
+    start, end = _stack(before), _stack(after)
+    middle = (vae.window - 1) / 2
+    reference = {
+        "orientation": np.degrees(np.concatenate([r.angle for r in references])),
+        "axis_ratio": np.concatenate([r.axis_ratio for r in references]),
+        "centre": np.concatenate([np.stack([r.x, r.y], 1) for r in references]) - middle,
+    }
+    if truth is not None:
+        reference = _true(truth, store, rows, oversample)
+    return summarize(start, end, reference, turn=turn, shift=shift)
+
+
+def find(vae: SpatialVAE, view: View) -> Found:
+    """The most probable hypothesis about each window of a view."""
+    posterior = vae.encode(view)
+    pose, content = posterior.draw(posterior.best())
+    placed = place(vae, pose, content, size=vae.window)
+    theta = torch.rad2deg(-pose.theta.double()).numpy() % 360
+    return Found(theta, np.degrees(placed.orientation), np.stack([placed.x, placed.y], 1), content.numpy())
+
+
+def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
+    """Fields whose content is moved by `offset` field pixels (N, 2) and then turned by `angle` radians (N,)."""
+    size = fields.shape[1]
+    view = View(fields, size, 1, torch.from_numpy(-offset).float(), torch.from_numpy(angle).float())
+    return view.images(pixel_grid(size)).permute(0, 2, 3, 1).contiguous()
+
+
+def summarize(
+    start: Found, end: Found, reference: dict[str, np.ndarray], *, turn: np.ndarray, shift: np.ndarray
+) -> dict[str, Any]:
+    """The figures of :func:`verify` from what was found before and after turning by `turn` and moving by `shift`."""
+    long = reference["axis_ratio"] < 0.7
+    round_ = reference["axis_ratio"] >= 0.7
+    axis = _difference(start.orientation, reference["orientation"], 180)
+    theta = _difference(end.theta - start.theta, turn, 360)
+    axial = _difference(end.orientation - start.orientation, turn, 180)
+    cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    x, y = (start.centre + shift).T
+    moved = end.centre - np.stack([x * cos - y * sin, x * sin + y * cos], 1)
+    drift = np.sqrt(((end.z - start.z) ** 2).sum(1).mean())
+    spread = np.sqrt(((start.z - start.z.mean(0)) ** 2).sum(1).mean())
+    return {
+        "galaxies": len(turn),
+        "elongated": int(long.sum()),
+        "axis": {**_figures(axis[long]), "beyond_30": float(np.nanmean(axis[long] > 30))} if long.any() else None,
+        "centre": _figures(np.hypot(*(start.centre - reference["centre"]).T)),
+        "turn_elongated": _turns(theta[long]),
+        "turn_round": _turns(theta[round_]),
+        "turn_axis_elongated": _figures(axial[long]),
+        "move": _figures(np.hypot(*moved.T)),
+        "z_drift": float(drift / spread) if spread > 0 else None,
+    }
+
+
+def _stack(found: list[Found]) -> Found:
+    return Found(*(np.concatenate([getattr(f, name) for f in found]) for name in Found.__dataclass_fields__))
+
+
+def _difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:
+    return np.abs((a - b + period / 2) % period - period / 2)
+
+
+def _figures(values: np.ndarray) -> dict[str, float]:
+    kept = values[np.isfinite(values)]
+    if not len(kept):
+        return {"median": float("nan"), "p84": float("nan"), "missing": len(values)}
+    return {"median": float(np.median(kept)), "p84": float(np.percentile(kept, 84)), "missing": len(values) - len(kept)}
+
+
+def _turns(values: np.ndarray) -> dict[str, float]:
+    return {**_figures(values), "flips": float((values > 90).mean()) if len(values) else float("nan")}
+
+
+def _true(path: str | Path, store: ImageStore, rows: np.ndarray, oversample: int) -> dict[str, np.ndarray]:
+    """Truth by identifier, lengths in window pixels."""
+    from galvae.catalog import read_table
+
+    table = read_table(path)
+    missing = [name for name in ("id", "orientation", "axis_ratio", "dx", "dy") if name not in table.colnames]
+    if missing:
+        raise ValueError(f"{path}: no column {missing[0]}; a truth table has id, orientation, axis_ratio, dx, dy")
+    place = {str(identifier): number for number, identifier in enumerate(table["id"])}
+    ids = store.column("id")[rows]
+    absent = [i for i in ids if str(i) not in place]
+    if absent:
+        raise ValueError(f"{path}: no row for galaxy {absent[0]} and {len(absent) - 1} others of {store.path}")
+    chosen = table[[place[str(i)] for i in ids]]
+    scale = np.sqrt(np.abs(np.linalg.det(store.column("affine")[rows][:, :, :2]))) * oversample
+    centre = np.stack([np.asarray(chosen["dx"]), np.asarray(chosen["dy"])], 1) / scale[:, None]
+    return {
+        "orientation": np.asarray(chosen["orientation"], float),
+        "axis_ratio": np.asarray(chosen["axis_ratio"], float),
+        "centre": centre,
+    }
