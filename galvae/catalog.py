@@ -1,15 +1,9 @@
-"""The catalog: an astropy table held to the contract in ``catalogs/galvae.ecsv``, and its five formats.
-
-What a format cannot hold by itself (nested metadata in FITS and VOTable) goes into one JSON text under
-``galvae`` and comes out of it again on reading, so that every format gives the same table back.
-"""
+"""The catalog: an astropy table held to the contract in ``catalogs/galvae.ecsv``."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,24 +11,15 @@ from typing import Any
 
 import astropy.units as u
 import numpy as np
-from astropy.table import Column, MaskedColumn, QTable, Row, Table
+from astropy.table import Column, QTable, Row, Table
 
 from galvae.flags import MEANING
 from galvae.recipe import shipped_data
+from galvae.tableio import read_table, write_table
 
-FORMATS = {
-    ".ecsv": "ascii.ecsv",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-    ".parquet": "parquet",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-}
-_KEY = "galvae"
-_INSTALL = "pip install 'galvae[parquet]'"
+__all__ = ["build_catalog", "check_catalog", "contract", "read_catalog", "write_catalog"]
+
+write_catalog = write_table
 
 
 def contract() -> Table:
@@ -133,78 +118,6 @@ def check_catalog(table: Table, *, exact: bool = True) -> None:
         raise ValueError(f"{vectors.replace('|', ' and ')} differ in length")
 
 
-def flatten(table: Table) -> Table:
-    """A copy with every vector column taken apart into ``name_00``, ``name_01`` ..."""
-    flat = type(table)(meta=table.meta)
-    for column in table.itercols():
-        name = column.info.name
-        if column.ndim < 2:
-            flat[name] = column
-            continue
-        width = max(2, len(str(column.shape[1] - 1)))
-        for number in range(column.shape[1]):
-            part = f"{name}_{number:0{width}d}"
-            flat[part] = column[:, number]
-            flat[part].info.description = f"{column.info.description or name}; element {number}"
-            flat[part].info.meta = column.info.meta
-    return flat
-
-
-def write_catalog(table: Table, path: str | Path, *, flat: bool = False, overwrite: bool = False) -> None:
-    """Write a catalog, or a table joined from one, in the format that the path's ending names.
-
-    The file appears under its name when it is whole.
-
-    Parameters
-    ----------
-    table
-        What to write; not changed.
-    path
-        Ends in .ecsv, .fits, .vot (.votable, .xml), .parquet or .h5 (.hdf5).
-    flat
-        Take vector columns apart, for tools without them.
-    overwrite
-        Replace an existing file.
-
-    Raises
-    ------
-    ValueError
-        If the ending is none of these, the table is empty, or the format cannot hold one of its columns.
-    FileExistsError
-        If there is a file already and `overwrite` is not given.
-    """
-    path = Path(path)
-    form = output_format(path)
-    if not len(table):
-        raise ValueError(
-            f"{path}: the table is empty, and not every format can hold an empty one; nothing written"
-        )
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
-    # A plain Table holds quantities as columns with units, which every format knows.
-    table = Table(flatten(table) if flat else table)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _write(table, scratch, form)
-        os.replace(scratch, path)
-    except ImportError as error:
-        raise ValueError(f"{path}: {form} needs a package that is not there ({error}); {_INSTALL}") from None
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be written as {form} ({error}); .ecsv holds most") from error
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def output_format(path: str | Path) -> str:
-    """The format that a path's ending names; ValueError with the right endings where it names none."""
-    ending = Path(path).suffix.lower()
-    if ending not in FORMATS:
-        raise ValueError(f"{path}: no table format ends in {ending!r}; use one of {', '.join(FORMATS)}")
-    return FORMATS[ending]
-
-
 def read_catalog(path: str | Path) -> QTable:
     """Read a catalog that galvae wrote, alone or joined; equal to what was written, in every format.
 
@@ -221,29 +134,6 @@ def read_catalog(path: str | Path) -> QTable:
     except ValueError as error:
         raise ValueError(f"{path}: not a galvae catalog: {error}") from None
     return QTable(table)
-
-
-def read_table(path: str | Path) -> Table:
-    """Read any table that astropy can; absent floating-point numbers are NaN, other absent values masked.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it cannot be read as a table.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    form = FORMATS.get(path.suffix.lower())
-    try:
-        return _plain(_read(path, form))
-    except ImportError as error:
-        raise ValueError(f"{path}: needs a package that is not there ({error}); {_INSTALL}") from None
-    except Exception as error:  # astropy's readers raise whatever their parsers do
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{path}: cannot be read as a table ({type(error).__name__}: {reason})") from error
 
 
 def _values(values: np.ndarray, row: Row, count: int) -> np.ndarray | u.Quantity:
@@ -293,147 +183,3 @@ def _check_column(column: Column | u.Quantity, name: str, row: Row, *, exact: bo
         raise ValueError(f"column {name}: UCD or other metadata are not the contract's")
     if exact and not (column.info.description or "").startswith(row["description"]):
         raise ValueError(f"column {name}: description is not the contract's")
-
-
-def _write(table: Table, path: Path, form: str) -> None:
-    for name in table.colnames:
-        if isinstance(table[name], Column):
-            table[name] = _storable(table[name], form)
-    if form == "fits":
-        _write_fits(table, path)
-    elif form == "votable":
-        _write_votable(table, path)
-    elif form == "hdf5":
-        table.write(path, format=form, path="catalog", serialize_meta=True)
-    else:
-        table.write(path, format=form)
-
-
-def _write_fits(table: Table, path: Path) -> None:
-    from astropy.io import fits
-
-    table.meta = {_KEY: _json({"meta": table.meta})}
-    table.convert_unicode_to_bytestring()
-    table.write(path, format="fits")
-    with fits.open(path, mode="update") as hdus:
-        for number, column in enumerate(table.itercols(), 1):
-            if "ucd" in column.info.meta:
-                hdus[1].header[f"TUCD{number}"] = column.info.meta["ucd"]
-
-
-def _write_votable(table: Table, path: Path) -> None:
-    from astropy.io import votable
-
-    columns = {
-        c.info.name: {"description": c.info.description, "meta": c.info.meta} for c in table.itercols()
-    }
-    packed = votable.tree.Info(name=_KEY, value=_json({"meta": table.meta, "columns": columns}))
-    table.meta = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", votable.exceptions.W03
-        )  # another table's names, "RA (deg)", are no XML ids
-        file = votable.from_table(table)
-        file.get_first_table().infos.append(packed)
-        file.to_xml(str(path))
-
-
-def _json(value: object) -> str:
-    # astropy splits long FITS values anywhere, also inside of '' and before &: none of either, then.
-    return json.dumps(value, default=str).replace("'", r"\u0027").replace("&", r"\u0026")
-
-
-_WIDER = {
-    "fits": {"b": "i2", "e": "f4"},
-    "votable": {"b": "i2", "H": "i4", "I": "i8", "L": "i8", "Q": "i8", "e": "f4"},
-}
-
-
-def _storable(column: Column, form: str) -> Column:
-    """A column in a type that the format has.
-
-    Left to itself FITS turns int8 and absent booleans into True, and takes any number that happens to be the
-    mask's fill value for an absent one.
-    """
-    if form == "fits" and isinstance(column, MaskedColumn) and column.dtype.kind == "U":
-        return column.filled("")
-    if form == "fits" and isinstance(column, MaskedColumn) and column.dtype.kind in "biu":
-        column = column.astype("i8")
-        column.fill_value = np.iinfo("i8").min
-        return column
-    to = _WIDER.get(form, {}).get(column.dtype.char)
-    return column.astype(to) if to else column
-
-
-def _read(path: Path, form: str | None) -> Table:
-    if form == "votable":
-        from astropy.io import votable
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", votable.exceptions.W03)
-            first = votable.parse(str(path)).get_first_table()
-        table = first.to_table(use_names_over_ids=True)
-        packed = next((info.value for info in first.infos if info.name == _KEY), None)
-    elif form == "parquet" and _is_foreign_parquet(path):
-        return _read_foreign_parquet(path)
-    else:
-        options = {"mask_invalid": False} if form == "fits" else {}
-        table = Table.read(path, format=form, **options)
-        packed = table.meta.get(_KEY.upper())
-    if packed:
-        stored = json.loads(packed)
-        table.meta = stored["meta"]
-        for name, info in stored.get("columns", {}).items():
-            table[name].info.description, table[name].info.meta = info["description"], info["meta"]
-    return table
-
-
-def _is_foreign_parquet(path: Path) -> bool:
-    import pyarrow.parquet
-
-    return b"table_meta_yaml" not in (pyarrow.parquet.read_schema(path).metadata or {})
-
-
-def _read_foreign_parquet(path: Path) -> Table:
-    """Parquet that astropy did not write; its own reader fails on absent values."""
-    import pyarrow.parquet
-
-    table = Table()
-    arrow = pyarrow.parquet.read_table(path)
-    for name, column in zip(arrow.column_names, arrow.columns, strict=True):
-        absent = column.is_null().to_numpy()
-        present = column.drop_null().to_numpy()
-        values = np.zeros(len(column), present.dtype)
-        values[~absent] = present
-        if present.dtype.kind == "O":
-            values = np.where(absent, None, values)
-        table[name] = MaskedColumn(values, mask=absent) if values.dtype.kind != "O" else values
-    return table
-
-
-def _plain(table: Table) -> Table:
-    """Text as text, native byte order, NaN for absent floating-point numbers, no masks that hide nothing."""
-    for name in table.colnames:
-        column = table[name]
-        if not isinstance(column, Column):
-            continue
-        if column.dtype.kind == "S" or (column.dtype.kind == "O" and _is_text(column)):
-            column = _as_text(column)
-        if isinstance(column, MaskedColumn) and column.dtype.kind == "f":
-            column = column.filled(np.nan)
-        elif isinstance(column, MaskedColumn) and not column.mask.any():
-            column = column.filled()
-        table[name] = column.astype(column.dtype.newbyteorder("=")) if not column.dtype.isnative else column
-    return table
-
-
-def _is_text(column: Column) -> bool:
-    return all(value is None or isinstance(value, str) for value in column)
-
-
-def _as_text(column: Column) -> MaskedColumn:
-    # Not convert_bytestring_to_unicode: it takes the mask away.
-    absent = np.array([value is None or value is np.ma.masked for value in column])
-    values = np.where(absent, b"" if column.dtype.kind == "S" else "", np.asarray(column))
-    text = np.char.decode(values, "utf-8", "replace") if column.dtype.kind == "S" else values.astype(str)
-    return MaskedColumn(text, mask=absent, description=column.description, meta=column.meta)

@@ -26,11 +26,15 @@ class Progress:
         Show nothing.
     every
         Seconds between plain lines where standard error is not a terminal.
+    done
+        How many were done before; they do not count for the rate.
     """
 
-    def __init__(self, label: str, total: int, *, quiet: bool = False, every: float = 10.0) -> None:
+    def __init__(
+        self, label: str, total: int, *, quiet: bool = False, every: float = 10.0, done: int = 0
+    ) -> None:
         self.label, self.total, self.quiet, self.every = label, total, quiet, every
-        self.done = 0
+        self.done = self._before = done
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Progress:
@@ -48,7 +52,7 @@ class Progress:
         if self.quiet or (now - self._shown < (0.1 if self._terminal else self.every) and self.done < self.total):
             return
         self._shown = now
-        rate = self.done / max(now - self._start, 1e-9)
+        rate = (self.done - self._before) / max(now - self._start, 1e-9)
         left = (self.total - self.done) / rate if rate > 0 else float("inf")
         text = f"{self.label}: {self.done}/{self.total}, {rate:.1f}/s, {_duration(left)} left"
         text += f", {note}" if note else ""

@@ -182,7 +182,7 @@ def _turns(values: np.ndarray) -> dict[str, float]:
 
 def _true(path: str | Path, store: ImageStore, rows: np.ndarray, oversample: int) -> dict[str, np.ndarray]:
     """Truth by identifier, lengths in window pixels."""
-    from galvae.catalog import read_table
+    from galvae.tableio import read_table
 
     table = read_table(path)
     missing = [name for name in ("id", "orientation", "axis_ratio", "dx", "dy") if name not in table.colnames]

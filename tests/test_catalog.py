@@ -15,17 +15,9 @@ from astropy.table import MaskedColumn, QTable, Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from galvae.catalog import (
-    FORMATS,
-    build_catalog,
-    check_catalog,
-    contract,
-    flatten,
-    read_catalog,
-    read_table,
-    write_catalog,
-)
+from galvae.catalog import build_catalog, check_catalog, contract, read_catalog, write_catalog
 from galvae.flags import MEANING, Flag
+from galvae.tableio import FORMATS, flatten, read_table
 
 ENDINGS = [".ecsv", ".fits", ".vot", ".parquet", ".h5"]
 META = {

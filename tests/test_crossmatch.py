@@ -10,8 +10,9 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.catalog import build_catalog, contract, flatten, read_catalog, read_table, write_catalog
+from galvae.catalog import build_catalog, contract, read_catalog, write_catalog
 from galvae.crossmatch import join
+from galvae.tableio import flatten, read_table
 
 CUTOUTS = Path(__file__).parents[2] / "shared" / "data" / "sdss-cutouts" / "catalog.csv"
 IDS = np.array([587722981736120347, 587722981736120348, 588010358543351857, 1, 2])

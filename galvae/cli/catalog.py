@@ -25,7 +25,7 @@ def catalog(
     quiet: Quiet = False,
 ) -> None:
     """Write the catalog of a store: latents, orientation, centre, sky position, each with its error."""
-    from galvae.catalog import output_format, write_catalog
+    from galvae.tableio import output_format, write_table
 
     output_format(output)
     refuse_existing(output, overwrite)
@@ -37,7 +37,7 @@ def catalog(
     from galvae.training.trainer import choose_device
 
     table = make_catalog(run, ImageStore(store), settings, device=str(choose_device(device)), quiet=quiet)
-    write_catalog(table, output, flat=flat, overwrite=overwrite)
+    write_table(table, output, flat=flat, overwrite=overwrite)
     summary = {"catalog": str(output), "galaxies": len(table), "flagged": int((table["flags"] != 0).sum())}
     if as_json:
         import json

@@ -14,16 +14,21 @@ from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chos
 
 def ingest(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Files, folders, zip archives.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="STORE", help="Image store to write, a folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="STORE", help="Image store to write, a folder.")
+    ],
     recipe: RecipeName = None,
     changes: Changes = None,
     table: Annotated[
-        Path | None, typer.Option(metavar="T", help="Table with RA, Dec, pixel scale, labels, joined by id or file name.")
+        Path | None,
+        typer.Option(metavar="T", help="Table with RA, Dec, pixel scale, labels, joined by id or file name."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: as many as cores).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N galaxies.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an ingest was interrupted.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Make the first input that is skipped an error.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Make the first input that is skipped an error.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -38,7 +43,8 @@ def ingest(
     try:
         done = run(
             sources, output, settings,
-            table=table, workers=workers, limit=limit, resume=resume, overwrite=overwrite, strict=strict, quiet=quiet,
+            table=table, workers=workers, limit=limit, resume=resume, overwrite=overwrite, strict=strict,
+            quiet=quiet,
         )  # fmt: skip
     except BaseException as error:
         if not isinstance(error, Exception) and (output / "plan.json").is_file():

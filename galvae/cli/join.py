@@ -29,14 +29,15 @@ def join(
     """Join a catalog with another table, by identifier or by separation on the sky."""
     import json as json_text
 
-    from galvae.catalog import output_format, read_catalog, read_table, write_catalog
+    from galvae.catalog import read_catalog
     from galvae.crossmatch import join as joined
     from galvae.progress import say
+    from galvae.tableio import output_format, read_table, write_table
 
     refuse_existing(output, overwrite)
     output_format(output)
     table, summary = joined(read_catalog(catalog), read_table(other), on=on, radius=radius)
-    write_catalog(table, output, overwrite=overwrite)
+    write_table(table, output, overwrite=overwrite)
     for line in _lines(summary):
         say(line, quiet=quiet)
     print(json_text.dumps({"output": str(output), **summary}) if json else output)

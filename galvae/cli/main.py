@@ -11,6 +11,7 @@ from types import FrameType
 import typer
 
 from galvae.cli.catalog import catalog
+from galvae.cli.info import info
 from galvae.cli.ingest import ingest
 from galvae.cli.join import join
 from galvae.cli.options import VERBOSE
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, ingest, train, catalog, join, sample, interpolate, verify):
+for command in (simulate, ingest, train, catalog, join, sample, interpolate, verify, info):
     app.command()(command)
 app.add_typer(recipe, name="recipe")
 

@@ -71,7 +71,9 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
             flags |= Flag.OTHER_BANDS
         red, blue = planes[:, :, 0] * settings.band_scales[0], planes[:, :, -1] * settings.band_scales[2]
         green = (planes[:, :, 1] if len(cutout.bands) == 3 else (red + blue) / 2) * settings.band_scales[1]
-    mapping = RGBImageMappingLupton(ManualInterval(vmin=0, vmax=None), LuptonAsinhStretch(stretch, settings.Q))
+    mapping = RGBImageMappingLupton(
+        ManualInterval(vmin=0, vmax=None), LuptonAsinhStretch(stretch, settings.Q)
+    )
     # astropy divides before it looks for zeros.
     with np.errstate(invalid="ignore", divide="ignore"):
         colours = mapping.make_rgb_image(red, green, blue, output_dtype=np.uint8)
@@ -90,8 +92,8 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
 def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     """Fill what has no value with the median of the plane's border.
 
-    Missing are NaN and infinity and, in a plane that has negative pixels, as noisy sky does, blocks of exact zeros of
-    more than a hundredth of the plane.
+    Missing are NaN and infinity and, in a plane that has negative pixels, as noisy sky does, blocks of
+    exact zeros of more than a hundredth of the plane.
 
     Parameters
     ----------

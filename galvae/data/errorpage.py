@@ -1,12 +1,13 @@
 """A server's error message that was rendered as a picture, told from a galaxy by what it is.
 
-Text is ink of few colours on one even background, with hard edges and nothing between; galaxies, stars and noise, seen
-through an atmosphere and a telescope, have soft ones. The statistic is the share of ink (pixels more than 16 grey levels
-from the commonest level) that touches a step of more than 64 grey levels to a neighbour.
+Text is ink of few colours on one even background, with hard edges and nothing between; galaxies, stars and
+noise, seen through an atmosphere and a telescope, have soft ones. The statistic is the share of ink (pixels
+more than 16 grey levels from the commonest level) that touches a step of more than 64 grey levels to a
+neighbour.
 
-Measured: on 6,217 Galaxy Zoo pictures at most 0.15 (99.9% have less than 0.03), and at most 0.42 on the same pictures
-made smaller, down to 64 pixels; on the error page of SDSS's ImgCutout 0.83; on drawn text of 8 to 32 pixels, in 64 to
-1024 pixels, white on black and black on white, JPEG quality 40 to 95, at least 0.77.
+Measured: on 6,217 Galaxy Zoo pictures at most 0.15 (99.9% have less than 0.03), and at most 0.42 on the
+same pictures made smaller, down to 64 pixels; on the error page of SDSS's ImgCutout 0.83; on drawn text of
+8 to 32 pixels, in 64 to 1024 pixels, white on black and black on white, JPEG quality 40 to 95, at least 0.77.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _EVEN = 0.5
 
 
 def is_error_page(pixels: np.ndarray) -> bool:
-    """Whether a picture is a page of text: never asked of pictures below 64 pixels, the least that a server sends.
+    """Whether a picture is a page of text; below 64 pixels, the least that a server sends, it never is.
 
     Parameters
     ----------

@@ -10,17 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from galvae.data.pool import run_in_processes
 from galvae.data.part import make_part
+from galvae.data.pool import run_in_processes
 from galvae.data.readers.base import Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
 from galvae.data.store import SCHEMA, part_path, part_summary, write_atomically
-from galvae.data.table import Matched, match_table
 from galvae.progress import Progress
 from galvae.version import version
+
+if TYPE_CHECKING:
+    from galvae.data.table import Matched
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
@@ -68,8 +70,8 @@ def ingest(
     Returns
     -------
     dict
-        ``galaxies``, ``skipped``, ``reasons`` (how many skipped for each) and ``unmatched`` (how many galaxies without
-        a row in `table`; None without one).
+        ``galaxies``, ``skipped``, ``reasons`` (how many skipped for each) and ``unmatched`` (how many
+        galaxies without a row in `table`; None without one).
 
     Raises
     ------
@@ -81,11 +83,16 @@ def ingest(
     store = Path(store)
     if settings.crop == "fixed" and settings.window > settings.field:
         raise ValueError(
-            f"ingest.window = {settings.window} does not fit ingest.field = {settings.field}; with ingest.crop = 'fixed' "
+            f"ingest.window = {settings.window} does not fit ingest.field = {settings.field}; with "
+            "ingest.crop = 'fixed' "
             f"the window must lie inside the field"
         )
     items = _without_duplicates(plan(sources, settings, store=store, limit=limit))
-    matched = match_table(table, items, settings) if table else None
+    matched = None
+    if table:
+        from galvae.data.table import match_table
+
+        matched = match_table(table, items, settings)
     size = min(256, max(16, -(-len(items) // 16)))
     parts = [range(start, min(start + size, len(items))) for start in range(0, len(items), size)]
     fresh = _begin(store, _identity(items, settings, matched), sources, resume=resume, overwrite=overwrite)
@@ -141,7 +148,9 @@ def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched 
     return digest.hexdigest()
 
 
-def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume: bool, overwrite: bool) -> bool:
+def _begin(
+    store: Path, identity: str, sources: Sequence[str | Path], *, resume: bool, overwrite: bool
+) -> bool:
     """Make the store's folder ready; whether it was begun now (True) or is being resumed."""
     described = store / "plan.json"
     if store.exists() and not store.is_dir():
@@ -152,7 +161,8 @@ def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume:
                 scratch.unlink()
             return False
         raise ValueError(
-            f"{store}: was begun with other inputs, settings, table or limit; give the same ones to --resume, or begin "
+            f"{store}: was begun with other inputs, settings, table or limit; give the same ones to "
+            "--resume, or begin "
             f"again with --overwrite"
         )
     if store.is_dir() and any(store.iterdir()):
@@ -167,13 +177,20 @@ def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume:
             )
         _clear(store)
     store.mkdir(parents=True, exist_ok=True)
-    write_atomically(described, json.dumps({"identity": identity, "sources": [str(s) for s in sources]}, indent=1) + "\n")
+    write_atomically(
+        described, json.dumps({"identity": identity, "sources": [str(s) for s in sources]}, indent=1) + "\n"
+    )
     return True
 
 
 def _clear(store: Path) -> None:
     """Remove a store; store.json goes first, so that what is left is never taken for a whole one."""
-    for path in (store / "store.json", *sorted(store.glob("part-*.h5")), *store.glob(".*.tmp"), store / "plan.json"):
+    for path in (
+        store / "store.json",
+        *sorted(store.glob("part-*.h5")),
+        *store.glob(".*.tmp"),
+        store / "plan.json",
+    ):
         path.unlink(missing_ok=True)
     if not any(store.iterdir()):
         store.rmdir()

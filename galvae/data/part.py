@@ -40,7 +40,8 @@ def make_part(
     integer_ids
         Store the ids as int64.
     table
-        Columns of the user's table, a value for each item; ``ra``, ``dec`` and ``pixel_scale`` among them are used.
+        Columns of the user's table, a value for each item; ``ra``, ``dec`` and ``pixel_scale`` among them
+        are used.
     strict
         Raise for the first input that gives no galaxy, instead of listing it as skipped.
 
@@ -54,7 +55,11 @@ def make_part(
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     for index, item in enumerate(items):
-        known = {name: values[index] for name, values in (table or {}).items() if name in ("ra", "dec", "pixel_scale")}
+        known = {
+            name: values[index]
+            for name, values in (table or {}).items()
+            if name in ("ra", "dec", "pixel_scale")
+        }
         try:
             field, row = make_galaxy(item, settings, known)
         except (ValueError, OSError, MemoryError) as error:
@@ -66,7 +71,9 @@ def make_part(
             fields.append(field)
             rows.append(row)
             kept.append(index)
-    columns: dict[str, Any] = {"id": np.array([int(row["id"]) for row in rows], np.int64)} if integer_ids else {}
+    columns: dict[str, Any] = (
+        {"id": np.array([int(row["id"]) for row in rows], np.int64)} if integer_ids else {}
+    )
     for name in rows[0] if rows else ():
         columns.setdefault(name, np.array([row[name] for row in rows]))
     if rows:
@@ -86,7 +93,8 @@ def make_galaxy(
     settings
         The ``[ingest]`` table.
     known
-        ``ra``, ``dec`` in degrees and ``pixel_scale`` in arcseconds from the user's table, NaN where not known.
+        ``ra``, ``dec`` in degrees and ``pixel_scale`` in arcseconds from the user's table, NaN where not
+        known.
 
     Returns
     -------
@@ -104,7 +112,12 @@ def make_galaxy(
     for name, value in (known or {}).items():
         if np.isfinite(value):
             setattr(cutout, name, float(value))
-    row: dict[str, Any] = {"bands": "", "stretch": np.float32("nan"), "missing": np.float32(0), "clipped": np.float32(0)}
+    row: dict[str, Any] = {
+        "bands": "",
+        "stretch": np.float32("nan"),
+        "missing": np.float32(0),
+        "clipped": np.float32(0),
+    }
     flags = Flag(0)
     if cutout.pixels.dtype == np.uint8:
         colours = cutout.pixels
@@ -135,7 +148,8 @@ def make_galaxy(
 
 
 def _north_up(cutout: Cutout) -> str:
-    """Header of a TAN projection with North up and East left, the galaxy's position at the centre of the cutout."""
+    """Header of a TAN projection with North up and East left, the galaxy's position at the centre of the "
+    "cutout."""
     if not all(map(math.isfinite, (cutout.ra, cutout.dec, cutout.pixel_scale))):
         return ""
     from astropy.wcs import WCS

@@ -17,8 +17,8 @@ Job = tuple[int, tuple[Any, ...], Mapping[str, Any]]
 def run_in_processes(work: Callable[..., None], jobs: Iterable[Job], *, workers: int) -> Iterator[int]:
     """Run jobs, in this process where one worker is asked for, and say how much each has done.
 
-    Jobs are taken from `jobs` one by one, as workers become free, so that neither jobs nor results pile up. When this
-    generator is closed or interrupted, jobs that have begun are finished and no new one is begun.
+    Jobs are taken from `jobs` one by one, as workers become free, so that neither jobs nor results pile up.
+    When this generator is closed or interrupted, jobs that have begun are finished and no new one is begun.
 
     Parameters
     ----------

@@ -40,7 +40,8 @@ class Frame:
 
 
 def frame(size: tuple[int, int], settings: IngestSettings) -> Frame:
-    """The frame of a cutout of (ny, nx) pixels: all of its shorter side, never magnified, centred on its centre."""
+    """The frame of a cutout of (ny, nx) pixels: all of its shorter side, never magnified, centred on its "
+    "centre."""
     return Frame(settings.field * settings.oversample, max(settings.field, min(size)), size)
 
 
@@ -57,7 +58,8 @@ def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
     Returns
     -------
     ndarray
-        uint8, shape (side, side, 3), row 0 at the bottom. What the picture does not cover is the median of its border.
+        uint8, shape (side, side, 3), row 0 at the bottom. What the picture does not cover is the median of
+        its border.
     """
     border = border_of(pixels)
     fill = np.median(border, axis=0)
@@ -68,11 +70,16 @@ def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
         padded[pads[0] : pads[0] + where.size[0], pads[1] : pads[1] + where.size[1]] = pixels
         pixels = padded
     rows = _weights(pixels.shape[0], where.covers, where.side)
-    columns = rows if pixels.shape[0] == pixels.shape[1] else _weights(pixels.shape[1], where.covers, where.side)
+    columns = (
+        rows if pixels.shape[0] == pixels.shape[1] else _weights(pixels.shape[1], where.covers, where.side)
+    )
     values = pixels.astype(np.float64)
     values = (rows @ values.reshape(len(values), -1)).reshape(where.side, -1, 3)
-    values = (columns @ values.transpose(1, 0, 2).reshape(columns.shape[1], -1)).reshape(where.side, where.side, 3)
-    # Ties to a half are broken on a grid coarser than float64's noise, so that they fall alike however it was turned.
+    values = (columns @ values.transpose(1, 0, 2).reshape(columns.shape[1], -1)).reshape(
+        where.side, where.side, 3
+    )
+    # Ties to a half are broken on a grid coarser than float64's noise, so that they fall alike however it
+    # was turned.
     return np.clip(np.floor(np.rint(values.transpose(1, 0, 2) * 1024) / 1024 + 0.5), 0, 255).astype(np.uint8)
 
 
@@ -80,8 +87,8 @@ def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
 def _weights(length: int, covers: int, side: int) -> sparse.csr_array:
     """The anti-aliased triangle filter (Pillow's ``BILINEAR``) as a matrix of shape (side, length).
 
-    As a matrix in double precision because Pillow adds in single precision, rows first: a turned picture would not give
-    exactly the turned field.
+    As a matrix in double precision because Pillow adds in single precision, rows first: a turned picture
+    would not give exactly the turned field.
     """
     step = covers / side
     centres = (length - 1) / 2 + (np.arange(side) - (side - 1) / 2) * step
@@ -102,7 +109,8 @@ def border_of(pixels: np.ndarray) -> np.ndarray:
 def fixed_window(name: str, settings: IngestSettings) -> tuple[int, int]:
     """Offset (x right, y up) of a galaxy's one window from the centre of the field, in field pixels.
 
-    Normal with ``ingest.crop_sigma`` model pixels, keyed by the seed and the galaxy's id, and kept inside the field.
+    Normal with ``ingest.crop_sigma`` model pixels, keyed by the seed and the galaxy's id, and kept inside
+    the field.
     """
     key = hashlib.sha256(f"window {settings.seed} {name}".encode()).digest()
     drawn = np.random.default_rng(int.from_bytes(key[:16], "big")).normal(0, settings.crop_sigma, 2)

@@ -1,8 +1,8 @@
 """The image store: a folder of HDF5 parts and a ``store.json``.
 
 Rows are galaxies, in the order of the sources whatever the number of workers. Pixels are ``uint8`` of shape
-``(field, field, 3)``, **row 0 at the bottom** and x to the right, chunked by galaxy. Part *k* is complete when
-``part-0000k.h5`` exists; the store is complete when ``store.json`` does.
+``(field, field, 3)``, **row 0 at the bottom** and x to the right, chunked by galaxy. Part *k* is complete
+when ``part-0000k.h5`` exists; the store is complete when ``store.json`` does.
 """
 
 from __future__ import annotations
@@ -71,24 +71,32 @@ def write_part(
     os.replace(scratch, path)
 
 
+def _names(part: h5py.File) -> list[str]:
+    """Names of the datasets, the user's own (``table/...``) last."""
+    groups = [name for name in part if isinstance(part[name], h5py.Group)]
+    return [name for name in part if name not in groups] + [
+        f"{name}/{inner}" for name in groups for inner in part[name]
+    ]
+
+
 def _digest(part: h5py.File) -> str:
     """SHA-256 over the names, types and values of a part's datasets: the same whenever its content is."""
-    names: list[str] = []
-    part.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
     digest = hashlib.sha256()
-    for name in sorted(names):
+    for name in sorted(_names(part)):
         data = part[name]
         text = h5py.check_string_dtype(data.dtype)
-        values = json.dumps(data.asstr()[:].tolist()).encode() if text else np.ascontiguousarray(data[:]).tobytes()
+        values = (
+            json.dumps(data.asstr()[:].tolist()).encode() if text else np.ascontiguousarray(data[:]).tobytes()
+        )
         digest.update(f"{name} {'text' if text else data.dtype.str} {data.shape}\n".encode() + values)
     return digest.hexdigest()
 
 
 def part_summary(path: Path) -> dict[str, Any]:
-    """What a part holds: how many galaxies and skipped inputs, its digest, names of its columns, reasons of skipping."""
+    """What a part holds: how many galaxies and skipped inputs, its digest, names of its columns, reasons of "
+    "skipping."""
     with h5py.File(path) as part:
-        names: list[str] = []
-        part.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        names = _names(part)
         return {
             "galaxies": int(part.attrs["galaxies"]),
             "skipped": len(part["skipped"]),
@@ -209,7 +217,12 @@ class ImageStore:
             order = np.argsort(inside, kind="stable")
             distinct, back = np.unique(inside[order], return_inverse=True)
             with h5py.File(part_path(self.path, number)) as part:
-                found[where[order]] = part["images"][distinct][back]
+                # A slice is read at once; h5py visits the rows of a list one by one.
+                whole = slice(distinct[0], distinct[-1] + 1)
+                rows_read = part["images"][
+                    whole if len(distinct) == distinct[-1] + 1 - distinct[0] else distinct
+                ]
+                found[where[order]] = rows_read[back]
         return found
 
     def batches(self, size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:

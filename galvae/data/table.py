@@ -1,3 +1,204 @@
-"""placeholder"""
-class Matched: pass
-def match_table(*a): raise NotImplementedError
+"""A user's table of positions, scales and labels, joined to the images by identifier or file name."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Column, Table
+from astropy.utils.exceptions import AstropyWarning
+
+from galvae.data.readers.base import Item
+from galvae.data.settings import IngestSettings
+
+_ID_NAMES = ("id", "objid", "dr7objid", "galaxyid", "asset_id", "name", "filename", "file", "image")
+
+
+@dataclass
+class Matched:
+    """Columns of a table, in the order of the images.
+
+    Attributes
+    ----------
+    columns
+        ``table/NAME`` for each column, and ``ra``, ``dec`` (degrees) and ``pixel_scale`` (arcseconds) where
+        there are such.
+    unmatched
+        How many images have no row.
+    digest
+        SHA-256 of the columns.
+    """
+
+    columns: dict[str, np.ndarray]
+    unmatched: int
+    digest: str
+
+    def rows(self, which: range) -> dict[str, np.ndarray]:
+        """The columns of some images."""
+        return {name: values[which.start : which.stop] for name, values in self.columns.items()}
+
+
+def match_table(path: str | Path, items: Sequence[Item], settings: IngestSettings) -> Matched:
+    """Read a table and find the row of each image.
+
+    The column ``ingest.id_column``, or else the first of id, objid, dr7objid, GalaxyID, asset_id, name,
+    filename, file and image, in any case, holds the image's id or the name of its file, with or without
+    folder and ending.
+
+    Parameters
+    ----------
+    path
+        Any table that astropy reads.
+    items
+        The images.
+    settings
+        The ``[ingest]`` table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, has no such column, has an id twice, matches no image, or holds positions or
+        scales that cannot be ones.
+    """
+    table = _read(Path(path))
+    key = _key_column(table, path, settings.id_column)
+    row_of = _rows_by_name(table[key], f"{path}: column {key!r}")
+    found = np.array([_find(row_of, item) for item in items])
+    if not (found >= 0).any():
+        raise ValueError(
+            f"{path}: no row matches any image; column {key!r} has {table[key][0]!s}, the images have "
+            f"{items[0].id}: set "
+            f"ingest.id_column to the column that names them"
+        )
+    columns: dict[str, np.ndarray] = {}
+    for known, name in (
+        ("ra", settings.ra_column),
+        ("dec", settings.dec_column),
+        ("pixel_scale", settings.scale_column),
+    ):
+        column = next((table[c] for c in table.colnames if c.lower() == name.lower()), None)
+        if column is not None:
+            columns[known] = _take(_checked(column, known, f"{path}: column {column.name!r}"), found)
+    for name in table.colnames:
+        # Times, coordinates and objects have no plain array to store.
+        if isinstance(table[name], Column) and table[name].dtype.kind in "biufU":
+            columns[f"table/{name.replace('/', '_')}"] = _take(_plain(table[name]), found)
+    digest = hashlib.sha256()
+    for name, values in columns.items():
+        digest.update(
+            f"{name} {values.dtype.str} {values.shape}\n".encode() + np.ascontiguousarray(values).tobytes()
+        )
+    return Matched(columns, int((found < 0).sum()), digest.hexdigest())
+
+
+def _read(path: Path) -> Table:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such table")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            try:
+                table = Table.read(path)
+            except Exception as error:
+                if "Format could not be identified" not in str(error):
+                    raise
+                table = Table.read(path, format="ascii")
+        except Exception as error:  # each of astropy's table formats raises its own
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(f"{path}: astropy cannot read this table ({reason})") from None
+        table.convert_bytestring_to_unicode()
+    if not len(table):
+        raise ValueError(f"{path}: the table has no rows")
+    return table
+
+
+def _key_column(table: Table, path: str | Path, wanted: str) -> str:
+    lower = {name.lower(): name for name in reversed(table.colnames)}
+    for name in (wanted,) if wanted else _ID_NAMES:
+        if name.lower() in lower:
+            return lower[name.lower()]
+    raise ValueError(
+        f"{path}: no column {wanted or ', '.join(_ID_NAMES)}; it has {', '.join(table.colnames[:20])}: set "
+        f"ingest.id_column to the one that names the images"
+    )
+
+
+def _rows_by_name(column: Column, where: str) -> dict[str, int]:
+    if column.dtype.kind not in "iuU":
+        raise ValueError(
+            f"{where} is {column.dtype}; identifiers must be integers or text (18 digits do not survive a "
+            "float)"
+        )
+    rows: dict[str, int] = {}
+    for number, value in enumerate(column.filled() if hasattr(column, "filled") else column):
+        name = str(value).strip()
+        if rows.setdefault(name, number) != number:
+            raise ValueError(
+                f"{where} has {name} twice, in rows {rows[name] + 1} and {number + 1}; keep one row each"
+            )
+    return rows | {short: number for name, number in rows.items() if (short := Path(name).name) not in rows}
+
+
+def _find(row_of: dict[str, int], item: Item) -> int:
+    name = Path(item.source.partition("::")[2] or item.source).name
+    for candidate in (item.id, name, Path(name).stem, item.source):
+        if candidate in row_of:
+            return row_of[candidate]
+    return -1
+
+
+def _checked(column: Column, known: str, where: str) -> np.ndarray:
+    """Degrees or arcseconds as float64, NaN where there is none; refused where they cannot be that."""
+    if column.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{where} is text ({column[0]}), as of hours or of sexagesimal angles; decimal degrees are wanted"
+        )
+    wanted = u.arcsec if known == "pixel_scale" else u.deg
+    try:
+        factor = 1.0 if column.unit in (None, u.dimensionless_unscaled) else column.unit.to(wanted)
+    except (u.UnitConversionError, TypeError, AttributeError):
+        unit = u.Unit(wanted).to_string()
+        raise ValueError(
+            f"{where} has the unit {column.unit}, which is not an angle; {unit} is wanted"
+        ) from None
+    values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan) * factor
+    low, high = {"ra": (0, 360), "dec": (-90, 90), "pixel_scale": (1e-6, 3600)}[known]
+    wrong = np.flatnonzero((values < low) | (values > high))
+    if len(wrong):
+        raise ValueError(
+            f"{where} has {values[wrong[0]]:g} in row {wrong[0] + 1}, outside {low:g} to {high:g} {wanted}; "
+            "is it another "
+            f"quantity? The recipe's ingest.ra_column, dec_column and scale_column name the columns"
+        )
+    return values
+
+
+def _plain(column: Column) -> np.ndarray:
+    values = np.ma.asarray(column)
+    if not np.ma.is_masked(values):
+        return np.asarray(values.data)
+    if values.dtype.kind == "f":
+        return values.filled(np.nan)
+    return _with_gap(values.data, np.ma.getmaskarray(values))
+
+
+def _take(values: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Rows `found` of a column, without a value where it is -1."""
+    taken = values[np.maximum(found, 0)]
+    gap = np.broadcast_to((found < 0).reshape(-1, *[1] * (taken.ndim - 1)), taken.shape)
+    return _with_gap(taken, gap) if gap.any() else taken
+
+
+def _with_gap(values: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """Values with NaN, or an empty text, where there is none; integers that a float cannot hold become "
+    "text."""
+    if values.dtype.kind == "U" or (values.dtype.kind in "iu" and np.abs(values.astype(float)).max() > 2**53):
+        return np.where(gap, "", values.astype(str))
+    return np.where(gap, np.nan, values.astype(np.float64 if values.dtype.kind != "f" else values.dtype))

@@ -64,8 +64,7 @@ def make_catalog(
 def sky_columns(columns: dict[str, np.ndarray], store: ImageStore) -> dict[str, np.ndarray]:
     """Position and position angle on the sky with their errors; NaN without a WCS."""
     sky = local_sky(store.column("wcs"), columns["x"], columns["y"])
-    spread = sky.jacobian**2 @ np.stack([columns["dx_err"], columns["dy_err"]], 1)[..., None] ** 2
-    east, north = np.sqrt(spread[..., 0]).T
+    east, north = sky.errors(columns["dx_err"], columns["dy_err"])
     pa = sky.position_angle(columns["orientation"], axial=True)
     pa_err = np.where(np.isfinite(pa), columns["orientation_err"], np.nan)
     return {"ra": sky.ra, "dec": sky.dec, "ra_err": east, "dec_err": north, "pa": pa, "pa_err": pa_err}

@@ -101,7 +101,7 @@ def load_state(run: Path, vae: SpatialVAE, optimizer: torch.optim.Optimizer) -> 
     """
     path = run / STATE
     if not path.is_file():
-        raise FileNotFoundError(f"{run}: nothing to resume ({STATE} is missing); train without --resume")
+        raise FileNotFoundError(f"{run}: nothing to resume ({STATE} is missing); train with --overwrite in its place")
     tensors, progress = load_tensors(path)
     model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     wanted = {name: t.shape for name, t in vae.state_dict().items()}

@@ -20,7 +20,7 @@ from galvae.data.store import ImageStore, write_atomically
 from galvae.progress import Progress, say
 from galvae.recipe import Recipe
 from galvae.training.checkpoint import load_state, save_model, save_state
-from galvae.training.trainer import TERMS, Diverged, Trainer
+from galvae.training.trainer import Diverged, Trainer
 from galvae.version import version
 
 METRICS = "metrics.jsonl"
@@ -66,6 +66,8 @@ def fit(
     ------
     Diverged
         If the loss is not finite; the last good state is kept.
+    ValueError
+        If `resume` finds that the run began with another store or another recipe.
     Stopped
         After SIGINT or SIGTERM, when the state is saved.
     """
@@ -73,12 +75,14 @@ def fit(
     trainer = Trainer(store, recipe, device=device)
     last = trainer.steps if max_steps is None else min(max_steps, trainer.steps)
     seconds, lines = 0.0, []
+    settings = recipe.model_dump(mode="json", include={"ingest", "model", "train"})
     if resume:
-        progress = load_state(run, trainer.vae, trainer.optimizer)
-        if progress["store"] != store.digest:
+        state = load_state(run, trainer.vae, trainer.optimizer)
+        if state["store"] != store.digest:
             raise ValueError(f"{run}: was trained on another store than {store.path}; resume with the one it began with")
-        trainer.step, seconds, lines = progress["step"], progress["seconds"], progress["metrics"]
-        trainer.sums += torch.tensor(progress["sums"], dtype=torch.float64, device=device)
+        _refuse_changes(run, state["recipe"], settings)
+        trainer.step, seconds, lines = state["step"], state["seconds"], state["metrics"]
+        trainer.sums += torch.tensor(state["sums"], dtype=torch.float64, device=device)
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(run / "recipe.toml", recipe.to_toml())
     _write_metrics(run, lines)
@@ -91,11 +95,13 @@ def fit(
     }
 
     def save() -> None:
-        progress = {
+        if not trainer.is_finite():
+            raise Diverged(f"a parameter is not finite before step {trainer.step}; lower train.learning_rate")
+        state = {
             "step": trainer.step, "seconds": seconds + time.monotonic() - start, "sums": trainer.sums.tolist(),
-            "store": store.digest, "metrics": lines,
+            "store": store.digest, "recipe": settings, "metrics": lines,
         }  # fmt: skip
-        save_state(run, trainer.vae, trainer.optimizer, progress)
+        save_state(run, trainer.vae, trainer.optimizer, state)
         save_model(run, trainer.vae, {**description, "steps": trainer.step, "date": datetime.now(UTC).isoformat()})
 
     def measure(*, pixels: int) -> dict[str, Any]:
@@ -108,19 +114,20 @@ def fit(
             "pixels": pixels or trainer.window**2,
             **_memory(device),
         }  # fmt: skip
-        lines.append(line)
         with (run / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return line
 
     start, first = time.monotonic(), trainer.step
-    with _signals() as received, Progress("train", last, quiet=quiet) as progress:
-        progress.done = trainer.step
+    with _signals() as received, Progress("train", last, quiet=quiet, done=trainer.step) as progress:
         try:
+            if not resume:
+                save()  # a kill before the first epoch's end can be resumed too
             while trainer.step < last and not received:
                 trainer.take_step()
                 if trainer.step % trainer.steps_per_epoch == 0:
                     line = measure(pixels=recipe.train.pixels)
+                    lines.append(line)
                     progress.advance(0, f"elbo {line['elbo']:.1f}, held out {line['validation_elbo']:.1f}")
                     if trainer.step // trainer.steps_per_epoch % recipe.train.save_every == 0:
                         trainer.check()
@@ -128,15 +135,13 @@ def fit(
                 progress.advance()
             trainer.check()
         except Diverged:
-            if device.type == "cpu":
+            if device.type == "cpu" and trainer.is_finite():
                 save()
             raise
         save()
     if received:
         raise Stopped(received[0])
-    line = measure(pixels=0)
-    save()
-    return line
+    return measure(pixels=0)
 
 
 @contextmanager
@@ -157,6 +162,18 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _refuse_changes(run: Path, *recipes: dict[str, dict[str, Any]]) -> None:
+    before, now = (
+        {f"{name}.{key}": value for name, table in recipe.items() for key, value in table.items()} for recipe in recipes
+    )
+    for key in before | now:
+        if before.get(key) != now.get(key):
+            raise ValueError(
+                f"{run}: was begun with {key} = {before.get(key)}, not {now.get(key)}; resume without --recipe and --set, "
+                f"or begin again with --overwrite"
+            )
 
 
 def _write_metrics(run: Path, lines: list[dict[str, Any]]) -> None:

@@ -153,6 +153,10 @@ class Trainer:
                     f"lower train.learning_rate, or look at these images"
                 )
 
+    def is_finite(self) -> bool:
+        """Whether every parameter is: a gradient may break them though the loss was finite."""
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.vae.parameters())
+
     def validate(self, *, pixels: int = 0) -> dict[str, float]:
         """Mean ELBO and its terms over the galaxies held out, in nats; `pixels` as in training, 0 for all.
 

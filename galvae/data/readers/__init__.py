@@ -1,8 +1,9 @@
 """Readers: one module for each format, behind one contract.
 
-Planning (:func:`galvae.data.readers.plan.plan`) lists :class:`Item` s, small and picklable, one for each galaxy, in an
-order that never varies. Each format's module has ``load(place, settings) -> Cutout``, which raises ``ValueError`` or
-``OSError`` with the reason where an input gives no galaxy. The format is chosen by what a file holds, not by its ending.
+Planning (:func:`galvae.data.readers.plan.plan`) lists :class:`Item` s, small and picklable, one for each
+galaxy, in an order that never varies. Each format's module has ``load(place, settings) -> Cutout``, which
+raises ``ValueError`` or ``OSError`` with the reason where an input gives no galaxy. The format is chosen by
+what a file holds, not by its ending.
 """
 
 from __future__ import annotations

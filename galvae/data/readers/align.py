@@ -28,11 +28,11 @@ def onto(
     Returns
     -------
     moved
-        The plane on the reference grid, float32, NaN where it has no value there; untouched where the grids are the
-        same to 0.01 pixel.
+        The plane on the reference grid, float32, NaN where it has no value there; untouched where the grids
+        are the same to 0.01 pixel.
     stale
-        Whether the WCSs say that the planes lie more than a pixel apart while the pixels agree better as they are: cut
-        out by a tool that left CRPIX alone. The planes are then taken as they are.
+        Whether the WCSs say that the planes lie more than a pixel apart while the pixels agree better as
+        they are: cut out by a tool that left CRPIX alone. The planes are then taken as they are.
 
     Raises
     ------
@@ -44,7 +44,8 @@ def onto(
         if same_shape:
             return plane, False
         raise ValueError(
-            f"{name} band: {plane.shape[1]}x{plane.shape[0]} pixels, the reference band {base.shape[1]}x{base.shape[0]}, "
+            f"{name} band: {plane.shape[1]}x{plane.shape[0]} pixels, the reference band "
+            f"{base.shape[1]}x{base.shape[0]}, "
             f"and no WCS to align them by"
         )
     y, x = np.indices(base.shape, dtype=float)
@@ -64,7 +65,8 @@ def _sample(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     missing = ~np.isfinite(plane)
     filled = np.where(missing, np.median(plane[~missing]) if (~missing).any() else 0, plane)
     moved = map_coordinates(filled, [y, x], order=3, mode="mirror", output=np.float32)
-    # Half a pixel of grace: the outermost row of a dithered band is there, only a fraction of a pixel further in.
+    # Half a pixel of grace: the outermost row of a dithered band is there, only a fraction of a pixel
+    # further in.
     outside = (x < -1) | (y < -1) | (x > plane.shape[1]) | (y > plane.shape[0]) | ~np.isfinite(x + y)
     if missing.any():
         outside |= map_coordinates(missing.astype(np.float32), [y, x], order=1, mode="nearest") > 0.01
@@ -73,7 +75,8 @@ def _sample(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _likeness(base: np.ndarray, plane: np.ndarray, seen: np.ndarray) -> float:
-    """Correlation of two planes where `seen` has values, the brightest hundredth cut so that no star decides it."""
+    """Correlation of two planes where `seen` has values, the brightest hundredth cut so that no star "
+    "decides it."""
     both = np.isfinite(base) & np.isfinite(plane) & np.isfinite(seen)
     if both.sum() < 16:
         return -1.0

@@ -1,4 +1,5 @@
-"""Names of photometric bands: which names there are, their order in wavelength, and files that belong together."""
+"""Names of photometric bands: which names there are, their order in wavelength, and files that belong "
+"together."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-# Effective wavelengths in nm; SVO Filter Profile Service (Rodrigo & Solano 2020), rounded: only the order matters.
+# Effective wavelengths in nm; SVO Filter Profile Service (Rodrigo & Solano 2020), rounded: only the order
+# matters.
 _WAVELENGTH = {
     "FUV": 154, "NUV": 231, "u": 355, "U": 365, "B": 440, "g": 477, "G": 478, "V": 551, "r": 623, "R": 658,
     "i": 762, "I": 806, "z": 900, "Z": 882, "y": 963, "Y": 1031, "J": 1250, "H": 1650, "K": 2190, "Ks": 2150,
@@ -14,7 +16,29 @@ _WAVELENGTH = {
 }  # fmt: skip
 _SPACE = re.compile(r"[Ff](\d{3,4})(?:W2?|M|N|LP|X|w2?|m|n|lp|x)")
 # HST/UVIS and ACS names give nm, HST/IR and JWST names give tens of nm; these three-digit ones are JWST's.
-_JWST = {200, 210, 212, 250, 277, 300, 322, 323, 335, 356, 360, 405, 410, 430, 444, 460, 466, 470, 480, 560, 770}
+_JWST = {
+    200,
+    210,
+    212,
+    250,
+    277,
+    300,
+    322,
+    323,
+    335,
+    356,
+    360,
+    405,
+    410,
+    430,
+    444,
+    460,
+    466,
+    470,
+    480,
+    560,
+    770,
+}
 _SEPARATORS = re.compile(r"([-_.\s]+)")
 _GAP = "\0"
 
@@ -54,7 +78,8 @@ def band_in_header(header: Mapping[str, object], number: int | None = None) -> s
 
 
 def bands_of_cube(header: Mapping[str, object], planes: int) -> tuple[str, ...]:
-    """Names of a cube's planes, in the order of the planes; empty where the header does not name every one."""
+    """Names of a cube's planes, in the order of the planes; empty where the header does not name every "
+    "one."""
     named = tuple(band_in_header(header, number) for number in range(planes))
     if all(named):
         return named
@@ -66,7 +91,7 @@ def bands_of_cube(header: Mapping[str, object], planes: int) -> tuple[str, ...]:
 
 
 def red_green_blue(names: Sequence[str], wanted: Sequence[str] = ()) -> tuple[str, ...]:
-    """Which bands make a composite: three for R, G, B; two for R and B; one, shown grey; none where no plane is named.
+    """Which bands make a composite: three for R, G, B; two for R and B; one, shown grey; none if none is named.
 
     Without `wanted` it is i, r, g where all are there, else the reddest, the middle and the bluest of those named.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import zlib
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,11 @@ from typing import BinaryIO
 
 from galvae.data.readers.base import Place
 
-_PACKED: dict[bytes, Callable[..., BinaryIO]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_PACKED: dict[bytes, Callable[..., BinaryIO]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 _KINDS = {
     b"SIMPLE  =": "fits",
     b"\x89HDF\r\n\x1a\n": "hdf5",
@@ -23,10 +27,9 @@ _KINDS = {
     b"\xff\xd8\xff": "picture",
     b"\x89PNG\r\n\x1a\n": "picture",
 }
-_IMAGE_ENDINGS = {
-    ".jpg", ".jpeg", ".png", ".fits", ".fit", ".fts", ".fz", ".gz", ".bz2", ".zip", ".h5", ".hdf5", ".tif", ".tiff",
-    ".gif", ".bmp", ".webp",
-}  # fmt: skip
+_IMAGE_ENDINGS = set(
+    ".jpg .jpeg .jpe .png .gif .bmp .webp .tif .tiff .fits .fit .fts .fz .gz .bz2 .xz .zip .h5 .hdf5".split()
+)
 
 
 @lru_cache(maxsize=2)
@@ -46,7 +49,9 @@ def members(path: str) -> list[str]:
         names = sorted(entry.filename for entry in _archive(path).infolist() if not entry.is_dir())
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged zip archive ({error})") from None
-    return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in Path(name).parts)]
+    return [
+        name for name in names if not any(part.startswith((".", "__MACOSX")) for part in Path(name).parts)
+    ]
 
 
 def _open(place: Place) -> BinaryIO:
@@ -91,7 +96,14 @@ def contents(place: Place) -> bytes:
             data = raw.read()
         opener = _packing(data)
         return opener(_buffer(data)).read() if opener else data
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise ValueError(f"damaged or truncated compressed data ({error})") from None
 
 

@@ -1,4 +1,5 @@
-"""HDF5: a dataset of pictures, one galaxy a row (Galaxy10 SDSS, Galaxy10 DECaLS, and others by the recipe)."""
+"""HDF5: a dataset of pictures, one galaxy a row (Galaxy10 SDSS, Galaxy10 DECaLS, and others by the "
+"recipe)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
     images = file.get(settings.images)
     if not isinstance(images, h5py.Dataset):
         raise ValueError(
-            f"{path}: no dataset {settings.images!r}; there are {', '.join(file)}: set ingest.images in the recipe"
+            f"{path}: no dataset {settings.images!r}; there are {', '.join(file)}: set ingest.images in the "
+            "recipe"
         )
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         raise ValueError(
@@ -46,12 +48,15 @@ def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
 
 
 def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
-    if name not in file:
+    if not name:
         return None
+    if name not in file:
+        raise ValueError(f"{path}: no dataset {name!r} for ingest.id_column; there are {', '.join(file)}")
     data = file[name]
     if data.shape != (rows,) or data.dtype.kind == "f":
         raise ValueError(
-            f"{path}: dataset {name!r} is {data.dtype} of shape {data.shape}, expected {rows} integers or texts; "
+            f"{path}: dataset {name!r} is {data.dtype} of shape {data.shape}, expected {rows} integers or "
+            "texts; "
             f"set ingest.id_column to another or to an empty text for row numbers"
         )
     values = data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:]
@@ -61,8 +66,8 @@ def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
 def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
     """Read one row.
 
-    The first row of each picture is its top, as every viewer of these sets shows it. Pictures that are not uint8 are
-    read as flux whose planes nothing names, unless ``ingest.cube_bands`` names them.
+    The first row of each picture is its top, as every viewer of these sets shows it. Pictures that are not
+    uint8 are read as flux whose planes nothing names, unless ``ingest.cube_bands`` names them.
 
     Raises
     ------
@@ -72,7 +77,10 @@ def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
     path, row = place
     file = _open(path)
     pixels = np.atleast_3d(file[settings.images][row])[::-1]
-    known = [_value(file, name, row, settings) for name in (settings.ra_column, settings.dec_column, settings.scale_column)]
+    known = [
+        _value(file, name, row, settings)
+        for name in (settings.ra_column, settings.dec_column, settings.scale_column)
+    ]
     place_and_scale = dict(zip(("ra", "dec", "pixel_scale"), known, strict=True))
     if pixels.dtype == np.uint8:
         pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

@@ -26,8 +26,8 @@ def load(place: tuple[str, str], settings: IngestSettings) -> Cutout:
 def decode(data: bytes) -> np.ndarray:
     """Pixels of a JPEG or PNG as displayed, uint8 (ny, nx, 3), **row 0 at the bottom**.
 
-    EXIF orientation is applied, grey becomes three equal channels, CMYK becomes RGB, 16 bits become 8, and what is
-    transparent shows black.
+    EXIF orientation is applied, grey becomes three equal channels, CMYK becomes RGB, 16 bits become 8, and
+    what is transparent shows black.
 
     Raises
     ------

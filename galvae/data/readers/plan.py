@@ -22,7 +22,11 @@ _OURS = ("store.json", "plan.json")
 
 
 def plan(
-    sources: Sequence[str | Path], settings: IngestSettings, *, store: Path | None = None, limit: int | None = None
+    sources: Sequence[str | Path],
+    settings: IngestSettings,
+    *,
+    store: Path | None = None,
+    limit: int | None = None,
 ) -> list[Item]:
     """List the galaxies of some sources.
 
@@ -44,7 +48,9 @@ def plan(
     ValueError
         If there is no image in any of them, or an archive is damaged.
     """
-    files = [(place, named, what) for source in sources for place, named, what in _places(Path(source), store)]
+    files = [
+        (place, named, what) for source in sources for place, named, what in _places(Path(source), store)
+    ]
     stems = [
         (str(Path(str(place)).parent), _FITS_ENDINGS.sub("", place.name)) if what == "fits" else None
         for place, _, what in files
@@ -59,7 +65,8 @@ def plan(
     found = list(items if limit is None else islice(items, limit))
     if not found:
         raise ValueError(
-            f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, and zip "
+            f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, and "
+            "zip "
             f"archives of them"
         )
     return found
@@ -110,7 +117,9 @@ def _places(source: Path, store: Path | None) -> Iterator[tuple[Place, bool, str
     if source.is_dir():
         for folder, below, names in os.walk(source):
             below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-            if any(name in names for name in _OURS) or (store and Path(folder).absolute() == store.absolute()):
+            if any(name in names for name in _OURS) or (
+                store and Path(folder).absolute() == store.absolute()
+            ):
                 below.clear()
                 continue
             for name in sorted(names):
@@ -147,7 +156,8 @@ class _Translations:
         self._known: dict[tuple[str, bool], dict[str, str]] = {}
 
     def id(self, place: Place, stem: str) -> str:
-        """The objid of a picture where a mapping in the archive or beside it has it, else the file's own name."""
+        """The objid of a picture where a mapping in the archive or beside it has it, else the file's own "
+        "name."""
         key = (place.path if place.member else str(Path(place.path).parent), bool(place.member))
         if key not in self._known:
             self._known[key] = self._find(*key)
