@@ -45,6 +45,11 @@ class Progress:
         if self._terminal and not self.quiet:
             print(file=sys.stderr)
 
+    def row(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        if not self.quiet:
+            print(f"\r\x1b[K{text}" if self._terminal else text, file=sys.stderr, flush=True)
+
     def advance(self, count: int = 1, note: str = "") -> None:
         """Say that `count` more are done; `note` is shown behind the figures."""
         self.done += count

@@ -14,9 +14,7 @@ from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chos
 
 def ingest(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Files, folders, zip archives.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="STORE", help="Image store to write, a folder.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="STORE", help="Image store to write, a folder.")],
     recipe: RecipeName = None,
     changes: Changes = None,
     table: Annotated[
@@ -26,9 +24,7 @@ def ingest(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: as many as cores).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N galaxies.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an ingest was interrupted.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Make the first input that is skipped an error.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Make the first input that is skipped an error.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -56,6 +52,8 @@ def ingest(
 
         print(json.dumps({"store": str(output), **done}))
         return
-    for reason, count in done["reasons"].items():
-        say(f"skipped {count}: {reason}")
+    for cause, told in done["reasons"].items():
+        say(f"skipped {told['first']}" if told["count"] == 1 else f"skipped {told['count']}: {cause}")
+    if done["skipped"]:
+        say("each is listed in the store's skipped table")
     print(f"{output}: {summary(done)}")

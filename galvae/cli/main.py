@@ -16,6 +16,7 @@ from galvae.cli.ingest import ingest
 from galvae.cli.join import join
 from galvae.cli.options import VERBOSE
 from galvae.cli.recipe import recipe
+from galvae.cli.run import run as run_recipe
 from galvae.cli.sample import interpolate, sample
 from galvae.cli.simulate import simulate
 from galvae.cli.train import train
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (simulate, ingest, train, catalog, join, sample, interpolate, verify, info):
     app.command()(command)
+app.command("run")(run_recipe)
 app.add_typer(recipe, name="recipe")
 
 

@@ -12,7 +12,7 @@ from galvae.cli.options import Changes, Overwrite, Quiet, RecipeName, chosen_rec
 
 def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Number of galaxies.")] = 600,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Number of galaxies [default: the recipe's, or 600].")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which survey; galaxy k is the same whatever -n.")] = 0,
     recipe: RecipeName = None,
     changes: Changes = None,
@@ -26,6 +26,8 @@ def simulate(
     settings = chosen_recipe(recipe, changes).simulate
 
     from galvae.data import simulate as survey
+
+    n = n or settings.galaxies or 600
 
     truth = survey.simulate(
         output, n, seed=seed, settings=settings, workers=workers, overwrite=overwrite, quiet=quiet

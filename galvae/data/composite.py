@@ -49,7 +49,9 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
     flags = Flag.DOUBTFUL_WCS if cutout.doubtful_wcs else Flag(0)
     planes, missing = fill_missing(cutout.pixels)
     if missing > _MOST_MISSING:
-        raise ValueError(f"{missing:.0%} of the pixels have no value (NaN, blank or zero), more than 50%")
+        raise ValueError(
+            f"too many pixels without a value: {missing:.0%} are NaN, blank or blocks of zero, more than 50%"
+        )
     if missing:
         flags |= Flag.MISSING
     border = border_of(planes)
@@ -71,9 +73,7 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
             flags |= Flag.OTHER_BANDS
         red, blue = planes[:, :, 0] * settings.band_scales[0], planes[:, :, -1] * settings.band_scales[2]
         green = (planes[:, :, 1] if len(cutout.bands) == 3 else (red + blue) / 2) * settings.band_scales[1]
-    mapping = RGBImageMappingLupton(
-        ManualInterval(vmin=0, vmax=None), LuptonAsinhStretch(stretch, settings.Q)
-    )
+    mapping = RGBImageMappingLupton(ManualInterval(vmin=0, vmax=None), LuptonAsinhStretch(stretch, settings.Q))
     # astropy divides before it looks for zeros.
     with np.errstate(invalid="ignore", divide="ignore"):
         colours = mapping.make_rgb_image(red, green, blue, output_dtype=np.uint8)

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from galvae.version import version
 if TYPE_CHECKING:
     from galvae.data.table import Matched
 
+_CAUSE = re.compile(r": |; ")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
@@ -70,7 +70,7 @@ def ingest(
     Returns
     -------
     dict
-        ``galaxies``, ``skipped``, ``reasons`` (how many skipped for each) and ``unmatched`` (how many
+        ``galaxies``, ``skipped``, ``reasons`` (for each, how many and the first) and ``unmatched`` (how many
         galaxies without a row in `table`; None without one).
 
     Raises
@@ -83,9 +83,8 @@ def ingest(
     store = Path(store)
     if settings.crop == "fixed" and settings.window > settings.field:
         raise ValueError(
-            f"ingest.window = {settings.window} does not fit ingest.field = {settings.field}; with "
-            "ingest.crop = 'fixed' "
-            f"the window must lie inside the field"
+            f"ingest.window = {settings.window} does not fit ingest.field = {settings.field}; "
+            f"with ingest.crop = 'fixed' the window must lie inside the field"
         )
     items = _without_duplicates(plan(sources, settings, store=store, limit=limit))
     matched = None
@@ -118,12 +117,17 @@ def ingest(
 
 
 def _without_duplicates(items: Iterable[Item]) -> list[Item]:
+    """The same items, those whose id was met before made unreadable with that reason."""
     first: dict[str, str] = {}
     kept = []
     for item in items:
-        if item.reader != "unreadable" and first.setdefault(item.id, item.source) != item.source:
-            reason = f"duplicate id {item.id}, first in {first[item.id]}"
-            item = item._replace(reader="unreadable", place=(reason,))
+        if item.reader != "unreadable":
+            if item.id in first:
+                item = item._replace(
+                    reader="unreadable", place=(f"duplicate id: {item.id} is first in {first[item.id]}",)
+                )
+            else:
+                first[item.id] = item.source
         kept.append(item)
     return kept
 
@@ -148,9 +152,7 @@ def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched 
     return digest.hexdigest()
 
 
-def _begin(
-    store: Path, identity: str, sources: Sequence[str | Path], *, resume: bool, overwrite: bool
-) -> bool:
+def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume: bool, overwrite: bool) -> bool:
     """Make the store's folder ready; whether it was begun now (True) or is being resumed."""
     described = store / "plan.json"
     if store.exists() and not store.is_dir():
@@ -161,9 +163,8 @@ def _begin(
                 scratch.unlink()
             return False
         raise ValueError(
-            f"{store}: was begun with other inputs, settings, table or limit; give the same ones to "
-            "--resume, or begin "
-            f"again with --overwrite"
+            f"{store}: was begun with other inputs, settings, table or limit; "
+            f"give the same ones to --resume, or begin again with --overwrite"
         )
     if store.is_dir() and any(store.iterdir()):
         ours = described.is_file() or (store / "store.json").is_file()
@@ -204,13 +205,14 @@ def _finish(
     table: str | Path | None,
     matched: Matched | None,
 ) -> dict[str, Any]:
-    summaries = [part_summary(part_path(store, number)) for number in range(parts)]
-    galaxies = sum(summary["galaxies"] for summary in summaries)
-    reasons = Counter(reason for summary in summaries for reason in summary.pop("reasons"))
-    columns = next((names for summary in summaries if (names := summary.pop("columns"))), ())
+    """Describe the finished parts in store.json; what they hold as a whole."""
+    found = [part_summary(part_path(store, number)) for number in range(parts)]
+    galaxies = sum(part["galaxies"] for part in found)
+    skipped = [pair for part in found for pair in part["skipped"]]
     if not galaxies:
-        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
-        raise ValueError(f"none of {sum(reasons.values())} inputs could be ingested: {told}")
+        source, reason = skipped[0]
+        others = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+        raise ValueError(f"none of {len(skipped)} inputs could be ingested: {source}: {reason}{others}")
     side = settings.field * settings.oversample
     description = {
         "schema": SCHEMA,
@@ -221,16 +223,21 @@ def _finish(
         "ingest": settings.model_dump(mode="json"),
         "sources": [str(source) for source in sources],
         "table": str(table) if table else None,
-        "columns": list(columns),
+        "columns": next(part["columns"] for part in found if part["galaxies"]),
         "galaxies": galaxies,
-        "skipped": sum(reasons.values()),
-        "parts": [{key: value for key, value in s.items() if key != "columns"} for s in summaries],
+        "skipped": len(skipped),
+        "parts": [
+            {"galaxies": part["galaxies"], "skipped": len(part["skipped"]), "digest": part["digest"]} for part in found
+        ],
     }
     write_atomically(store / "store.json", json.dumps(description, indent=1) + "\n")
+    causes: dict[str, list[str]] = {}
+    for source, reason in skipped:
+        causes.setdefault(_CAUSE.split(reason)[0], []).append(f"{source}: {reason}")
     return {
         "galaxies": galaxies,
-        "skipped": description["skipped"],
-        "reasons": dict(reasons.most_common()),
+        "skipped": len(skipped),
+        "reasons": {cause: {"count": len(told), "first": told[0]} for cause, told in causes.items()},
         "unmatched": matched.unmatched if matched else None,
     }
 

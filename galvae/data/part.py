@@ -55,11 +55,7 @@ def make_part(
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     for index, item in enumerate(items):
-        known = {
-            name: values[index]
-            for name, values in (table or {}).items()
-            if name in ("ra", "dec", "pixel_scale")
-        }
+        known = {name: values[index] for name, values in (table or {}).items() if name in ("ra", "dec", "pixel_scale")}
         try:
             field, row = make_galaxy(item, settings, known)
         except (ValueError, OSError, MemoryError) as error:
@@ -71,9 +67,7 @@ def make_part(
             fields.append(field)
             rows.append(row)
             kept.append(index)
-    columns: dict[str, Any] = (
-        {"id": np.array([int(row["id"]) for row in rows], np.int64)} if integer_ids else {}
-    )
+    columns: dict[str, Any] = {"id": np.array([int(row["id"]) for row in rows], np.int64)} if integer_ids else {}
     for name in rows[0] if rows else ():
         columns.setdefault(name, np.array([row[name] for row in rows]))
     if rows:

@@ -70,14 +70,10 @@ def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
         padded[pads[0] : pads[0] + where.size[0], pads[1] : pads[1] + where.size[1]] = pixels
         pixels = padded
     rows = _weights(pixels.shape[0], where.covers, where.side)
-    columns = (
-        rows if pixels.shape[0] == pixels.shape[1] else _weights(pixels.shape[1], where.covers, where.side)
-    )
+    columns = rows if pixels.shape[0] == pixels.shape[1] else _weights(pixels.shape[1], where.covers, where.side)
     values = pixels.astype(np.float64)
     values = (rows @ values.reshape(len(values), -1)).reshape(where.side, -1, 3)
-    values = (columns @ values.transpose(1, 0, 2).reshape(columns.shape[1], -1)).reshape(
-        where.side, where.side, 3
-    )
+    values = (columns @ values.transpose(1, 0, 2).reshape(columns.shape[1], -1)).reshape(where.side, where.side, 3)
     # Ties to a half are broken on a grid coarser than float64's noise, so that they fall alike however it
     # was turned.
     return np.clip(np.floor(np.rint(values.transpose(1, 0, 2) * 1024) / 1024 + 0.5), 0, 255).astype(np.uint8)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 class IngestSettings(BaseModel):
@@ -53,6 +62,7 @@ ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
 class SimulateSettings(BaseModel):
     """How the synthetic survey is drawn; pairs are the low and high end of a distribution.
 
+    ``galaxies`` is how many ``galvae run`` simulates, 0 for none.
     ``size`` (half-light semi-major axis, arcsec) and ``snr`` (r band, within the half-light ellipse) are
     drawn evenly in the logarithm, ``axis_ratio``, ``bulge`` (share of the light), ``pitch`` (deg), ``arms``
     (share of the disk's light), ``psf`` (FWHM, arcsec) and ``rotation`` (of the field, deg) evenly.
@@ -63,6 +73,7 @@ class SimulateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    galaxies: NonNegativeInt = 0
     spirals: Share = 0.5
     ellipticals: Share = 0.25
     size: PositiveRange = (2.0, 7.0)

@@ -85,24 +85,19 @@ def _digest(part: h5py.File) -> str:
     for name in sorted(_names(part)):
         data = part[name]
         text = h5py.check_string_dtype(data.dtype)
-        values = (
-            json.dumps(data.asstr()[:].tolist()).encode() if text else np.ascontiguousarray(data[:]).tobytes()
-        )
+        values = json.dumps(data.asstr()[:].tolist()).encode() if text else np.ascontiguousarray(data[:]).tobytes()
         digest.update(f"{name} {'text' if text else data.dtype.str} {data.shape}\n".encode() + values)
     return digest.hexdigest()
 
 
 def part_summary(path: Path) -> dict[str, Any]:
-    """What a part holds: how many galaxies and skipped inputs, its digest, names of its columns, reasons of "
-    "skipping."""
+    """What a part holds: the number of galaxies, (source, reason) of what was skipped, digest, names of columns."""
     with h5py.File(path) as part:
-        names = _names(part)
         return {
             "galaxies": int(part.attrs["galaxies"]),
-            "skipped": len(part["skipped"]),
+            "skipped": [(source, reason) for source, reason in part["skipped"].asstr()[:]],
             "digest": part.attrs["digest"],
-            "columns": [name for name in names if name not in ("images", "skipped")],
-            "reasons": part["skipped"].asstr()[:, 1].tolist() if len(part["skipped"]) else [],
+            "columns": [name for name in _names(part) if name not in ("images", "skipped")],
         }
 
 
@@ -219,9 +214,7 @@ class ImageStore:
             with h5py.File(part_path(self.path, number)) as part:
                 # A slice is read at once; h5py visits the rows of a list one by one.
                 whole = slice(distinct[0], distinct[-1] + 1)
-                rows_read = part["images"][
-                    whole if len(distinct) == distinct[-1] + 1 - distinct[0] else distinct
-                ]
+                rows_read = part["images"][whole if len(distinct) == distinct[-1] + 1 - distinct[0] else distinct]
                 found[where[order]] = rows_read[back]
         return found
 

@@ -92,9 +92,7 @@ def match_table(path: str | Path, items: Sequence[Item], settings: IngestSetting
             columns[f"table/{name.replace('/', '_')}"] = _take(_plain(table[name]), found)
     digest = hashlib.sha256()
     for name, values in columns.items():
-        digest.update(
-            f"{name} {values.dtype.str} {values.shape}\n".encode() + np.ascontiguousarray(values).tobytes()
-        )
+        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode() + np.ascontiguousarray(values).tobytes())
     return Matched(columns, int((found < 0).sum()), digest.hexdigest())
 
 
@@ -133,16 +131,13 @@ def _key_column(table: Table, path: str | Path, wanted: str) -> str:
 def _rows_by_name(column: Column, where: str) -> dict[str, int]:
     if column.dtype.kind not in "iuU":
         raise ValueError(
-            f"{where} is {column.dtype}; identifiers must be integers or text (18 digits do not survive a "
-            "float)"
+            f"{where} is {column.dtype}; identifiers must be integers or text (18 digits do not survive a float)"
         )
     rows: dict[str, int] = {}
     for number, value in enumerate(column.filled() if hasattr(column, "filled") else column):
         name = str(value).strip()
         if rows.setdefault(name, number) != number:
-            raise ValueError(
-                f"{where} has {name} twice, in rows {rows[name] + 1} and {number + 1}; keep one row each"
-            )
+            raise ValueError(f"{where} has {name} twice, in rows {rows[name] + 1} and {number + 1}; keep one row each")
     return rows | {short: number for name, number in rows.items() if (short := Path(name).name) not in rows}
 
 
@@ -165,9 +160,7 @@ def _checked(column: Column, known: str, where: str) -> np.ndarray:
         factor = 1.0 if column.unit in (None, u.dimensionless_unscaled) else column.unit.to(wanted)
     except (u.UnitConversionError, TypeError, AttributeError):
         unit = u.Unit(wanted).to_string()
-        raise ValueError(
-            f"{where} has the unit {column.unit}, which is not an angle; {unit} is wanted"
-        ) from None
+        raise ValueError(f"{where} has the unit {column.unit}, which is not an angle; {unit} is wanted") from None
     values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan) * factor
     low, high = {"ra": (0, 360), "dec": (-90, 90), "pixel_scale": (1e-6, 3600)}[known]
     wrong = np.flatnonzero((values < low) | (values > high))

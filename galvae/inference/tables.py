@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.table import QTable
@@ -51,14 +52,22 @@ def make_catalog(
     columns = infer_columns(vae, description, store, settings, quiet=quiet)
     columns |= sky_columns(columns, store)
     meta = {
-        "recipe": {**description["recipe"], "catalog": settings.model_dump(mode="json")},
+        **provenance(run, store, settings),
+        "recipe": description["recipe"],
         "ingest": store.ingest,
-        "model_digest": digest(Path(run) / MODEL),
-        "store_digest": store.digest,
         "galvae": version(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return build_catalog({name: values for name, values in columns.items() if name not in ("x", "y")}, meta=meta)
+
+
+def provenance(run: str | Path, store: ImageStore, settings: CatalogSettings) -> dict[str, Any]:
+    """What decides a catalog's content: digests of model and store, and the settings."""
+    return {
+        "model_digest": digest(Path(run) / MODEL),
+        "store_digest": store.digest,
+        "catalog": settings.model_dump(mode="json"),
+    }
 
 
 def sky_columns(columns: dict[str, np.ndarray], store: ImageStore) -> dict[str, np.ndarray]:

@@ -34,6 +34,11 @@ class Stopped(BaseException):
         self.number = number
 
 
+def trained_recipe(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe a training depends on, as the run folder records it."""
+    return recipe.model_dump(mode="json", include={"ingest", "model", "train"})
+
+
 def fit(
     store: ImageStore, recipe: Recipe, run: str | Path, *,
     device: torch.device, resume: bool = False, max_steps: int | None = None, quiet: bool = False,
@@ -88,7 +93,7 @@ def fit(
     _write_metrics(run, lines)
     description = {
         "galvae": version(),
-        "recipe": recipe.model_dump(mode="json", exclude={"catalog"}),
+        "recipe": trained_recipe(recipe),
         "store": store.digest,
         "validation": recipe.train.validation,
         "seed": recipe.train.seed,
@@ -102,7 +107,10 @@ def fit(
             "store": store.digest, "recipe": settings, "metrics": lines,
         }  # fmt: skip
         save_state(run, trainer.vae, trainer.optimizer, state)
-        save_model(run, trainer.vae, {**description, "steps": trainer.step, "date": datetime.now(UTC).isoformat()})
+        save_model(run, trainer.vae, {
+            **description, "steps": trainer.step, "finished": trainer.step == trainer.steps,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        })  # fmt: skip
 
     def measure(*, pixels: int) -> dict[str, Any]:
         spent = seconds + time.monotonic() - start
@@ -118,6 +126,7 @@ def fit(
             file.write(json.dumps(line) + "\n")
         return line
 
+    say(_HEADER, quiet=quiet)
     start, first = time.monotonic(), trainer.step
     with _signals() as received, Progress("train", last, quiet=quiet, done=trainer.step) as progress:
         try:
@@ -178,6 +187,20 @@ def _refuse_changes(run: Path, *recipes: dict[str, dict[str, Any]]) -> None:
 
 def _write_metrics(run: Path, lines: list[dict[str, Any]]) -> None:
     write_atomically(run / METRICS, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+_HEADER = (
+    f"{'epoch':>6} {'step':>8} {'images/s':>9} | {'elbo':>10} {'held out':>10} | {'log lik.':>10} {'kl z':>7} {'kl pose':>8}"
+    "   (nats per image)"
+)
+
+
+def _row(line: dict[str, Any]) -> str:
+    return (
+        f"{line['epoch']:>6} {line['step']:>8} {line['images_per_second']:>9.0f} | {line['elbo']:>10.1f} "
+        f"{line['validation_elbo']:>10.1f} | {line['validation_log_likelihood']:>10.1f} {line['validation_kl_z']:>7.1f} "
+        f"{line['validation_kl_pose']:>8.1f}"
+    )
 
 
 def _memory(device: torch.device) -> dict[str, int]:

@@ -104,7 +104,8 @@ def red_green_blue(names: Sequence[str], wanted: Sequence[str] = ()) -> tuple[st
         if absent := [name for name in wanted if name not in names]:
             there = ", ".join(filter(None, names)) or "none by name"
             raise ValueError(
-                f"no {' nor '.join(absent)} band (ingest.bands = {', '.join(wanted)}; there is {there}); name the planes "
+                f"no {' nor '.join(absent)} band (ingest.bands = {', '.join(wanted)}; there is {there}); "
+                "name the planes "
                 f"of a cube by ingest.cube_bands"
             )
         return tuple(wanted)

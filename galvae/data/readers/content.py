@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -27,9 +29,9 @@ _KINDS = {
     b"\xff\xd8\xff": "picture",
     b"\x89PNG\r\n\x1a\n": "picture",
 }
-_IMAGE_ENDINGS = set(
-    ".jpg .jpeg .jpe .png .gif .bmp .webp .tif .tiff .fits .fit .fts .fz .gz .bz2 .xz .zip .h5 .hdf5".split()
-)
+_IMAGE_ENDINGS = re.compile(r"\.(jpe?g|jpe|png|gif|bmp|webp|tiff?|fits?|fts|fz|gz|bz2|xz|zip|h5|hdf5)$", re.IGNORECASE)
+# An encrypted member of a zip archive is a RuntimeError, an unknown compression a NotImplementedError.
+_DAMAGE = (EOFError, OSError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 @lru_cache(maxsize=2)
@@ -49,9 +51,7 @@ def members(path: str) -> list[str]:
         names = sorted(entry.filename for entry in _archive(path).infolist() if not entry.is_dir())
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged zip archive ({error})") from None
-    return [
-        name for name in names if not any(part.startswith((".", "__MACOSX")) for part in Path(name).parts)
-    ]
+    return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in Path(name).parts)]
 
 
 def _open(place: Place) -> BinaryIO:
@@ -63,7 +63,15 @@ def _packing(head: bytes) -> Callable[..., BinaryIO] | None:
 
 
 def kind(place: Place) -> str:
-    """What lies there, judged by content: fits, picture, hdf5, zip, empty, or unknown."""
+    """What lies there, judged by content: fits, picture, hdf5, zip, empty, damaged, or unknown.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    """
+    with Path(place.path).open("rb"):
+        pass
     try:
         with _open(place) as raw:
             head = raw.read(16)
@@ -71,8 +79,8 @@ def kind(place: Place) -> str:
                 raw.seek(0)
                 with opener(raw) as unpacked:
                     head = unpacked.read(16)
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile):
-        return "unknown"
+    except _DAMAGE:
+        return "damaged"
     if not head:
         return "empty"
     return next((name for magic, name in _KINDS.items() if head.startswith(magic)), "unknown")
@@ -80,7 +88,7 @@ def kind(place: Place) -> str:
 
 def looks_like_image(name: str) -> bool:
     """Whether the ending of a file's name promises an image."""
-    return Path(name).suffix.lower() in _IMAGE_ENDINGS
+    return bool(_IMAGE_ENDINGS.search(name))
 
 
 def contents(place: Place) -> bytes:
@@ -95,19 +103,8 @@ def contents(place: Place) -> bytes:
         with _open(place) as raw:
             data = raw.read()
         opener = _packing(data)
-        return opener(_buffer(data)).read() if opener else data
-    except (
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        raise ValueError(f"damaged or truncated compressed data ({error})") from None
-
-
-def _buffer(data: bytes) -> BinaryIO:
-    import io
-
-    return io.BytesIO(data)
+        return opener(io.BytesIO(data)).read() if opener else data
+    except FileNotFoundError:
+        raise
+    except _DAMAGE as error:
+        raise ValueError(f"damaged or truncated compressed data: {error}") from None

@@ -75,9 +75,7 @@ def _one_file(image: _Image, band: str, settings: IngestSettings) -> Cutout:
         bands = (band or band_in_header(image.header),)
     elif settings.cube_bands:
         if len(settings.cube_bands) != count:
-            raise ValueError(
-                f"a cube of {count} planes, but ingest.cube_bands names {len(settings.cube_bands)}"
-            )
+            raise ValueError(f"a cube of {count} planes, but ingest.cube_bands names {len(settings.cube_bands)}")
         bands = settings.cube_bands
     else:
         bands = bands_of_cube(image.header, count)
@@ -95,18 +93,14 @@ def _many_files(places: dict[str, Place], settings: IngestSettings) -> Cutout:
         try:
             images.append(_read(places[name]))
         except (ValueError, OSError) as error:
-            raise ValueError(f"{name} band: {error}") from None
+            raise ValueError(f"{error}; {name} band") from None
         if images[-1].planes.shape[2] != 1:
-            raise ValueError(
-                f"{name} band: a cube of {images[-1].planes.shape[2]} planes among files of one band each"
-            )
+            raise ValueError(f"{name} band: a cube of {images[-1].planes.shape[2]} planes among files of one band each")
     base = images[reference]
     doubtful = False
     for number, image in enumerate(images):
         if number != reference:
-            image.planes, stale = onto(
-                base.planes[:, :, 0], base.wcs, image.planes[:, :, 0], image.wcs, chosen[number]
-            )
+            image.planes, stale = onto(base.planes[:, :, 0], base.wcs, image.planes[:, :, 0], image.wcs, chosen[number])
             doubtful |= stale
     base.planes = np.dstack([image.planes for image in images])
     return _cutout(base, chosen, reference, doubtful=doubtful)
@@ -150,7 +144,7 @@ def _read(place: Place) -> _Image:
     except (TypeError, IndexError, EOFError, OSError, KeyError, ValueError, fits.VerifyError) as error:
         if "planes" in str(error):
             raise
-        raise ValueError(f"damaged or truncated FITS data ({error})") from None
+        raise ValueError(f"damaged or truncated FITS data: {error}") from None
     raise ValueError("no image in this FITS file, only tables or one-dimensional data")
 
 

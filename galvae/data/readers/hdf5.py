@@ -34,8 +34,7 @@ def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
     images = file.get(settings.images)
     if not isinstance(images, h5py.Dataset):
         raise ValueError(
-            f"{path}: no dataset {settings.images!r}; there are {', '.join(file)}: set ingest.images in the "
-            "recipe"
+            f"{path}: no dataset {settings.images!r}; there are {', '.join(file)}: set ingest.images in the recipe"
         )
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         raise ValueError(
@@ -78,8 +77,7 @@ def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
     file = _open(path)
     pixels = np.atleast_3d(file[settings.images][row])[::-1]
     known = [
-        _value(file, name, row, settings)
-        for name in (settings.ra_column, settings.dec_column, settings.scale_column)
+        _value(file, name, row, settings) for name in (settings.ra_column, settings.dec_column, settings.scale_column)
     ]
     place_and_scale = dict(zip(("ra", "dec", "pixel_scale"), known, strict=True))
     if pixels.dtype == np.uint8:

@@ -41,7 +41,7 @@ def decode(data: bytes) -> np.ndarray:
     except Image.DecompressionBombError:
         raise ValueError("a picture of more than 179 million pixels is no cutout") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"damaged or truncated picture ({error})") from None
+        raise ValueError(f"damaged or truncated picture: {error}") from None
     return np.ascontiguousarray(np.asarray(rgb)[::-1])
 
 

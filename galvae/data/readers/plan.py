@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from galvae.data.readers import hdf5
@@ -18,6 +18,7 @@ from galvae.data.settings import IngestSettings
 
 _FITS_ENDINGS = re.compile(r"(?:\.(?:fits|fit|fts))?(?:\.fz)?(?:\.(?:gz|bz2|xz))?$", re.IGNORECASE)
 _PICTURE_ENDINGS = re.compile(r"(?:\.(?:jpg|jpeg|jpe|png))?(?:\.(?:gz|bz2|xz))?$", re.IGNORECASE)
+_NO_IMAGE = ("unknown", "empty", "damaged", "unreadable")
 _OURS = ("store.json", "plan.json")
 
 
@@ -48,58 +49,48 @@ def plan(
     ValueError
         If there is no image in any of them, or an archive is damaged.
     """
-    files = [
-        (place, named, what) for source in sources for place, named, what in _places(Path(source), store)
-    ]
-    stems = [
-        (str(Path(str(place)).parent), _FITS_ENDINGS.sub("", place.name)) if what == "fits" else None
-        for place, _, what in files
-    ]
-    which = [index for index, stem in enumerate(stems) if stem]
-    firsts = {
-        which[min(found.values())]: (name, {band: files[which[at]][0] for band, at in found.items()})
-        for name, found in group([stem for stem in stems if stem])
-    }
-    translations = _Translations()
-    items = _items(files, firsts, translations, settings)
-    found = list(items if limit is None else islice(items, limit))
+    files = dict(file for source in sources for file in _files(Path(source), store))
+    found = list(islice(_items(files, settings), limit))
     if not found:
         raise ValueError(
-            f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, and "
-            "zip "
+            f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, and zip "
             f"archives of them"
         )
     return found
 
 
-def _items(
-    files: list[tuple[Place, bool, str]],
-    firsts: dict[int, tuple[str, dict[str, Place]]],
-    translations: _Translations,
-    settings: IngestSettings,
-) -> Iterator[Item]:
-    for index, (place, _, what) in enumerate(files):
+def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
+    fits = [place for place, what in files.items() if what == "fits"]
+    stems = [(os.path.dirname(str(place)), _FITS_ENDINGS.sub("", place.name)) for place in fits]
+    # An object's place in the order is that of its first file.
+    objects = {
+        fits[min(numbers.values())]: (name, {band: fits[number] for band, number in numbers.items()})
+        for name, numbers in group(stems)
+    }
+    translations = _Translations()
+    for place, what in files.items():
         stem = _PICTURE_ENDINGS.sub("", place.name)
         if what == "fits":
-            if index in firsts:
-                name, bands = firsts[index]
+            if place in objects:
+                name, bands = objects[place]
                 yield Item("fits", name, _together(bands), tuple((band, *at) for band, at in bands.items()))
         elif what == "picture":
             yield Item("pictures", translations.id(place, stem), str(place), tuple(place))
         elif what == "hdf5" and not place.member:
             yield from hdf5.plan(place.path, settings)
         else:
-            yield Item("unreadable", stem, str(place), (_why(place, what),))
+            yield Item("unreadable", stem, str(place), (_why(what),))
 
 
-def _why(place: Place, what: str) -> str:
-    if what == "empty":
-        return "the file is empty"
+def _why(what: str) -> str:
     if what in ("hdf5", "zip"):
         return f"{what} inside a zip archive is not read: unpack it first"
-    if what == "unreadable":
-        return "the file cannot be opened"
-    return "not an image: neither FITS, JPEG, PNG, HDF5 nor zip by its content"
+    return {
+        "empty": "the file is empty",
+        "damaged": "damaged or truncated compressed data",
+        "unreadable": "the file cannot be opened",
+        "unknown": "not an image: neither FITS, JPEG, PNG, HDF5 nor zip by its content",
+    }[what]
 
 
 def _together(bands: dict[str, Place]) -> str:
@@ -107,19 +98,23 @@ def _together(bands: dict[str, Place]) -> str:
     names = [str(place) for place in bands.values()]
     if len(names) == 1:
         return names[0]
-    start = os.path.commonprefix(names)
-    end = os.path.commonprefix([name[len(start) :][::-1] for name in names])[::-1]
+    start = _common(names)
+    end = _common([name[len(start) :][::-1] for name in names])[::-1]
     return f"{start}{{{','.join(name[len(start) : len(name) - len(end)] for name in names)}}}{end}"
 
 
-def _places(source: Path, store: Path | None) -> Iterator[tuple[Place, bool, str]]:
-    """Every file of a source that may hold images, whether the user named it, and what it is."""
+def _common(names: Sequence[str]) -> str:
+    """The letters with which all names begin."""
+    pairs = zip(min(names), max(names), strict=False)
+    return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _files(source: Path, store: Path | None) -> Iterator[tuple[Place, str]]:
+    """Every file of a source that is an image, or that should be one, and what it is."""
     if source.is_dir():
         for folder, below, names in os.walk(source):
             below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-            if any(name in names for name in _OURS) or (
-                store and Path(folder).absolute() == store.absolute()
-            ):
+            if any(name in names for name in _OURS) or (store and Path(folder).absolute() == store.absolute()):
                 below.clear()
                 continue
             for name in sorted(names):
@@ -131,22 +126,23 @@ def _places(source: Path, store: Path | None) -> Iterator[tuple[Place, bool, str
         raise FileNotFoundError(f"{source}: there is no such file or folder")
 
 
-def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, bool, str]]:
+def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, str]]:
+    """The file itself, or the members of an archive; what is evidently no image only where the user `named` it."""
     place = Place(str(path))
     try:
         what = kind(place)
-    except OSError:
+    except OSError as error:
         if named:
-            raise
+            raise OSError(f"{path}: {error.strerror or error}; it cannot be read") from None
         what = "unreadable"
     if what == "zip":
         for member in members(str(path)):
             inner = Place(str(path), member)
             what = kind(inner)
-            if what not in ("unknown", "empty") or looks_like_image(member):
-                yield inner, False, what
-    elif what not in ("unknown", "empty", "unreadable") or named or looks_like_image(path.name):
-        yield place, named, what
+            if what not in _NO_IMAGE or looks_like_image(member):
+                yield inner, what
+    elif what not in _NO_IMAGE or named or looks_like_image(path.name):
+        yield place, what
 
 
 class _Translations:

@@ -1,0 +1,32 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: demo test clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "galvae needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+# The main job, end to end, on the built-in synthetic survey; then the same survey with a model that cannot turn.
+demo: $(VENV)/installed
+	$(BIN)/galvae run demo -o $(DEMO)
+	$(BIN)/galvae train $(DEMO)/store -o $(DEMO)/fixed-pose --recipe demo-fixed-pose --overwrite
+	$(BIN)/galvae verify $(DEMO)/run $(DEMO)/store --truth $(DEMO)/survey/truth.ecsv --against $(DEMO)/fixed-pose
+	$(BIN)/galvae sample $(DEMO)/run -o $(DEMO)/figures/samples.png --overwrite
+	@echo "catalog:  $(DEMO)/catalog.ecsv"
+	@echo "pictures: $(DEMO)/figures/"
+
+test: $(VENV)/tested
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
+
+clean:
+	rm -rf $(VENV) $(DEMO)

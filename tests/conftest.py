@@ -1,0 +1,119 @@
+"""What the tests of the model, the training and the inference share: simple galaxies, a tiny store, a tiny recipe."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from galvae.data.store import SCHEMA, ImageStore, part_path, part_summary, write_part
+from galvae.geometry import Pose, pixel_grid, to_object
+from galvae.recipe import Recipe, validate
+
+settings.register_profile("galvae", deadline=None)
+settings.load_profile("galvae")
+torch.set_num_threads(1)
+
+
+def merge(tables, changes):
+    return {**tables, **{name: {**tables.get(name, {}), **table} for name, table in changes.items()}}
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe():
+    """A function: a recipe that trains in a second, with changes of some tables."""
+
+    def make(**changes) -> Recipe:
+        tables = {
+            "ingest": {"field": 28, "window": 16, "crop_sigma": 2.0},
+            "model": {"latents": 3, "generator_units": 24, "encoder_units": 24, "shift_sigma": 2.0},
+            "train": {"epochs": 3, "batch": 8, "learning_rate": 1e-3, "pixels": 64, "validation": 0.2},
+            "catalog": {"batch": 7, "samples": 4, "sample_size": 16},
+        }
+        return validate(merge(tables, changes), "test")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_store():
+    """A function: a finished store at `path` of fields (N, F, F, C) uint8, its columns those of an unscaled cutout."""
+
+    def make(path, images, *, ids=None, ingest=None, part=25, **columns) -> ImageStore:
+        count, side = images.shape[:2]
+        given = {
+            "id": np.arange(1000, 1000 + count) if ids is None else np.asarray(ids),
+            "source": np.array([f"{k}.png" for k in range(count)]),
+            "size": np.full((count, 2), side, np.int32),
+            "affine": np.tile([[1.0, 0, 0], [0, 1.0, 0]], (count, 1, 1)),
+            "pixel_scale": np.full(count, np.nan),
+            "wcs": np.full(count, ""),
+            "flags": np.zeros(count, np.int32),
+            "window": np.zeros((count, 2), np.int32),
+            **columns,
+        }
+        path.mkdir(parents=True)
+        starts = range(0, count, part)
+        for number, start in enumerate(starts):
+            rows = slice(start, start + part)
+            write_part(part_path(path, number), images[rows], {k: v[rows] for k, v in given.items()}, [])
+        summaries = [part_summary(part_path(path, number)) for number in range(len(starts))]
+        table = {"field": side, "window": 16, "oversample": 1, "crop": "random", **(ingest or {})}
+        description = {
+            "schema": SCHEMA,
+            "shape": list(images.shape[1:]),
+            "ingest": table,
+            "columns": list(given),
+            "parts": [{key: part[key] for key in ("galaxies", "skipped", "digest")} for part in summaries],
+        }
+        (path / "store.json").write_text(json.dumps(description))
+        return ImageStore(path)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ellipses():
+    """A function: smooth coloured ellipses, uint8 (N, side, side, 3), whose pose differs from one to the next."""
+
+    def make(count, *, side=28, seed=0):
+        rng = np.random.default_rng(seed)
+        x, y = np.meshgrid(np.arange(side) - (side - 1) / 2, np.arange(side) - (side - 1) / 2)
+        fields = np.empty((count, side, side, 3), np.uint8)
+        for number in range(count):
+            angle, (dx, dy) = rng.uniform(0, math.pi), rng.normal(0, 1, 2)
+            u = (x - dx) * math.cos(angle) + (y - dy) * math.sin(angle)
+            v = (y - dy) * math.cos(angle) - (x - dx) * math.sin(angle)
+            light = np.exp(-0.5 * ((u / 3.5) ** 2 + (v / rng.uniform(1.2, 3)) ** 2))
+            fields[number] = np.round(light[..., None] * [210, 180, 120] + 8)
+        return fields
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def store(make_store, ellipses, tmp_path_factory):
+    """Sixty galaxies in three parts."""
+    return make_store(tmp_path_factory.mktemp("tiny") / "store", ellipses(60))
+
+
+def comma(u):
+    """A light distribution without symmetry in the object frame: a long body and a knot off its axis, shape (..., 3)."""
+    x, y = u[..., 0], u[..., 1]
+    body = torch.exp(-0.5 * ((x / 0.3) ** 2 + (y / 0.14) ** 2))
+    knot = torch.exp(-0.5 * (((x - 0.25) / 0.12) ** 2 + ((y - 0.15) / 0.12) ** 2))
+    return torch.stack([0.6 * body + 0.1 * knot, 0.5 * body + 0.2 * knot, 0.3 * body + 0.4 * knot], -1)
+
+
+@pytest.fixture(scope="session")
+def draw_commas():
+    """A function: one asymmetric galaxy at several poses, float fields (B, side, side, 3) around windows of `window`."""
+
+    def make(theta, shift, *, side=65, window=33):
+        pose = Pose(torch.as_tensor(theta).float(), torch.as_tensor(shift).float())
+        grid = pixel_grid(side) * ((side - 1) / (window - 1))
+        return comma(to_object(grid, pose)).reshape(-1, side, side, 3)
+
+    return make
