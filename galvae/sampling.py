@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galvae.inference.model import Model
+if TYPE_CHECKING:
+    from galvae.inference.model import Model
 
 
 def interpolate(model: Model, start: np.ndarray, end: np.ndarray, *, steps: int = 8, size: int | None = None) -> np.ndarray:
@@ -63,16 +65,21 @@ def save_images(path: str | Path, images: np.ndarray, *, columns: int | None = N
         scratch.unlink(missing_ok=True)
 
 
+def as_rgb(images: np.ndarray) -> np.ndarray:
+    """Images (..., C) in [0, 1] as they are shown, (..., 3): grey where there are not three channels."""
+    images = np.clip(images, 0, 1)
+    return images if images.shape[-1] == 3 else np.repeat(images.mean(-1, keepdims=True), 3, -1)
+
+
 def contact_sheet(images: np.ndarray, *, columns: int | None = None, gap: int = 2) -> np.ndarray:
     """One picture of many, row 0 at the **top**, as a viewer shows it, uint8 (rows, columns, 3); white between them."""
-    count, n, _, channels = images.shape
+    count, n = images.shape[:2]
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     sheet = np.full((rows * (n + gap) - gap, columns * (n + gap) - gap, 3), 255, np.uint8)
-    pixels = np.clip(np.round(images * 255), 0, 255).astype(np.uint8)[:, ::-1]
-    for number, image in enumerate(np.broadcast_to(pixels, (count, n, n, 3)) if channels == 1 else pixels):
+    for number, image in enumerate(np.round(as_rgb(images) * 255).astype(np.uint8)):
         y, x = (number // columns) * (n + gap), (number % columns) * (n + gap)
-        sheet[y : y + n, x : x + n] = image
+        sheet[y : y + n, x : x + n] = image[::-1]
     return sheet
 
 

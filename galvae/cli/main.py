@@ -15,6 +15,7 @@ from galvae.cli.info import info
 from galvae.cli.ingest import ingest
 from galvae.cli.join import join
 from galvae.cli.options import VERBOSE
+from galvae.cli.plot import plot
 from galvae.cli.recipe import recipe
 from galvae.cli.run import run as run_recipe
 from galvae.cli.sample import interpolate, sample
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, ingest, train, catalog, join, sample, interpolate, verify, info):
+for command in (simulate, ingest, train, catalog, join, sample, interpolate, plot, verify, info):
     app.command()(command)
 app.command("run")(run_recipe)
 app.add_typer(recipe, name="recipe")

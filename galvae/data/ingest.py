@@ -208,7 +208,7 @@ def _finish(
     """Describe the finished parts in store.json; what they hold as a whole."""
     found = [part_summary(part_path(store, number)) for number in range(parts)]
     galaxies = sum(part["galaxies"] for part in found)
-    skipped = [pair for part in found for pair in part["skipped"]]
+    skipped = [pair for part in found for pair in part["why"]]
     if not galaxies:
         source, reason = skipped[0]
         others = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
@@ -226,9 +226,7 @@ def _finish(
         "columns": next(part["columns"] for part in found if part["galaxies"]),
         "galaxies": galaxies,
         "skipped": len(skipped),
-        "parts": [
-            {"galaxies": part["galaxies"], "skipped": len(part["skipped"]), "digest": part["digest"]} for part in found
-        ],
+        "parts": [{key: part[key] for key in ("galaxies", "skipped", "digest")} for part in found],
     }
     write_atomically(store / "store.json", json.dumps(description, indent=1) + "\n")
     causes: dict[str, list[str]] = {}

@@ -91,13 +91,14 @@ def _digest(part: h5py.File) -> str:
 
 
 def part_summary(path: Path) -> dict[str, Any]:
-    """What a part holds: the number of galaxies, (source, reason) of what was skipped, digest, names of columns."""
+    """What a part holds: how many galaxies and skipped inputs, its digest, names of its columns, why it skipped."""
     with h5py.File(path) as part:
         return {
             "galaxies": int(part.attrs["galaxies"]),
-            "skipped": [(source, reason) for source, reason in part["skipped"].asstr()[:]],
+            "skipped": len(part["skipped"]),
             "digest": part.attrs["digest"],
             "columns": [name for name in _names(part) if name not in ("images", "skipped")],
+            "why": [(source, reason) for source, reason in part["skipped"].asstr()[:]],
         }
 
 

@@ -18,6 +18,9 @@ from galvae.data.settings import IngestSettings
 
 _ID_NAMES = ("id", "objid", "dr7objid", "galaxyid", "asset_id", "name", "filename", "file", "image")
 
+# Endings that astropy leaves undecided; its own guessing reads them.
+_PLAIN = ("", ".txt", ".dat", ".tsv", ".tbl", ".cat")
+
 
 @dataclass
 class Matched:
@@ -102,12 +105,7 @@ def _read(path: Path) -> Table:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            try:
-                table = Table.read(path)
-            except Exception as error:
-                if "Format could not be identified" not in str(error):
-                    raise
-                table = Table.read(path, format="ascii")
+            table = Table.read(path, **({"format": "ascii"} if path.suffix.lower() in _PLAIN else {}))
         except Exception as error:  # each of astropy's table formats raises its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ValueError(f"{path}: astropy cannot read this table ({reason})") from None

@@ -129,7 +129,8 @@ def _read(place: Place) -> _Image:
     """The first image of a file, as float32 planes (ny, nx, bands), row 0 at the bottom."""
     data = contents(place)
     try:
-        with fits.open(io.BytesIO(data)) as file:
+        # Unsigned integers would be left as they are, their blanks too.
+        with fits.open(io.BytesIO(data), uint=False) as file:
             for hdu in file:
                 if not hdu.is_image or hdu.name.upper() in _NOT_SKY or hdu.header.get("NAXIS", 0) < 2:
                     continue

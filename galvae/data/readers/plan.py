@@ -16,8 +16,7 @@ from galvae.data.readers.base import Item, Place
 from galvae.data.readers.content import contents, kind, looks_like_image, members
 from galvae.data.settings import IngestSettings
 
-_FITS_ENDINGS = re.compile(r"(?:\.(?:fits|fit|fts))?(?:\.fz)?(?:\.(?:gz|bz2|xz))?$", re.IGNORECASE)
-_PICTURE_ENDINGS = re.compile(r"(?:\.(?:jpg|jpeg|jpe|png))?(?:\.(?:gz|bz2|xz))?$", re.IGNORECASE)
+_ENDINGS = re.compile(r"(\.(fits|fit|fts|jpg|jpeg|jpe|png))?(\.fz)?(\.(gz|bz2|xz))?$", re.IGNORECASE)
 _NO_IMAGE = ("unknown", "empty", "damaged", "unreadable")
 _OURS = ("store.json", "plan.json")
 
@@ -61,7 +60,7 @@ def plan(
 
 def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
     fits = [place for place, what in files.items() if what == "fits"]
-    stems = [(os.path.dirname(str(place)), _FITS_ENDINGS.sub("", place.name)) for place in fits]
+    stems = [(os.path.dirname(str(place)), _ENDINGS.sub("", place.name)) for place in fits]
     # An object's place in the order is that of its first file.
     objects = {
         fits[min(numbers.values())]: (name, {band: fits[number] for band, number in numbers.items()})
@@ -69,7 +68,7 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
     }
     translations = _Translations()
     for place, what in files.items():
-        stem = _PICTURE_ENDINGS.sub("", place.name)
+        stem = _ENDINGS.sub("", place.name)
         if what == "fits":
             if place in objects:
                 name, bands = objects[place]

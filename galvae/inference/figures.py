@@ -1,0 +1,206 @@
+"""A run, and a store where one is given, to the figures that show what was learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from galvae import pictures, plots
+from galvae.data.split import held_out
+from galvae.data.store import ImageStore
+from galvae.flags import Flag
+from galvae.geometry import Pose, pixel_grid, to_image
+from galvae.inference.catalog import infer_columns
+from galvae.inference.model import Model
+from galvae.inference.settings import CatalogSettings
+from galvae.progress import say
+from galvae.sky import local_sky
+from galvae.training.checkpoint import load_model
+from galvae.training.fit import METRICS
+from galvae.windows import View
+
+GALAXIES = 1000
+STEPS = np.linspace(-2, 2, 9)
+
+
+def plot_run(
+    run: str | Path, output: str | Path, *, store: ImageStore | None = None, overwrite: bool = False, quiet: bool = False
+) -> Iterator[Path]:
+    """Draw the figures of a run, one after the other.
+
+    Parameters
+    ----------
+    run
+        A run folder.
+    output
+        The folder of the figures, made where it is not there.
+    store
+        Galaxies to show, at most 1,000, those that were not trained on first; without them only the training and the
+        prior are drawn.
+    overwrite
+        Replace figures of the same names.
+    quiet
+        No progress.
+
+    Yields
+    ------
+    Path
+        Each figure, when it is written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `run` holds no model.
+    FileExistsError
+        If one of the figures is there already.
+    ValueError
+        If the store is not what the run takes, or is empty.
+    """
+    vae, description = load_model(run)
+    model, output = Model(vae, description), Path(output)
+    figures: dict[str, Callable[[], Figure]] = {}
+    metrics = _metrics(Path(run) / METRICS)
+    if metrics:
+        bound = "pseudo-ELBO" if description["model"]["likelihood"] == "bernoulli" else "ELBO"
+        figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=bound)
+    else:
+        say(f"{run}: {METRICS} has no epoch yet: no curves.png")
+    figures["prior"] = lambda: _prior(model)
+    if store is not None:
+        figures |= {"reconstructions": lambda: _reconstructions(model, some, columns),
+                    "canonical": lambda: _canonical(model, some, columns),
+                    "latents": lambda: _latents(model, columns),
+                    "orientation": lambda: plots.orientation(columns, note=_whose(columns))}  # fmt: skip
+    paths = {name: output / f"{name}.png" for name in figures}
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
+    output.mkdir(parents=True, exist_ok=True)
+    if store is not None:
+        some = Selection(store, _rows(store, description))
+        columns = infer_columns(vae, description, some, CatalogSettings(), quiet=quiet) | {
+            "pixel_scale": some.column("pixel_scale")
+        }
+    for name, draw in figures.items():
+        plots.save(draw(), paths[name])
+        yield paths[name]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some galaxies of a store, read like a store: what is inferred of them is what the whole store's catalog says.
+
+    Parameters
+    ----------
+    store
+        The store.
+    rows
+        Which of its galaxies, in the order wanted.
+    """
+
+    store: ImageStore
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of these galaxies."""
+        return self.store.column(name)[self.rows]
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows **in the store**, and fields."""
+        for start in range(0, len(self), size):
+            rows = self.rows[start : start + size]
+            yield rows, self.store.images(rows)
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def _rows(store: ImageStore, description: dict[str, Any]) -> np.ndarray:
+    if not len(store):
+        raise ValueError(f"{store.path}: holds no galaxies; there is nothing to show")
+    rows = np.random.default_rng(0).permutation(len(store))
+    if description["store"] == store.digest:
+        kept = held_out(store.column("id"), description["validation"], seed=description["seed"])
+        rows = rows[np.argsort(~kept[rows], kind="stable")]
+    return rows[:GALAXIES]
+
+
+def _whose(columns: dict[str, np.ndarray]) -> str:
+    trained = int(((columns["flags"] & Flag.TRAINED_ON) != 0).sum())
+    count = len(columns["id"])
+    galaxies = f"{count:,} galaxies" if count > 1 else "1 galaxy"
+    return f"{galaxies}, " + (f"{trained:,} of them trained on" if trained else "not trained on")
+
+
+def _first(columns: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    return {name: values[:count] for name, values in columns.items()}
+
+
+def _prior(model: Model) -> Figure:
+    ends = 2 * np.concatenate([np.eye(model.latents), -np.eye(model.latents)])
+    up, down = np.split(model.canonical(ends), 2)
+    order = np.argsort(-np.abs(up - down).mean((1, 2, 3)))[:6]
+    zero, one = np.zeros(model.latents), np.ones(model.latents)
+    return pictures.prior(model.sample(40), _traversals(model, order, zero, one), order, STEPS)
+
+
+def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:
+    columns = _first(columns, 12)
+    fields = some.store.images(some.rows[:12])
+    posterior = model.encode(fields, oversample=some.ingest["oversample"])
+    sky = local_sky(some.column("wcs")[:12], columns["x"], columns["y"])
+    columns |= {"north": sky.angle_in_image(0), "east": sky.angle_in_image(90)}
+    images = _windows(fields, model.window, some.ingest["oversample"], pixel_grid(model.window))
+    return pictures.reconstructions(
+        images, model.decode(posterior), model.canonical(posterior), columns, note=_whose(columns)
+    )
+
+
+def _canonical(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:
+    columns = _first(columns, 16)
+    fields, oversample = some.store.images(some.rows[:16]), some.ingest["oversample"]
+    posterior = model.encode(fields, oversample=oversample)
+    pose = Pose(torch.from_numpy(-np.radians(posterior.theta)).float(), torch.from_numpy(posterior.shift))
+    grid = pixel_grid(model.window)
+    images = _windows(fields, model.window, oversample, grid)
+    turned = _windows(fields, model.window, oversample, to_image(grid, pose))
+    return pictures.canonical_views(images, turned, model.canonical(posterior), columns, note=_whose(columns))
+
+
+def _latents(model: Model, columns: dict[str, np.ndarray]) -> Figure:
+    z = columns["z"]
+    order = np.argsort(-z.std(0))[:6]
+    shown = plots.representatives(z)
+    thumbnails = dict(zip(shown.tolist(), model.canonical(z[shown]), strict=True))
+    strips = _traversals(model, order, z.mean(0), z.std(0))
+    return plots.latents(columns, thumbnails, strips, order, STEPS, note=_whose(columns))
+
+
+def _traversals(model: Model, latents: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Canonical images along single latents, the others at their mean, shape (latents, steps, n, n, C)."""
+    z = np.tile(mean, (len(latents), len(STEPS), 1))
+    for number, latent in enumerate(latents):
+        z[number, :, latent] += STEPS * std[latent]
+    images = model.canonical(z.reshape(-1, model.latents))
+    return images.reshape(*z.shape[:2], *images.shape[1:])
+
+
+def _windows(fields: np.ndarray, window: int, oversample: int, points: torch.Tensor) -> np.ndarray:
+    """Pixel values at points of the central windows, as images (N, window, window, C)."""
+    values = View.central(torch.from_numpy(fields), window, oversample).sample(points.expand(len(fields), -1, -1))
+    return values.reshape(len(fields), window, window, -1).numpy()

@@ -1,0 +1,265 @@
+"""The engine: the same store however it is made, and nothing half-written when it cannot be made."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from PIL import Image
+
+from galvae.data.composite import compose
+from galvae.data.ingest import ingest, summary
+from galvae.data.readers.base import Cutout
+from galvae.data.settings import IngestSettings
+from galvae.data.store import ImageStore
+from galvae.flags import Flag
+
+SMALL = IngestSettings(field=24, window=16)
+
+
+def png(pixels):
+    data = io.BytesIO()
+    Image.fromarray(pixels[::-1]).save(data, "PNG")
+    return data.getvalue()
+
+
+def pictures(count, size=40):
+    random = np.random.default_rng(3)
+    return [random.integers(0, 80, (size, size, 3), np.uint8) for _ in range(count)]
+
+
+def archive(path, count, size=40):
+    made = [png(pixels) for pixels in pictures(8, size)]
+    with zipfile.ZipFile(path, "w") as zipped:
+        for number in range(count):
+            zipped.writestr(f"images/{1000 + number}.png", made[number % 8])
+    return path
+
+
+def datasets(store):
+    """Every dataset of every part, by part and name."""
+    found = {}
+    for path in sorted(Path(store).glob("part-*.h5")):
+        with h5py.File(path) as part:
+            part.visititems(
+                lambda name, node, path=path: (
+                    found.__setitem__((path.name, name), node[()]) if isinstance(node, h5py.Dataset) else None
+                )
+            )
+    return found
+
+
+def assert_same(one, other):
+    first, second = datasets(one), datasets(other)
+    assert first.keys() == second.keys()
+    for key, values in first.items():
+        assert values.dtype == second[key].dtype
+        np.testing.assert_array_equal(values, second[key], err_msg=str(key))
+    assert ImageStore(one).digest == ImageStore(other).digest
+
+
+def test_the_store_does_not_depend_on_the_number_of_workers(tmp_path):
+    source = archive(tmp_path / "many.zip", 50)
+    for workers in (1, 3):
+        done = ingest([source], tmp_path / f"s{workers}", SMALL, workers=workers, quiet=True)
+        assert done == {"galaxies": 50, "skipped": 0, "reasons": {}, "unmatched": None}
+    assert_same(tmp_path / "s1", tmp_path / "s3")
+    store = ImageStore(tmp_path / "s1")
+    assert len(list((tmp_path / "s1").glob("part-*.h5"))) == 4
+    np.testing.assert_array_equal(store.column("id"), np.arange(1000, 1050))
+    assert store.column("id").dtype == np.int64
+    assert store.column("source")[3] == f"{source}::images/1003.png"
+    assert store.shape == (24, 24, 3)
+
+
+def test_killed_and_resumed_equals_unbroken(tmp_path):
+    source = archive(tmp_path / "many.zip", 600, size=250)
+    recipe = SMALL.model_copy(update={"field": 64})
+    script = (
+        "import sys; from galvae.data.ingest import ingest; from galvae.data.settings import IngestSettings\n"
+        "if __name__ == '__main__':\n"
+        "    ingest([sys.argv[1]], sys.argv[2], IngestSettings(field=64, window=16), workers=2, quiet=True)\n"
+    )
+    (tmp_path / "run.py").write_text(script)
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, tmp_path / "run.py", source, broken], env=environment)
+    while not (broken / "part-00000.h5").is_file():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.5)  # its workers end with it
+    kept = {path.name: path.stat().st_mtime_ns for path in broken.glob("part-*.h5")}
+    assert 0 < len(kept) < 16
+    assert not (broken / "store.json").exists()
+    with pytest.raises(FileExistsError, match="--resume to go on"):
+        ingest([source], broken, recipe, workers=1, quiet=True)
+    with pytest.raises(ValueError, match="begun with other inputs, settings"):
+        ingest([source], broken, recipe.model_copy(update={"field": 32}), resume=True, quiet=True)
+    assert ingest([source], broken, recipe, workers=1, resume=True, quiet=True)["galaxies"] == 600
+    assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in broken.glob("part-*.h5")}.items()
+    assert not list(broken.glob(".*.tmp"))
+    ingest([source], whole, recipe, workers=2, quiet=True)
+    assert_same(broken, whole)
+    before = json.loads((whole / "store.json").read_text())["parts"]
+    assert ingest([source], whole, recipe, workers=1, resume=True, quiet=True)["galaxies"] == 600
+    assert json.loads((whole / "store.json").read_text())["parts"] == before
+
+
+def test_what_is_skipped_is_listed_with_its_reason(tmp_path):
+    for name, pixels in zip("abc", pictures(3), strict=True):
+        (tmp_path / f"{name}.png").write_bytes(png(pixels))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.png").write_bytes(png(pictures(1)[0]))
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "flat.png").write_bytes(png(np.full((40, 40, 3), 9, np.uint8)))
+    done = ingest([tmp_path], tmp_path / "s", SMALL, workers=1, quiet=True)
+    assert (done["galaxies"], done["skipped"]) == (3, 3)
+    assert summary(done) == "3 galaxies, 3 skipped (50% of the inputs: see the reasons above)"
+    reasons = dict(ImageStore(tmp_path / "s").skipped)
+    assert reasons == {
+        str(tmp_path / "empty.jpg"): "the file is empty",
+        str(tmp_path / "flat.png"): "every pixel has the same value",
+        str(tmp_path / "sub" / "a.png"): f"duplicate id: a is first in {tmp_path / 'a.png'}",
+    }
+    with pytest.raises(ValueError, match=r"empty\.jpg: the file is empty"):
+        ingest([tmp_path], tmp_path / "strict", SMALL, workers=1, strict=True, quiet=True)
+    assert not (tmp_path / "strict").exists()
+
+
+def test_when_nothing_can_be_ingested_nothing_is_left(tmp_path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ValueError, match="no images in"):
+        ingest([tmp_path / "in"], tmp_path / "s", SMALL, quiet=True)
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"none of 2 inputs .*a\.jpg: the file is empty, and 1 more"):
+        ingest([tmp_path / "in"], tmp_path / "s", SMALL, workers=1, quiet=True)
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        ingest([tmp_path / "nope"], tmp_path / "s", SMALL, quiet=True)
+    with pytest.raises(ValueError, match=r"ingest\.window = 16 does not fit ingest\.field = 8"):
+        ingest([tmp_path], tmp_path / "s", IngestSettings(field=8, window=16, crop="fixed"), quiet=True)
+    assert not (tmp_path / "s").exists()
+
+
+def test_existing_outputs_are_refused_or_replaced(tmp_path):
+    source = archive(tmp_path / "many.zip", 40)
+    ingest([source], tmp_path / "s", SMALL, workers=1, quiet=True)
+    with pytest.raises(FileExistsError, match="add --overwrite"):
+        ingest([source], tmp_path / "s", SMALL, workers=1, quiet=True)
+    ingest([source], tmp_path / "s", SMALL, workers=1, limit=5, overwrite=True, quiet=True)
+    assert len(ImageStore(tmp_path / "s")) == 5
+    assert len(list((tmp_path / "s").glob("part-*.h5"))) == 1
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(FileExistsError, match="folder of something else"):
+        ingest([source], tmp_path / "mine", SMALL, workers=1, overwrite=True, quiet=True)
+    with pytest.raises(FileNotFoundError):
+        ingest([tmp_path / "nope"], tmp_path / "s", SMALL, overwrite=True, quiet=True)
+    assert len(ImageStore(tmp_path / "s")) == 5
+
+
+def test_a_store_inside_the_source_is_no_source(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(pictures(1)[0]))
+    for _ in range(2):
+        done = ingest([tmp_path], tmp_path / "s", SMALL, workers=1, overwrite=True, quiet=True)
+        assert (done["galaxies"], done["skipped"]) == (1, 0)
+
+
+def test_ids_are_integers_only_where_every_one_is(tmp_path):
+    for name in ("587722952767439450", "007"):
+        (tmp_path / f"{name}.png").write_bytes(png(pictures(1)[0]))
+    ingest([tmp_path], tmp_path / "s", SMALL, workers=1, quiet=True)
+    assert ImageStore(tmp_path / "s").column("id").tolist() == ["007", "587722952767439450"]
+
+
+def test_fixed_windows_are_recorded_and_the_field_is_whole(tmp_path):
+    source = archive(tmp_path / "many.zip", 6)
+    ingest([source], tmp_path / "r", SMALL, workers=1, quiet=True)
+    ingest([source], tmp_path / "f", SMALL.model_copy(update={"crop": "fixed"}), workers=1, quiet=True)
+    random, fixed = ImageStore(tmp_path / "r"), ImageStore(tmp_path / "f")
+    np.testing.assert_array_equal(random.images(slice(None)), fixed.images(slice(None)))
+    assert not random.column("window").any()
+    assert np.abs(fixed.column("window")).max() == 4
+    assert fixed.column("window").dtype == np.int32
+
+
+def sky_files(folder, *, size=(60, 70), star=(31.0, 22.0)):
+    """Bands of an asymmetric scene with a star at a known pixel (x, y), and its WCS."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ("RA---TAN", "DEC--TAN"), (150.0, 20.0), (20.0, 11.5)
+    wcs.wcs.cd = np.array([[-0.3, 0.9], [0.9, 0.3]]) * 1.1e-4
+    rows, columns = np.indices(size)
+    light = 3 * np.exp(-((columns - star[0]) ** 2 + (rows - star[1]) ** 2) / (2 * 2.5**2))
+    planes = [(light * (1 + band / 5)).astype(np.float32) for band in range(3)]
+    for band, plane in zip("irg", planes, strict=True):
+        hdu = fits.PrimaryHDU(plane, wcs.to_header())
+        hdu.header["BUNIT"] = "nanomaggy"
+        hdu.writeto(folder / f"obj_{band}.fits")
+    return np.dstack(planes), wcs
+
+
+@pytest.mark.parametrize("field", [24, 61, 128])
+def test_fits_and_png_of_one_scene_give_the_same_field(field, tmp_path):
+    flux, _ = sky_files(tmp_path)
+    colours, _, _ = compose(Cutout(flux, ("i", "r", "g"), unit="nanomaggy"), IngestSettings())
+    (tmp_path / "pic.png").write_bytes(png(colours))
+    recipe = IngestSettings(field=field, window=16)
+    ingest([tmp_path], tmp_path / "s", recipe, workers=1, quiet=True)
+    store = ImageStore(tmp_path / "s")
+    assert store.column("id").tolist() == ["obj", "pic"]
+    np.testing.assert_array_equal(*store.images([0, 1]))
+    padded = Flag.PADDED if field > 60 else 0
+    assert store.column("flags").tolist() == [padded, padded]
+    assert store.column("bands").tolist() == ["i,r,g", ""]
+    assert store.column("size").tolist() == [[60, 70]] * 2
+
+
+@pytest.mark.parametrize(("field", "fine"), [(24, 1), (31, 2), (128, 1)])
+def test_a_stars_sky_position_comes_back_through_the_store(field, fine, tmp_path):
+    _, wcs = sky_files(tmp_path)
+    ingest([tmp_path], tmp_path / "s", IngestSettings(field=field, oversample=fine, window=16), workers=1, quiet=True)
+    store = ImageStore(tmp_path / "s")
+    light = store.images([0])[0].sum(axis=2).astype(float)
+    rows, columns = np.indices(light.shape)
+    here = [(light * columns).sum() / light.sum(), (light * rows).sum() / light.sum(), 1]
+    x, y = store.column("affine")[0] @ here
+    assert np.hypot(x - 31, y - 22) < 0.05
+    known = WCS(fits.Header.fromstring(store.column("wcs")[0]))
+    np.testing.assert_allclose(known.wcs_pix2world([[x, y]], 0), wcs.wcs_pix2world([[31, 22]], 0), atol=2e-5)
+    assert store.column("pixel_scale")[0] == pytest.approx(np.hypot(0.3, 0.9) * 1.1e-4 * 3600)
+
+
+def test_a_table_gives_positions_scales_and_labels(tmp_path):
+    for name, pixels in zip(("11", "12", "13"), pictures(3), strict=True):
+        (tmp_path / f"{name}.png").write_bytes(png(pixels))
+    (tmp_path / "t.csv").write_text("GalaxyID,RA,dec,pxscale,label\n12,150.5,-3,0.3,spiral\n11,10,4,,merger\n")
+    ingested = {}
+    for north_up in (True, False):
+        recipe = SMALL.model_copy(update={"north_up": north_up})
+        done = ingest([tmp_path], tmp_path / f"s{north_up}", recipe, table=tmp_path / "t.csv", workers=1, quiet=True)
+        assert summary(done) == "3 galaxies, 0 skipped, 1 without a row in the table"
+        ingested[north_up] = ImageStore(tmp_path / f"s{north_up}")
+    store = ingested[True]
+    assert store.column("table/label").tolist() == ["merger", "spiral", ""]
+    assert store.column("pixel_scale")[1] == 0.3
+    assert [bool(text) for text in store.column("wcs")] == [False, True, False]
+    assert not any(ingested[False].column("wcs"))
+    wcs = WCS(fits.Header.fromstring(store.column("wcs")[1]))
+    np.testing.assert_allclose(wcs.wcs_pix2world([[19.5, 19.5]], 0), [[150.5, -3]], atol=1e-9)
+    east, north = wcs.wcs_world2pix([[150.5 + 0.3 / 3600, -3], [150.5, -3 + 0.3 / 3600]], 0)
+    assert east == pytest.approx([18.5, 19.5], abs=2e-3)
+    assert north == pytest.approx([19.5, 20.5], abs=1e-3)

@@ -1,0 +1,243 @@
+"""Every reader through one suite: the same scene in each format, and what each cannot read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+from PIL import Image
+
+from galvae.data.readers import load
+from galvae.data.readers.plan import plan
+from galvae.data.settings import IngestSettings
+
+SCENE = np.zeros((40, 52, 3), np.uint8)  # row 0 at the bottom
+SCENE[6:12, 30:44] = (250, 120, 60)
+SCENE[25:34, 4:10] = (10, 90, 200)
+FLUX = np.moveaxis(SCENE.astype(np.float32), 2, 0)  # i, r, g
+
+
+def encoded(kind, **options):
+    data = io.BytesIO()
+    Image.fromarray(SCENE[::-1]).save(data, kind, **options)
+    return data.getvalue()
+
+
+def fits_bytes(pixels, **header):
+    data = io.BytesIO()
+    hdu = fits.PrimaryHDU(pixels)
+    hdu.header.update(header)
+    hdu.writeto(data)
+    return data.getvalue()
+
+
+def packed_fits(pixels, path):
+    hdu = fits.CompImageHDU(pixels, compression_type="RICE_1", quantize_level=64)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+
+
+def galaxies(path, **changes):
+    recipe = IngestSettings(**changes)
+    return [(item, load(item, recipe)) for item in plan([path], recipe)]
+
+
+def write_bands(folder, wrap=bytes, ending=".fits"):
+    for band, plane in zip("irg", FLUX, strict=True):
+        (folder / f"obj_{band}{ending}").write_bytes(wrap(fits_bytes(plane)))
+
+
+def write_fz(folder):
+    for band, plane in zip("irg", FLUX, strict=True):
+        packed_fits(plane.astype(np.int16), folder / f"obj_{band}.fits.fz")
+
+
+def write_zip(folder, files):
+    with zipfile.ZipFile(folder / "many.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def write_hdf5(folder):
+    with h5py.File(folder / "Galaxy.h5", "w") as file:
+        file["images"] = SCENE[None, ::-1]
+        file["name"] = ["obj"]
+
+
+def write_rotated(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise
+    Image.fromarray(np.rot90(SCENE[::-1])).save(folder / "obj.png", exif=exif)
+
+
+def write_alpha(folder):
+    rgba = np.dstack([SCENE, np.where(SCENE.any(axis=2), 255, 0).astype(np.uint8)])
+    rgba[rgba[:, :, 3] == 0, :3] = 99  # hidden colour
+    Image.fromarray(rgba[::-1]).save(folder / "obj.png")
+
+
+FLAVOURS = {
+    "png": lambda folder: (folder / "obj.png").write_bytes(encoded("PNG")),
+    "png named jpg": lambda folder: (folder / "obj.jpg").write_bytes(encoded("PNG")),
+    "png with exif": write_rotated,
+    "png with alpha": write_alpha,
+    "png gz": lambda folder: (folder / "obj.png.gz").write_bytes(gzip.compress(encoded("PNG"))),
+    "zip of png": lambda folder: write_zip(folder, {"images/obj.png": encoded("PNG"), "__MACOSX/._obj.png": b"x"}),
+    "hdf5": write_hdf5,
+    "fits": write_bands,
+    "fits gz": lambda folder: write_bands(folder, gzip.compress, ".fits.gz"),
+    "fits bz2": lambda folder: write_bands(folder, bz2.compress, ".fits.bz2"),
+    "fits xz": lambda folder: write_bands(folder, lzma.compress, ".fits.xz"),
+    "fits named otherwise": lambda folder: write_bands(folder, ending=".jpg"),
+    "fits fz": write_fz,
+    "fits cube": lambda folder: (folder / "obj.fits").write_bytes(fits_bytes(FLUX, BANDS="irg")),
+    "fits cube in another order": lambda folder: (folder / "obj.fits").write_bytes(
+        fits_bytes(FLUX[::-1].copy(), BAND0="g", BAND1="r", BAND2="i")
+    ),
+    "fits cube by recipe": lambda folder: (folder / "obj.fits").write_bytes(fits_bytes(FLUX)),
+    "zip of fits": lambda folder: write_zip(
+        folder, {f"a/obj_{band}.fits": fits_bytes(plane) for band, plane in zip("irg", FLUX, strict=True)}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_every_format_gives_the_same_scene(flavour, tmp_path):
+    FLAVOURS[flavour](tmp_path)
+    changes = {"cube_bands": ("i", "r", "g")} if flavour == "fits cube by recipe" else {}
+    changes |= {"id_column": "name"} if flavour == "hdf5" else {}
+    [(item, cutout)] = galaxies(tmp_path, **changes)
+    assert item.id == "obj"
+    np.testing.assert_array_equal(cutout.pixels, SCENE)
+    assert cutout.bands == (("i", "r", "g") if "fits" in flavour else ())
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_jpeg(options, tmp_path):
+    (tmp_path / "obj.jpeg").write_bytes(encoded("JPEG", quality=98, subsampling=0, **options))
+    [(_, cutout)] = galaxies(tmp_path)
+    assert np.abs(cutout.pixels.astype(int) - SCENE).mean() < 2
+
+
+def test_grey_cmyk_and_16_bits(tmp_path):
+    grey = SCENE[:, :, 0]
+    Image.fromarray(grey[::-1]).save(tmp_path / "a.png")
+    Image.fromarray(grey[::-1].astype(np.uint16) * 257).save(tmp_path / "b.png")
+    Image.fromarray(SCENE[::-1]).convert("CMYK").save(tmp_path / "c.jpg", quality=100)
+    a, b, c = [cutout.pixels for _, cutout in galaxies(tmp_path)]
+    np.testing.assert_array_equal(a, np.dstack([grey] * 3))
+    np.testing.assert_array_equal(b, a)
+    assert np.abs(c.astype(int) - SCENE).mean() < 4
+
+
+def test_integers_with_an_offset_blanks_and_extensions(tmp_path):
+    counts = FLUX[0].astype(np.int32)
+    weights = fits.ImageHDU(np.ones((40, 52), np.float32), name="WHT")
+    image = fits.ImageHDU((counts - 32768).astype(np.int16), name="SCI")
+    image.header["BZERO"], image.header["FILTER"], image.header["BLANK"] = 32768, "r SDSS", -32768
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.ones(3))])
+    fits.HDUList([fits.PrimaryHDU(), table, weights, image]).writeto(tmp_path / "frame.fits")
+    [(item, cutout)] = galaxies(tmp_path)
+    assert (item.id, cutout.bands) == ("frame", ("r",))
+    np.testing.assert_array_equal(np.nan_to_num(cutout.pixels[:, :, 0]), FLUX[0])
+    assert np.isnan(cutout.pixels[:, :, 0]).sum() == (counts == 0).sum()
+
+
+def test_hdf5_rows_have_positions_and_scales_and_integer_ids(tmp_path):
+    with h5py.File(tmp_path / "Galaxy10_DECals.h5", "w") as file:
+        file["images"] = np.stack([SCENE[::-1], SCENE])
+        file["ra"], file["dec"], file["pxscale"] = [10.5, 20.0], [-5.0, 6.0], [0.262, 0.5]
+        file["objid"] = np.array([587722952767439450, 587722952767439451])
+    (first, one), (second, two) = galaxies(tmp_path, id_column="objid")
+    assert (first.id, second.id) == ("587722952767439450", "587722952767439451")
+    assert (one.ra, one.dec, one.pixel_scale, two.dec) == (10.5, -5.0, 0.262, 6.0)
+    np.testing.assert_array_equal(two.pixels, SCENE[::-1])
+    with pytest.raises(ValueError, match=r"no dataset 'nope'; there are .*images.*: set ingest\.images"):
+        plan([tmp_path], IngestSettings(images="nope"))
+    with pytest.raises(ValueError, match="expected 2 integers or texts"):
+        plan([tmp_path], IngestSettings(id_column="ra"))
+
+
+def test_the_gz2_mapping_turns_asset_numbers_into_objids(tmp_path):
+    mapping = "objid,sample,asset_id\n587722981736120347,original,1\n587722981736579107,original,2\n"
+    pictures = {f"images/{number}.jpg": encoded("JPEG") for number in (1, 2, 3)}
+    write_zip(tmp_path, pictures | {"gz2_filename_mapping.csv": mapping.encode()})
+    expected = ["587722981736120347", "587722981736579107", "3"]
+    assert [item.id for item in plan([tmp_path / "many.zip"], IngestSettings())] == expected
+    folder = tmp_path / "beside" / "images"
+    folder.mkdir(parents=True)
+    (folder.parent / "gz2_filename_mapping.csv").write_text(mapping)
+    for number in (1, 2, 3):
+        (folder / f"{number}.jpg").write_bytes(encoded("JPEG"))
+    assert [item.id for item in plan([folder], IngestSettings())] == expected
+
+
+def test_what_is_no_image_is_ignored_in_a_folder_but_not_where_it_is_named(tmp_path):
+    for name in ("catalog.csv", "README.md", "notes.txt", "meta.json", ".hidden.png"):
+        (tmp_path / name).write_text("id,ra\n1,2\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "obj.png").write_bytes(encoded("PNG"))
+    assert [item.id for item in plan([tmp_path], IngestSettings())] == ["obj"]
+    [item] = plan([tmp_path / "notes.txt"], IngestSettings())
+    with pytest.raises(ValueError, match="not an image: neither FITS, JPEG"):
+        load(item, IngestSettings())
+
+
+BROKEN = {
+    "empty.jpg": (b"", "the file is empty"),
+    "page.jpg": (b"<html><body>504</body></html>", "not an image"),
+    "cut.jpg": (encoded("JPEG")[:500], "damaged or truncated picture"),
+    "cut.png": (encoded("PNG")[:90], "damaged or truncated picture"),
+    "cut.fits": (fits_bytes(FLUX)[:8000], "damaged or truncated FITS data"),
+    "cut.fits.gz": (gzip.compress(fits_bytes(FLUX))[:60], "damaged or truncated compressed data"),
+    "cut.fits.bz2": (bz2.compress(fits_bytes(FLUX))[:60], "damaged or truncated compressed data"),
+    "cut.h5": (b"\x89HDF\r\n\x1a\n" + bytes(50), "damaged or truncated HDF5"),
+    "line.fits": (fits_bytes(np.ones(9, np.float32)), "no image in this FITS file"),
+    "deep.fits": (fits_bytes(np.ones((99, 8, 8), np.float32)), "a cube of 99 planes"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_read_says_why_in_one_line(name, tmp_path):
+    data, why = BROKEN[name]
+    (tmp_path / name).write_bytes(data)
+    [item] = plan([tmp_path], IngestSettings())
+    with pytest.raises((ValueError, OSError), match=why) as caught:
+        load(item, IngestSettings())
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_only_the_bands_that_are_wanted_are_read(tmp_path):
+    write_bands(tmp_path)
+    (tmp_path / "obj_z.fits").write_bytes(b"SIMPLE  = rubbish")
+    [(_, cutout)] = galaxies(tmp_path)
+    assert cutout.bands == ("i", "r", "g")
+    [item] = plan([tmp_path], IngestSettings())
+    with pytest.raises(ValueError, match="z band"):
+        load(item, IngestSettings(bands=("z", "r", "g")))
+    with pytest.raises(ValueError, match="no y band"):
+        load(item, IngestSettings(bands=("y", "r", "g")))
+
+
+def test_a_cube_that_names_no_planes_is_not_given_an_order(tmp_path):
+    (tmp_path / "obj.fits").write_bytes(fits_bytes(FLUX))
+    [(item, cutout)] = galaxies(tmp_path)
+    assert cutout.bands == ()
+    with pytest.raises(ValueError, match=r"name the planes of a cube by ingest\.cube_bands"):
+        load(item, IngestSettings(bands=("i", "r", "g")))
+    with pytest.raises(ValueError, match=r"cube of 3 planes, but ingest\.cube_bands names 2"):
+        load(item, IngestSettings(cube_bands=("r", "g")))
+
+
+def test_the_band_in_the_name_wins_over_the_header(tmp_path):
+    for band, plane in zip("irg", FLUX, strict=True):
+        (tmp_path / f"ngc_{band}.fits").write_bytes(fits_bytes(plane, FILTER="g"))
+    [(item, cutout)] = galaxies(tmp_path)
+    assert cutout.bands == ("i", "r", "g")
+    assert item.source.endswith("ngc_{g,i,r}.fits")

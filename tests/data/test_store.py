@@ -1,0 +1,98 @@
+"""The store: what was written comes back, in any order, and half a store is none."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galvae.data.store import SCHEMA, ImageStore, part_path, part_summary, write_atomically, write_part
+
+COUNTS = (5, 0, 7, 1)
+IMAGES = np.random.default_rng(0).integers(0, 256, (sum(COUNTS), 6, 6, 3), np.uint8)
+NAMES = np.array([f"gálaxy {number}" for number in range(sum(COUNTS))])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("store")
+    start = 0
+    for number, count in enumerate(COUNTS):
+        rows = slice(start, start + count)
+        columns = {"id": NAMES[rows], "table/x": np.arange(start, start + count), "affine": np.ones((count, 2, 3))}
+        write_part(part_path(path, number), IMAGES[rows], columns, [(f"bad {number}", "why")] * (number % 2))
+        start += count
+    parts = [part_summary(part_path(path, number)) for number in range(len(COUNTS))]
+    described = {
+        "schema": SCHEMA,
+        "shape": [6, 6, 3],
+        "ingest": {"field": 6},
+        "columns": parts[0]["columns"],
+        "parts": [{key: part[key] for key in ("galaxies", "skipped", "digest")} for part in parts],
+    }
+    write_atomically(path / "store.json", json.dumps(described))
+    return ImageStore(path)
+
+
+def test_columns_come_back(store):
+    assert len(store) == 13
+    assert store.shape == (6, 6, 3)
+    assert store.column_names == ("id", "affine", "table/x")
+    assert store.column("id").tolist() == NAMES.tolist()
+    assert store.column("table/x").tolist() == list(range(13))
+    assert store.column("affine").shape == (13, 2, 3)
+    assert store.skipped == [("bad 1", "why"), ("bad 3", "why")]
+    with pytest.raises(ValueError, match="no column 'nope'; there are id, affine"):
+        store.column("nope")
+
+
+@given(st.lists(st.integers(-13, 12), max_size=20))
+def test_rows_come_back_in_any_order_and_as_often_as_asked(store, rows):
+    np.testing.assert_array_equal(store.images(np.array(rows, int)), IMAGES[rows])
+
+
+@given(st.integers(0, 13), st.integers(0, 13))
+def test_slices_come_back(store, start, stop):
+    np.testing.assert_array_equal(store.images(slice(start, stop)), IMAGES[start:stop])
+
+
+def test_contiguous_rows_are_read_as_a_slice(store, monkeypatch):
+    asked = []
+    read = h5py.Dataset.__getitem__
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda data, key: asked.append(key) or read(data, key))
+    store.images(np.array([7, 5, 6, 8]))
+    assert asked == [slice(0, 4)]
+
+
+@pytest.mark.parametrize("size", [1, 4, 50])
+def test_batches_cover_the_store_in_order(store, size):
+    rows, images = zip(*store.batches(size), strict=True)
+    np.testing.assert_array_equal(np.concatenate(rows), np.arange(13))
+    np.testing.assert_array_equal(np.concatenate(images), IMAGES)
+
+
+def test_a_parts_digest_is_its_contents(tmp_path):
+    columns = {"id": np.array(["a", "b"]), "x": np.array([1.0, 2.0])}
+    digests = []
+    for number, (pixels, changed) in enumerate([(0, {}), (0, {}), (1, {}), (0, {"x": np.array([1.0, 3.0])})]):
+        images = np.full((2, 4, 4, 3), pixels, np.uint8)
+        write_part(part_path(tmp_path, number), images, {**columns, **changed}, [])
+        digests.append(part_summary(part_path(tmp_path, number))["digest"])
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_no_whole_store_is_refused(store, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no image store here"):
+        ImageStore(tmp_path)
+    (tmp_path / "store.json").write_text(json.dumps({**store.description, "schema": 99}))
+    with pytest.raises(ValueError, match="store schema 99, this galvae reads 1"):
+        ImageStore(tmp_path)
+    (tmp_path / "store.json").write_text(json.dumps(store.description))
+    with pytest.raises(ValueError, match=r"part-00000\.h5 is missing"):
+        ImageStore(tmp_path)

@@ -1,0 +1,121 @@
+"""What is on disk: tensors and JSON only, whole or as before."""
+
+import ast
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import galvae
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+from galvae.training.checkpoint import MODEL, STATE, load_model, load_state, load_tensors, save_model, save_state, save_tensors
+
+
+def build(seed=0, **changes):
+    torch.manual_seed(seed)
+    return SpatialVAE(ModelSettings(latents=3, generator_units=7, encoder_units=9, **changes), window=8, channels=2)
+
+
+def optimizer(vae):
+    return torch.optim.Adam(vae.parameters(), lr=1e-3)
+
+
+def step(vae, adam):
+    adam.zero_grad()
+    sum(parameter.square().sum() for parameter in vae.parameters()).backward()
+    adam.step()
+
+
+@pytest.mark.parametrize("changes", [{}, {"encoder": "polar"}, {"likelihood": "gaussian", "noise": "learned"}])
+def test_two_files_are_all_that_inference_needs(tmp_path, changes):
+    vae = build(**changes)
+    save_model(tmp_path, vae, {"store": "abc"})
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json"}
+    found, description = load_model(tmp_path)
+    assert found.settings == vae.settings
+    assert (found.window, found.channels, description["store"]) == (8, 2, "abc")
+    assert not found.training
+    for (name, a), (other, b) in zip(vae.named_parameters(), found.named_parameters(), strict=True):
+        assert name == other
+        assert torch.equal(a, b)
+        assert not b.requires_grad
+    # Any other program reads them too, and no buffer that can be made anew is among them.
+    assert load_file(tmp_path / MODEL).keys() == {name for name, _ in vae.named_parameters()}
+
+
+def test_state_goes_on_exactly(tmp_path):
+    vae = build()
+    adam = optimizer(vae)
+    step(vae, adam)
+    step(vae, adam)
+    save_state(tmp_path, vae, adam, {"step": 2, "metrics": [{"elbo": -1.5}]})
+    other = build(seed=1)
+    again = optimizer(other)
+    assert load_state(tmp_path, other, again) == {"step": 2, "metrics": [{"elbo": -1.5}]}
+    step(vae, adam)
+    step(other, again)
+    for a, b in zip(vae.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_state_before_the_first_step(tmp_path):
+    vae = build()
+    save_state(tmp_path, vae, optimizer(vae), {"step": 0})
+    other = build(seed=1)
+    assert load_state(tmp_path, other, optimizer(other)) == {"step": 0}
+    assert all(torch.equal(a, b) for a, b in zip(vae.parameters(), other.parameters(), strict=True))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a" / "x.safetensors"
+    save_tensors(path, {"x": torch.arange(3)}, {"n": 1})
+
+    def full(*arguments):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr(os, "replace", full)
+        save_tensors(path, {"x": torch.arange(5)}, {"n": 2})
+    tensors, metadata = load_tensors(path)
+    assert tensors["x"].tolist() == [0, 1, 2]
+    assert metadata == {"n": 1}
+
+
+def test_what_cannot_be_loaded_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no trained run here"):
+        load_model(tmp_path)
+    vae = build()
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        load_state(tmp_path, vae, optimizer(vae))
+    save_state(tmp_path, vae, optimizer(vae), {})
+    other = build(encoder="polar")
+    with pytest.raises(ValueError, match="another model"):
+        load_state(tmp_path, other, optimizer(other))
+    save_model(tmp_path, vae, {})
+    for name in (MODEL, STATE):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):
+        load_model(tmp_path)
+    with pytest.raises(ValueError, match=r"state\.safetensors: not a whole"):
+        load_state(tmp_path, vae, optimizer(vae))
+    (tmp_path / "model.json").write_text('{"window": 8')
+    with pytest.raises(ValueError, match=r"model\.json: "):
+        load_model(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"window": 8, "channels": 2, "model": {"future": 1}}))
+    with pytest.raises(ValueError, match="future"):
+        load_model(tmp_path)
+
+
+def test_nothing_is_unpickled():
+    """Neither by torch nor by NumPy nor by itself: a run from elsewhere must not run code."""
+    package = Path(galvae.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                call = ast.unparse(node.func)
+                assert call not in ("torch.load", "torch.save", "pickle.load", "pickle.loads", "joblib.load"), path
+                assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords), path

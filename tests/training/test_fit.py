@@ -1,0 +1,194 @@
+"""A training from beginning to end: its files, going on exactly, and what stops it."""
+
+import json
+
+import pytest
+import torch
+
+from galvae.data.store import ImageStore
+from galvae.recipe import load_recipe
+from galvae.training import trainer as trainer_module
+from galvae.training.checkpoint import MODEL, STATE, load_model, load_tensors
+from galvae.training.fit import fit
+from galvae.training.trainer import Diverged
+
+CPU = torch.device("cpu")
+TIMED = ("seconds", "images_per_second", "resident_bytes", "device_bytes")
+KINDS = {
+    "mlp": {},
+    "polar": {"model": {"encoder": "polar"}, "train": {"schedule": "cosine", "freeze_content": 8}},
+    "vanilla": {"model": {"generator": "vanilla", "infer_rotation": False, "infer_translation": False},
+                "train": {"freeze_content": 8}},
+    "fixed pose": {"model": {"infer_rotation": False, "infer_translation": False}, "train": {"freeze_content": 8}},
+}  # fmt: skip
+
+
+def train(store, recipe, run, **options):
+    return fit(store, recipe, run, device=CPU, quiet=True, **options)
+
+
+def lines(run):
+    """The metrics without what is measured by a clock."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in TIMED} for row in rows]
+
+
+def same(run, other):
+    for name in (STATE, MODEL):
+        a, b = load_tensors(run / name)[0], load_tensors(other / name)[0]
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert lines(run) == lines(other)
+
+
+@pytest.fixture(scope="module")
+def unbroken(store, tiny_recipe, tmp_path_factory):
+    runs = {}
+
+    def make(kind):
+        if kind not in runs:
+            runs[kind] = tmp_path_factory.mktemp("unbroken") / "run"
+            train(store, tiny_recipe(**KINDS[kind]), runs[kind])
+        return runs[kind]
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_broken_off_and_resumed_is_unbroken(kind, store, tiny_recipe, unbroken, tmp_path):
+    """Bit for bit: from the middle of an epoch, from its end, at once again, and after the end."""
+    recipe, run = tiny_recipe(**KINDS[kind]), tmp_path / "run"
+    train(store, recipe, run, max_steps=2)
+    for last in (6, 9, 9, None, None):
+        train(store, recipe, run, resume=True, max_steps=last)
+    same(run, unbroken(kind))
+
+
+def test_a_run_folder(store, tiny_recipe, unbroken):
+    run = unbroken("mlp")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    terms = ["elbo", "log_likelihood", "kl_z", "kl_pose"]
+    for row in rows:
+        assert {"epoch", "step", "seconds", "images_per_second", *TIMED, *terms, *(f"validation_{t}" for t in terms)} <= set(row)
+        for prefix in ("", "validation_"):
+            log_likelihood, kl_z, kl_pose = (row[prefix + term] for term in terms[1:])
+            assert row[prefix + "elbo"] == pytest.approx(log_likelihood - kl_z - kl_pose, rel=1e-5)
+    steps = len(held_in(store)) // 8
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, steps), (2, 2 * steps), (3, 3 * steps), (3, 3 * steps)]
+    assert rows[-1]["pixels"] == 16**2  # the last line is of every pixel
+    assert rows[0]["resident_bytes"] > 10**7
+    assert load_recipe(run / "recipe.toml") == tiny_recipe()
+    description = json.loads((run / "model.json").read_text())
+    assert description["store"] == store.digest
+    assert description["steps"] == 3 * steps
+    assert not list(run.rglob("*.tmp"))
+
+
+def held_in(store):
+    from galvae.data.split import held_out
+
+    return [i for i, out in zip(store.column("id"), held_out(store.column("id"), 0.2, seed=0), strict=True) if not out]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(store, tiny_recipe, unbroken, tmp_path):
+    train(store, tiny_recipe(), tmp_path / "again")
+    same(tmp_path / "again", unbroken("mlp"))
+    train(store, tiny_recipe(train={"seed": 1}), tmp_path / "other")
+    assert lines(tmp_path / "other")[-1]["elbo"] != lines(unbroken("mlp"))[-1]["elbo"]
+
+
+def test_resume_refuses_another_store_or_recipe(store, make_store, ellipses, tiny_recipe, tmp_path):
+    run = tmp_path / "run"
+    train(store, tiny_recipe(), run, max_steps=7)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    other = make_store(tmp_path / "store", ellipses(60, seed=1))
+    with pytest.raises(ValueError, match="another store"):
+        train(other, tiny_recipe(), run, resume=True)
+    with pytest.raises(ValueError, match=r"begun with train\.learning_rate = 0\.001, not 0\.01; resume without"):
+        train(store, tiny_recipe(train={"learning_rate": 0.01}), run, resume=True)
+    with pytest.raises(ValueError, match=r"another model; .*recipe\.toml"):
+        train(store, tiny_recipe(model={"latents": 4}), run, resume=True)
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train(store, tiny_recipe(), tmp_path / "nothing", resume=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    # What only the catalog uses may change.
+    train(store, tiny_recipe(catalog={"samples": 5}), run, resume=True, max_steps=8)
+
+
+def test_a_new_run_over_an_old_one_does_not_resume_the_old(store, tiny_recipe, tmp_path, monkeypatch):
+    """Killed at once, it must not leave the old state beside the new recipe."""
+    run = tmp_path / "run"
+    train(store, tiny_recipe(), run)
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer_module.Trainer, "take_step", killed)
+        train(store, tiny_recipe(train={"seed": 4}), run)
+    train(store, tiny_recipe(train={"seed": 4}), run, resume=True)
+    train(store, tiny_recipe(train={"seed": 4}), tmp_path / "new")
+    same(run, tmp_path / "new")
+
+
+def spoil(monkeypatch, *, step, what):
+    """Let `what` happen to the objective of one step."""
+    honest = trainer_module.backward
+
+    def spoilt(vae, batch, *, step: int, **options):
+        terms = honest(vae, batch, step=step, **options)
+        if step == spoilt.at:
+            what(vae, terms)
+        return terms
+
+    spoilt.at = step
+    monkeypatch.setattr(trainer_module, "backward", spoilt)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(store, tiny_recipe, unbroken, tmp_path, monkeypatch):
+    run, at = tmp_path / "run", 8
+
+    def overflow(vae, terms):
+        terms.log_likelihood[2] = -torch.inf
+        terms.log_likelihood[5] = torch.nan
+
+    with monkeypatch.context() as patch:
+        spoil(patch, step=at, what=overflow)
+        with pytest.raises(Diverged) as caught:
+            train(store, tiny_recipe(), run)
+    trainer = trainer_module.Trainer(store, tiny_recipe(), device=CPU)
+    order = trainer_module.permutation(len(trainer.training), seed=0, epoch=at // trainer.steps_per_epoch)
+    batch = order[at % trainer.steps_per_epoch * 8 :][:8]
+    ids = store.column("id")[trainer.training.rows[batch[[2, 5]]]]
+    assert f"not finite at step {at} for 2 of 8 galaxies ({ids[0]}, {ids[1]})" in str(caught.value)
+    assert load_tensors(run / STATE)[1]["step"] == at
+    # The state is that before the bad step: going on from it, when the fault is mended, is going on exactly.
+    train(store, tiny_recipe(), run, resume=True)
+    same(run, unbroken("mlp"))
+
+
+def test_a_gradient_that_is_not_finite_does_not_reach_the_disk(store, tiny_recipe, unbroken, tmp_path, monkeypatch):
+    """The loss of that step is finite, its parameters are not: the next step's loss says so."""
+    run = tmp_path / "run"
+
+    def break_gradient(vae, terms):
+        vae.generator.output.bias.grad[0] = torch.nan
+
+    for at in (8, 11):  # in the middle of an epoch, and at the last step of one
+        with monkeypatch.context() as patch:
+            spoil(patch, step=at, what=break_gradient)
+            with pytest.raises(Diverged, match="not finite"):
+                train(store, tiny_recipe(), run)
+        vae, _ = load_model(run)
+        assert all(torch.isfinite(p).all() for p in vae.parameters())
+        train(store, tiny_recipe(), run, resume=True)
+        same(run, unbroken("mlp"))
+
+
+def test_a_store_is_read_whatever_its_parts(make_store, store, tiny_recipe, tmp_path):
+    """The parts are a matter of files: the numbers are keyed by the galaxy's row."""
+    parts = make_store(tmp_path / "store", store.images(slice(None)), part=7)
+    assert isinstance(parts, ImageStore)
+    train(store, tiny_recipe(), tmp_path / "a", max_steps=8)
+    train(parts, tiny_recipe(), tmp_path / "b", max_steps=8)
+    assert lines(tmp_path / "a") == lines(tmp_path / "b")

@@ -1,0 +1,187 @@
+"""The objective: unbiased with some of the pixels, differentiated in pieces as at once, keyed by galaxy."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from galvae.keyed import normal, uniform
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+from galvae.training import objective
+from galvae.training.objective import backward, draw_batch, evaluate, random_pixels
+
+WINDOW, SIDE, CHANNELS = 8, 14, 2
+KEY = {"seed": 3, "step": 11}
+KINDS = {
+    "mlp": {},
+    "polar": {"encoder": "polar"},
+    "rotation only": {"infer_translation": False},
+    "fixed pose": {"infer_rotation": False, "infer_translation": False},
+    "vanilla": {"generator": "vanilla", "infer_rotation": False, "infer_translation": False},
+    "normal prior": {"theta_prior": "normal", "likelihood": "gaussian", "noise": "learned"},
+}
+
+
+def build(kind):
+    """In double precision, so that equal is equal to many digits."""
+    torch.manual_seed(0)
+    settings = ModelSettings(latents=3, generator_units=7, encoder_units=9, shift_sigma=1.0, **KINDS[kind])
+    return SpatialVAE(settings, window=WINDOW, channels=CHANNELS).double()
+
+
+def fields(count=5):
+    return torch.rand(count, SIDE, SIDE, CHANNELS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def batch_of(vae, *, pixels=0, count=5, some=slice(None), **changes):
+    options = {"oversample": 1, "crop": 1.0, "rotate": True, "pixels": pixels, **KEY, **changes}
+    batch = draw_batch(vae, fields(count)[some], torch.arange(100, 100 + count)[some], **options)
+    view = replace(batch.view, offset=batch.view.offset.double(), angle=batch.view.angle.double())
+    return replace(batch, view=view)
+
+
+def plain(vae, batch, *, frozen):
+    """Minus the mean estimate, every image decoded at once, for one pass of autograd."""
+    q = vae.encode(batch.view)
+    k, z = q.log_weight.shape[1], q.content.shape[2]
+    draws = min(2, k)
+    which = q.choose(uniform("hypotheses", batch.galaxy, k, **KEY), draws)
+    noise = normal("latents", batch.galaxy, draws * (z + 3), **KEY).view(-1, draws, z + 3)
+    weight = q.log_weight.gather(1, which).softmax(1)
+    log_likelihood = 0
+    for draw in range(draws):
+        pose, content = q.draw(which[:, draw, None], noise[:, draw, None])
+        content = content * 0 if frozen else content
+        found = vae.likelihood.log_prob(vae.decode(pose, content, pixels=batch.pixels), batch.values).mean(1)
+        log_likelihood = log_likelihood + weight[:, draw] * found * WINDOW**2
+    divergence = vae.divergence(q)
+    elbo = log_likelihood - divergence.pose - (0 if frozen else divergence.content)
+    return -elbo.mean(), log_likelihood
+
+
+def gradients(vae):
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in vae.named_parameters()}
+
+
+@pytest.mark.parametrize("chunk", [1, 3 * 20, 10**6])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_backward_is_one_plain_pass(kind, frozen, chunk):
+    """Pieces of 3 images of the 5 (10 with two hypotheses) among them: neither even nor whole."""
+    vae = build(kind)
+    batch = batch_of(vae, pixels=20)
+    loss, log_likelihood = plain(vae, batch, frozen=frozen)
+    loss.backward()
+    wanted = gradients(vae)
+    vae.zero_grad(set_to_none=True)
+    terms = backward(vae, batch, chunk=chunk, frozen=frozen, **KEY)
+    for name, found in gradients(vae).items():
+        assert torch.allclose(found, wanted[name], rtol=1e-9, atol=1e-10), name
+    assert torch.allclose(terms.log_likelihood, log_likelihood)
+    assert torch.allclose((terms.elbo + (terms.kl_z if frozen else 0)).mean(), -loss)
+    assert wanted["generator.output.weight"].abs().max() > 0
+    learns = any(value.abs().max() > 0 for name, value in wanted.items() if name.startswith("encoder"))
+    assert learns is not (frozen and kind in ("fixed pose", "vanilla"))
+
+
+def test_frozen_content_teaches_the_encoder_nothing_about_z():
+    vae = build("mlp")
+    backward(vae, batch_of(vae), chunk=64, frozen=True, **KEY)
+    grad = vae.encoder.output.weight.grad
+    means_and_log_stds = torch.cat([grad[:3], grad[6:9]])
+    assert torch.equal(means_and_log_stds, torch.zeros_like(means_and_log_stds))
+    assert grad[3].abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", ["mlp", "polar", "vanilla"])
+def test_evaluate_is_one_draw_without_gradients(kind):
+    vae = build(kind)
+    batch = batch_of(vae)
+    terms = evaluate(vae, batch, chunk=2 * WINDOW**2, **KEY)
+    q = vae.encode(batch.view)
+    which = q.choose(uniform("hypotheses", batch.galaxy, q.log_weight.shape[1], **KEY), 1)
+    pose, content = q.draw(which, normal("latents", batch.galaxy, 6, **KEY)[:, None])
+    assert torch.allclose(terms.log_likelihood, vae.log_likelihood(pose, content, batch.values))
+    assert torch.allclose(terms.kl_z, vae.divergence(q).content)
+    assert torch.allclose(terms.elbo, terms.log_likelihood - terms.kl_z - terms.kl_pose)
+    assert not terms.log_likelihood.requires_grad
+
+
+@pytest.mark.parametrize("count", [1, 8, 10, 63])
+def test_random_pixels_are_unbiased_in_value_and_gradient(count, monkeypatch):
+    """The mean over every place within the strata is the sum over every pixel, of the value and of the gradient."""
+    vae = build("mlp")
+    everything = batch_of(vae)
+    wanted = backward(vae, everything, chunk=10**6, frozen=False, **KEY)
+    gradient = gradients(vae)
+    vae.zero_grad(set_to_none=True)
+    offsets = WINDOW**2
+    seen = torch.zeros(WINDOW**2)
+    log_likelihood = 0
+    for offset in range(offsets):
+        def every_place(name, galaxy, size, place=(offset + 0.5) / offsets, **key):
+            return torch.full((len(galaxy), size), place) if name == "pixels" else uniform(name, galaxy, size, **key)
+
+        monkeypatch.setattr(objective, "uniform", every_place)
+        batch = batch_of(vae, pixels=count)
+        assert batch.values.shape == (5, count, CHANNELS)
+        seen += torch.bincount(batch.pixels[0], minlength=WINDOW**2)
+        log_likelihood = log_likelihood + backward(vae, batch, chunk=10**6, frozen=False, **KEY).log_likelihood / offsets
+    assert (seen == count).all()
+    assert torch.allclose(log_likelihood, wanted.log_likelihood, rtol=1e-9)
+    for name, found in gradients(vae).items():
+        assert torch.allclose(found / offsets, gradient[name], rtol=1e-7, atol=1e-9), name
+
+
+@pytest.mark.parametrize(("count", "total"), [(16, 64), (10, 64), (7, 100)])
+def test_every_pixel_is_drawn_equally_often(count, total):
+    galaxies = 20_000
+    drawn = random_pixels(torch.arange(galaxies), count, total, **KEY)
+    assert drawn.shape == (galaxies, count)
+    assert (drawn.diff(dim=1) >= 0).all()
+    often = torch.bincount(drawn.flatten(), minlength=total).double()
+    expected = galaxies * count / total
+    assert (often - expected).abs().max() < 5 * math.sqrt(expected)
+
+
+def test_values_are_those_of_the_upright_window():
+    vae = build("mlp")
+    upright, turned = batch_of(vae, rotate=False), batch_of(vae, rotate=True)
+    assert torch.equal(upright.values, turned.values)
+    assert torch.equal(upright.view.images(vae.grid).flatten(2).mT, upright.values)
+    assert not torch.allclose(turned.view.images(vae.grid), upright.view.images(vae.grid), atol=0.05)
+    assert turned.view.angle.min() >= 0
+    some = batch_of(vae, pixels=20)
+    assert torch.allclose(some.values, upright.values.gather(1, some.pixels[..., None].expand(-1, -1, CHANNELS)))
+
+
+def test_windows_are_whole_field_pixels_inside_the_field():
+    vae = build("mlp")
+    batch = batch_of(vae, count=200, crop=2.0)
+    offset = batch.view.offset
+    margin = (SIDE - WINDOW) // 2
+    assert torch.equal(offset, offset.round())
+    assert offset.abs().max() == margin
+    assert 1 < offset.std() < 2.1
+    window = fields(200)[:, margin : margin + WINDOW, margin : margin + WINDOW]
+    centred = (offset == 0).all(1)
+    assert 0 < centred.sum() < 100
+    # The grid is in single precision: that is so fine as its coordinates are.
+    assert torch.allclose(batch.values[centred], window[centred].flatten(1, 2), atol=1e-5)
+    given = torch.arange(10).view(5, 2) - 5
+    assert torch.equal(batch_of(vae, crop=given).view.offset, given.double())
+
+
+@pytest.mark.parametrize("kind", ["mlp", "polar"])
+def test_a_galaxy_gets_the_same_whatever_its_batch(kind):
+    vae = build(kind)
+    together = batch_of(vae, pixels=20)
+    terms = evaluate(vae, together, chunk=200, **KEY)
+    alone = batch_of(vae, pixels=20, some=slice(3, 4))
+    assert torch.equal(alone.pixels[0], together.pixels[3])
+    assert torch.equal(alone.view.offset[0], together.view.offset[3])
+    assert torch.equal(alone.view.angle[0], together.view.angle[3])
+    found = evaluate(vae, alone, chunk=200, **KEY)
+    assert torch.allclose(found.elbo[0], terms.elbo[3], rtol=1e-9)

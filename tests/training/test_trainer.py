@@ -1,0 +1,169 @@
+"""The training's data, split, schedule and devices."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galvae.data import dataset
+from galvae.data.dataset import Fields
+from galvae.data.split import held_out
+from galvae.training.trainer import TERMS, Trainer, choose_device
+
+CPU = torch.device("cpu")
+
+
+@given(st.permutations(range(60)), st.integers(0, 20))
+def test_a_galaxy_is_held_out_by_its_identifier(order, seed):
+    ids = np.arange(1000, 1060)
+    kept = set(ids[held_out(ids, 0.3, seed=seed)])
+    shuffled = ids[order]
+    assert set(shuffled[held_out(shuffled, 0.3, seed=seed)]) == kept
+    some = ids[::2]
+    assert set(some[held_out(some, 0.3, seed=seed)]) == kept & set(some)
+    assert {int(name) for name in ids.astype(str)[held_out(ids.astype(str), 0.3, seed=seed)]} == kept
+
+
+def test_about_the_fraction_asked_for_is_held_out():
+    ids = np.arange(20_000)
+    kept = held_out(ids, 0.1, seed=0)
+    assert abs(kept.mean() - 0.1) < 5 * math.sqrt(0.09 / 20_000)
+    other = held_out(ids, 0.1, seed=1)
+    assert abs((kept & other).mean() - 0.01) < 5 * math.sqrt(0.01 / 20_000)
+    assert (held_out(ids, 0.2, seed=0) | ~kept).all()
+
+
+def test_no_galaxy_is_both_trained_on_and_held_out_whatever_the_order(store, make_store, tiny_recipe, tmp_path):
+    ids, images = store.column("id"), store.images(slice(None))
+    order = np.random.default_rng(0).permutation(len(ids))
+    shuffled = make_store(tmp_path / "store", images[order], ids=ids[order])
+    for given_store in (store, shuffled):
+        trainer = Trainer(given_store, tiny_recipe(), device=CPU)
+        names = given_store.column("id")
+        training, validation = (set(names[part.rows]) for part in (trainer.training, trainer.validation))
+        assert not training & validation
+        assert training | validation == set(ids)
+        assert validation == set(ids[held_out(ids, 0.2, seed=0)])
+
+
+def test_an_epoch_takes_each_galaxy_at_most_once(store, tiny_recipe, monkeypatch):
+    trainer = Trainer(store, tiny_recipe(), device=CPU)
+    seen = []
+    draw = trainer._draw
+
+    def watch(data, which, **options):
+        seen.append(data.index[which])
+        return draw(data, which, **options)
+
+    monkeypatch.setattr(trainer, "_draw", watch)
+    for _ in range(2 * trainer.steps_per_epoch):
+        trainer.take_step()
+    first, second = torch.cat(seen[: trainer.steps_per_epoch]), torch.cat(seen[trainer.steps_per_epoch :])
+    assert len(first.unique()) == len(first) == trainer.steps_per_epoch * trainer.batch
+    assert len(second.unique()) == len(second)
+    assert not torch.equal(first, second)
+    assert set(first.tolist()) <= set(trainer.training.rows.tolist())
+
+
+def test_means_are_over_the_epoch_so_far(store, tiny_recipe, monkeypatch):
+    from galvae.training import trainer as module
+
+    found = []
+    backward = module.backward
+
+    def watch(*arguments, **options):
+        found.append(backward(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(module, "backward", watch)
+    trainer = Trainer(store, tiny_recipe(), device=CPU)
+    for _ in range(trainer.steps_per_epoch + 2):
+        trainer.take_step()
+    for name in TERMS:
+        wanted = np.mean([getattr(terms, name).double().mean() for terms in found[trainer.steps_per_epoch :]])
+        assert math.isclose(trainer.means()[name], wanted, rel_tol=1e-9)
+
+
+def test_training_improves_the_elbo_of_galaxies_held_out(store, tiny_recipe):
+    trainer = Trainer(store, tiny_recipe(train={"pixels": 0}), device=CPU)
+    before = trainer.validate()["elbo"]
+    for _ in range(30):
+        trainer.take_step()
+    assert trainer.validate()["elbo"] > before + 10
+
+
+def test_validation_does_not_depend_on_when_and_how_large_the_batches_are(store, tiny_recipe):
+    small, large = (Trainer(store, tiny_recipe(train={"batch": b}), device=CPU) for b in (3, 40))
+    assert small.validate() == small.validate()
+    for name in TERMS:
+        assert math.isclose(small.validate()[name], large.validate()[name], rel_tol=1e-5)
+
+
+def test_a_store_larger_than_memory_trains_the_same(store, tiny_recipe, monkeypatch):
+    held = Trainer(store, tiny_recipe(), device=CPU)
+    monkeypatch.setattr(dataset, "_room", lambda device: 0)
+    read = Trainer(store, tiny_recipe(), device=CPU)
+    which = torch.tensor([5, 0, 5, 17])
+    assert torch.equal(held.training.take(which), read.training.take(which))
+    assert torch.equal(read.training.take(which), torch.from_numpy(store.images(read.training.rows[which])))
+    for _ in range(3):
+        held.take_step()
+        read.take_step()
+    for a, b in zip(held.vae.parameters(), read.vae.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert len(Fields(store, np.arange(4), device=CPU)) == 4
+
+
+def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe, tmp_path):
+    windows = np.stack([np.arange(40) % 7 - 3, np.arange(40) % 5 - 2], 1).astype(np.int32)
+    fixed = make_store(tmp_path / "store", ellipses(40), window=windows, ingest={"crop": "fixed"})
+    trainer = Trainer(fixed, tiny_recipe(), device=CPU)
+    which = torch.tensor([3, 0, 11])
+    for step in (0, 1):
+        batch = trainer._draw(trainer.training, which, step=step, pixels=0)
+        assert torch.equal(batch.view.offset, torch.from_numpy(windows[trainer.training.rows[which]]).float())
+
+
+def test_schedules(store, tiny_recipe):
+    constant = Trainer(store, tiny_recipe(), device=CPU)
+    assert {constant.learning_rate()} == {1e-3}
+    cosine = Trainer(store, tiny_recipe(train={"schedule": "cosine", "epochs": 100}), device=CPU)
+    rates = []
+    for cosine.step in range(cosine.steps):
+        rates.append(cosine.learning_rate())
+    assert rates[0] < 2e-5
+    assert 0.9e-3 < max(rates) <= 1e-3
+    assert 0 < rates[-1] < 1e-7
+    assert np.argmax(rates) == 99
+    assert (np.diff(rates[100:]) < 0).all()
+
+
+def test_what_cannot_be_trained_is_said(store, make_store, ellipses, tiny_recipe, tmp_path):
+    with pytest.raises(ValueError, match=r"fields of 28 pixels hold no window of 32 x 1; lower ingest\.window"):
+        Trainer(store, tiny_recipe(ingest={"window": 32}), device=CPU)
+    alone = make_store(tmp_path / "store", ellipses(1))
+    with pytest.raises(ValueError, match=r"of 1 galaxies \d are held out .* use more galaxies"):
+        Trainer(alone, tiny_recipe(), device=CPU)
+
+
+def test_devices():
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("nonsense", "cuda:99"):
+        with pytest.raises(ValueError, match=f"--device {name}: not to be had here .* use auto or cpu"):
+            choose_device(name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_gpu_takes_the_same_steps(store, tiny_recipe):
+    trainers = [Trainer(store, tiny_recipe(), device=choose_device(name)) for name in ("cpu", "cuda")]
+    for trainer in trainers:
+        for _ in range(5):
+            trainer.take_step()
+        trainer.check()
+    cpu, gpu = (trainer.validate() for trainer in trainers)
+    for name in TERMS:
+        assert math.isclose(cpu[name], gpu[name], rel_tol=1e-3)
