@@ -63,9 +63,13 @@ def reconstructions(
         _draw_axis(four[0], columns, number, half)
         _draw_scale(four[0], columns["pixel_scale"][number], half)
         _draw_compass(four[0], columns["north"][number], columns["east"][number], half)
-        texts = [str(columns["id"][number])[-19:], "", _angle("θ", columns, number), _ratio(columns, number)]
-        for panel, heading, text in zip(four, _HEADINGS, texts, strict=True):
-            panel.set_title(f"{heading}\n{text}" if row == 0 else text, fontsize=8, pad=2, parse_math=False)
+        _title(four[0], _short(columns["id"][number], 28))
+        _title(four[2], f"θ = {columns['theta'][number]:.0f}° ± {columns['theta_err'][number]:.0f}°")
+        _title(four[3], _ratio(columns["axis_ratio"][number]))
+        if row == 0:
+            for panel, heading in zip(four, _HEADINGS, strict=True):
+                panel.annotate(heading, (0.5, 1), (0, 16), xycoords="axes fraction", textcoords="offset points",
+                               ha="center", fontsize=9)  # fmt: skip
     bar = figure.colorbar(mapped, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.01)
     bar.set_label("residual: image − reconstruction, mean of the channels (full scale is 1)", fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -92,7 +96,7 @@ def canonical_views(
     figure = Figure(figsize=(1.2 + 1.2 * across, 1.0 + 3.9 * blocks), layout="compressed")
     figure.suptitle(
         "Canonical views" + (f" of {note}" if note else "")
-        + "\narrow: canonical +x in the image, at angle θ; in the rows below it points right (its zero is this run's own)",
+        + "\narrow: canonical +x in the image, at angle θ; below it points right (the zero of θ is this run's own)",
         fontsize=10,
     )  # fmt: skip
     axes = figure.subplots(3 * blocks, 1, squeeze=False)[:, 0]
@@ -107,8 +111,9 @@ def canonical_views(
         for centre, theta in zip(centres, np.radians(columns["theta"][part]), strict=True):
             _arrow(three[0], (centre, (n - 1) / 2), theta, 0.42 * n, SKY)
         three[0].xaxis.tick_top()
-        names = [str(name)[-19:] for name in columns["id"][part]]
-        three[0].set_xticks(centres, names, fontsize=7, parse_math=False)
+        names = [_short(name, 24) for name in columns["id"][part]]
+        size = min(7.0, 7.0 * 17 / max(map(len, names)))
+        three[0].set_xticks(centres, names, fontsize=size, parse_math=False)
         three[0].tick_params(length=0)
     return figure
 
@@ -135,7 +140,8 @@ def draw_traversals(
     for panel, strip, latent in zip(axes, strips, latents, strict=True):
         _strip(panel, strip, len(strip))
         panel.set_ylabel(f"$z_{{{latent}}}$", rotation=0, ha="right", va="center", fontsize=10)
-    axes[-1].set_xticks(_centres(len(steps), strips.shape[2]), [f"{step:g}".replace("-", "−") for step in steps], fontsize=8)
+    names = [f"{step:g}".replace("-", "−") for step in steps]
+    axes[-1].set_xticks(_centres(len(steps), strips.shape[2]), names, fontsize=8)
     axes[-1].set_xlabel(label, fontsize=9)
 
 
@@ -222,25 +228,29 @@ def _round_length(longest: float) -> float:
 def _draw_compass(panel: Axes, north: float, east: float, half: float) -> None:
     if not np.isfinite([north, east]).all():
         return
-    for name, angle in (("N", np.radians(north)), ("E", np.radians(east))):
-        foot = np.array([0.62, 0.62]) * half
-        _arrow(panel, foot, angle, 0.22 * half, "white", width=0.9)
-        x, y = foot + 0.33 * half * np.array([np.cos(angle), np.sin(angle)])
-        panel.text(x, y, name, color="white", fontsize=6, ha="center", va="center", path_effects=_DARK_EDGE)
+    angles = np.radians([north, east])
+    ways = np.stack([np.cos(angles), np.sin(angles)], 1)
+    foot = (0.68 - 0.15 * ways.sum(0)) * half
+    for name, angle, way in zip("NE", angles, ways, strict=True):
+        _arrow(panel, foot, angle, 0.24 * half, "white", width=0.9)
+        panel.text(*(foot + 0.34 * half * way), name, color="white", fontsize=6, ha="center", va="center",
+                   path_effects=_DARK_EDGE)  # fmt: skip
 
 
-def _arrow(
-    panel: Axes, foot: Sequence[float], angle: float, length: float, colour: str, *, width: float = 1.0
-) -> None:
+def _arrow(panel: Axes, foot: Sequence[float], angle: float, length: float, colour: str, *, width: float = 1.0) -> None:
     tip = (foot[0] + length * np.cos(angle), foot[1] + length * np.sin(angle))
     style = {"arrowstyle": "->", "color": colour, "linewidth": width, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 6}
     panel.annotate("", xy=tip, xytext=tuple(foot), arrowprops=style)
 
 
-def _angle(symbol: str, columns: Mapping[str, Any], number: int) -> str:
-    return f"{symbol} = {columns['theta'][number]:.0f}° ± {columns['theta_err'][number]:.0f}°"
+def _title(panel: Axes, text: str) -> None:
+    panel.set_title(text, fontsize=min(8, 8 * 19 / max(len(text), 1)), pad=2, parse_math=False)
 
 
-def _ratio(columns: Mapping[str, Any], number: int) -> str:
-    ratio = columns["axis_ratio"][number]
+def _short(identifier: Any, longest: int) -> str:
+    text = str(identifier)
+    return text if len(text) <= longest else "…" + text[1 - longest :]
+
+
+def _ratio(ratio: float) -> str:
     return f"b/a = {ratio:.2f}" if np.isfinite(ratio) else "no moments"

@@ -53,8 +53,9 @@ def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: st
     axes = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
     labels = {"elbo": objective, "kl_z": "KL of z", "kl_pose": "KL of pose"}
     mark = "." if len(epochs) < 40 else ""
+    lines = (("", "training", BLUE, "-"), ("validation_", "held out", VERMILLION, "--"))
     for panel, (name, label) in zip(axes, labels.items(), strict=True):
-        for prefix, title, colour, style in (("", "training", BLUE, "-"), ("validation_", "held out", VERMILLION, "--")):
+        for prefix, title, colour, style in lines:
             steps, values = _column(epochs, "step"), _column(epochs, prefix + name)
             panel.plot(steps, values, style, marker=mark, color=colour, label=title)
         if whole:
@@ -96,14 +97,15 @@ def latents(
     panels = above.subplot_mosaic([["kl", "kl"], ["axis", "look"]], height_ratios=[1, 2.4])
     _draw_kl(panels["kl"], z, latent_kl(z, np.asarray(columns["z_err"], float)))
     scores, share = principal_components(z)
+    low, side = _cells(scores)
+    parts = [f" ({100 * part:.0f}% of the variance)" if part > 0 else "" for part in share]
     for name, title in (("axis", "galaxies"), ("look", "decoded canonical images")):
-        parts = [f" ({100 * part:.0f}% of the variance)" if part > 0 else "" for part in share]
-        panels[name].set(xlabel=f"principal component 1{parts[0]}", ylabel=f"principal component 2{parts[1]}", box_aspect=1)
+        panels[name].set(xlabel=f"principal component 1{parts[0]}", ylabel=f"principal component 2{parts[1]}")
         panels[name].set_title(title, fontsize=10)
+        panels[name].set_box_aspect(1)
     points = panels["axis"].scatter(*scores.T, c=np.asarray(columns["axis_ratio"], float), s=9, vmin=0, vmax=1,
                                     cmap=_with_grey("viridis"), plotnonfinite=True)  # fmt: skip
     above.colorbar(points, ax=panels["axis"], label="axis ratio b/a", location="bottom", shrink=0.8, aspect=30)
-    low, side = _cells(scores)
     for number, image in thumbnails.items():
         left, bottom = low + np.floor((scores[number] - low) / side) * side
         extent = (left, left + side[0], bottom, bottom + side[1])
@@ -225,7 +227,7 @@ def _with_grey(name: str) -> Colormap:
 def _draw_angles(panel: Axes, angles: np.ndarray, period: int, label: str) -> None:
     angles = np.asarray(angles, float)
     angles = angles[np.isfinite(angles)]
-    bins = 18
+    bins = max((b for b in (6, 9, 12, 18) if len(angles) >= 5 * b), default=6)
     expected = len(angles) / bins
     spread = np.sqrt(expected * (1 - 1 / bins))
     panel.axhspan(max(expected - spread, 0), expected + spread, color=GREY, alpha=0.3, label="uniform, ± 1 σ")
@@ -248,7 +250,8 @@ def _draw_places(panel: Axes, columns: Mapping[str, Any]) -> None:
     panel.plot(x, y, ".", color=BLUE, markersize=4, alpha=0.5)
     far = np.hypot(x, y)
     if np.isfinite(far).any():
-        panel.set_title(f"median {np.nanmedian(far):.2g}, farthest {np.nanmax(far):.2g} {unit} off the centre", fontsize=9)
+        title = f"median {np.nanmedian(far):.2g}, farthest {np.nanmax(far):.2g} {unit} off the centre"
+        panel.set_title(title, fontsize=9)
         half = 1.05 * max(np.nanmax(np.abs([x, y])), 1e-3)
         panel.set(xlim=(-half, half), ylim=(-half, half))
     panel.set(xlabel=f"dx, right of the cutout's centre ({unit})", ylabel=f"dy, above it ({unit})", aspect="equal")

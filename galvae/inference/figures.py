@@ -18,7 +18,7 @@ from galvae.data.store import ImageStore
 from galvae.flags import Flag
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.catalog import infer_columns
-from galvae.inference.model import Model
+from galvae.inference.model import Model, Posterior
 from galvae.inference.settings import CatalogSettings
 from galvae.progress import say
 from galvae.sky import local_sky
@@ -31,8 +31,9 @@ STEPS = np.linspace(-2, 2, 9)
 
 
 def plot_run(
-    run: str | Path, output: str | Path, *, store: ImageStore | None = None, overwrite: bool = False, quiet: bool = False
-) -> Iterator[Path]:
+    run: str | Path, output: str | Path, *, store: ImageStore | None = None, overwrite: bool = False,
+    quiet: bool = False,
+) -> Iterator[Path]:  # fmt: skip
     """Draw the figures of a run, one after the other.
 
     Parameters
@@ -82,12 +83,12 @@ def plot_run(
     for path in paths.values():
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
-    output.mkdir(parents=True, exist_ok=True)
     if store is not None:
         some = Selection(store, _rows(store, description))
         columns = infer_columns(vae, description, some, CatalogSettings(), quiet=quiet) | {
             "pixel_scale": some.column("pixel_scale")
         }
+    output.mkdir(parents=True, exist_ok=True)
     for name, draw in figures.items():
         plots.save(draw(), paths[name])
         yield paths[name]
@@ -165,20 +166,39 @@ def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarra
     posterior = model.encode(fields, oversample=some.ingest["oversample"])
     sky = local_sky(some.column("wcs")[:12], columns["x"], columns["y"])
     columns |= {"north": sky.angle_in_image(0), "east": sky.angle_in_image(90)}
-    images = _windows(fields, model.window, some.ingest["oversample"], pixel_grid(model.window))
+    images = _resample(fields, pixel_grid(model.window), model.window, some.ingest["oversample"])
     return pictures.reconstructions(
         images, model.decode(posterior), model.canonical(posterior), columns, note=_whose(columns)
     )
+
+
+def canonical_images(fields: np.ndarray, posterior: Posterior, *, window: int, oversample: int = 1) -> np.ndarray:
+    """Images carried into the canonical frame: the pose inferred is taken off by resampling them.
+
+    Parameters
+    ----------
+    fields
+        uint8, shape (N, F, F, C), row 0 at the bottom.
+    posterior
+        What was inferred of them.
+    window, oversample
+        Pixels along a side of the window, field pixels per window pixel.
+
+    Returns
+    -------
+    ndarray
+        In [0, 1], shape (N, window, window, C), row 0 at the bottom; what the field does not hold is its border's.
+    """
+    pose = Pose(torch.from_numpy(-np.radians(posterior.theta)).float(), torch.from_numpy(posterior.shift).float())
+    return _resample(fields, to_image(pixel_grid(window), pose), window, oversample)
 
 
 def _canonical(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:
     columns = _first(columns, 16)
     fields, oversample = some.store.images(some.rows[:16]), some.ingest["oversample"]
     posterior = model.encode(fields, oversample=oversample)
-    pose = Pose(torch.from_numpy(-np.radians(posterior.theta)).float(), torch.from_numpy(posterior.shift))
-    grid = pixel_grid(model.window)
-    images = _windows(fields, model.window, oversample, grid)
-    turned = _windows(fields, model.window, oversample, to_image(grid, pose))
+    images = _resample(fields, pixel_grid(model.window), model.window, oversample)
+    turned = canonical_images(fields, posterior, window=model.window, oversample=oversample)
     return pictures.canonical_views(images, turned, model.canonical(posterior), columns, note=_whose(columns))
 
 
@@ -200,7 +220,6 @@ def _traversals(model: Model, latents: np.ndarray, mean: np.ndarray, std: np.nda
     return images.reshape(*z.shape[:2], *images.shape[1:])
 
 
-def _windows(fields: np.ndarray, window: int, oversample: int, points: torch.Tensor) -> np.ndarray:
-    """Pixel values at points of the central windows, as images (N, window, window, C)."""
+def _resample(fields: np.ndarray, points: torch.Tensor, window: int, oversample: int) -> np.ndarray:
     values = View.central(torch.from_numpy(fields), window, oversample).sample(points.expand(len(fields), -1, -1))
     return values.reshape(len(fields), window, window, -1).numpy()

@@ -77,14 +77,23 @@ class SpatialVAE(nn.Module):
         x = x if pixels is None else x[pixels]
         return self.generator(to_object(x, pose), content, pixels)
 
-    def log_likelihood(self, pose: Pose, content: Tensor, values: Tensor, *, pixels: Tensor | None = None) -> Tensor:
+    def log_likelihood(
+        self, pose: Pose, content: Tensor, values: Tensor, *,
+        pixels: Tensor | None = None, weight: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Log likelihood of each image in nats, summed over pixels and channels, shape (B,).
 
-        With `pixels`, P of an image's n * n pixels drawn uniformly, the sum is scaled by n * n / P: its expectation
-        over the draw is that of all pixels. `values` are theirs, shape (B, P, C), row-major otherwise.
+        Parameters
+        ----------
+        pose, content
+            Of B images.
+        values
+            Pixel values, shape (B, P, C): of all pixels, row-major, or of the `pixels` chosen.
+        pixels, weight
+            Row-major indices and what each pixel counts, shape (B, P); every pixel once where not given.
         """
         log_prob = self.likelihood.log_prob(self.decode(pose, content, pixels=pixels), values)
-        return log_prob.sum(1) * (self.window**2 / values.shape[1])
+        return (log_prob if weight is None else log_prob * weight).sum(1)
 
     def divergence(self, posterior: Posterior) -> Divergence:
         """KL of a posterior from the priors, nats per image."""

@@ -67,11 +67,16 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
     ------
     FileNotFoundError
         If `run` holds no model.
+    ValueError
+        If it is damaged.
     """
     run = Path(run)
     if not (run / DESCRIPTION).is_file() or not (run / MODEL).is_file():
         raise FileNotFoundError(f"{run}: no trained run here ({DESCRIPTION} is missing); make one with galvae train")
-    description = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
+    try:
+        description = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{run / DESCRIPTION}: not JSON ({error}); train again") from None
     vae = SpatialVAE(
         ModelSettings.model_validate(description["model"]),
         window=description["window"],

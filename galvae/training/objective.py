@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from galvae.geometry import Pose
+from galvae.geometry import Pose, pixels_to_grid
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
@@ -25,16 +26,17 @@ class Batch:
         Windows, turned for the inference network alone.
     galaxy
         Index of each galaxy in its store, which keys the randomness, shape (B,).
-    pixels
-        Row-major indices of the pixels to decode, shape (B, P), or None for all.
     values
-        Their values in the *upright* window, shape (B, P, C).
+        Pixel values of the *upright* window, shape (B, P, C), row-major where they are all of them.
+    pixels, weight
+        Row-major indices of the pixels to decode and what each counts, shape (B, P); None for all, each once.
     """
 
     view: View
     galaxy: Tensor
-    pixels: Tensor | None
     values: Tensor
+    pixels: Tensor | None = None
+    weight: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,52 @@ class Terms:
         return self.log_likelihood - self.kl_z - self.kl_pose
 
 
-def random_pixels(galaxy: Tensor, count: int, total: int, *, seed: int, step: int) -> Tensor:
-    """One pixel from each of `count` equal strata of the row-major image: every pixel is equally likely, (B, count)."""
+def random_pixels(density: Tensor, count: int, galaxy: Tensor, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Draw `count` pixels of each image, one from each of `count` equally probable strata.
+
+    A sum over drawn pixels, each counted by its weight ``1 / (count * density)``, has the sum over all for expectation.
+
+    Parameters
+    ----------
+    density
+        Probability of each pixel, positive, sums to 1, shape (B, n * n).
+    count
+        How many.
+    galaxy, seed, step
+        The key of the randomness.
+
+    Returns
+    -------
+    pixels, weight
+        Row-major indices and weights, shape (B, count).
+    """
     place = torch.arange(count, device=galaxy.device) + uniform("pixels", galaxy, count, seed=seed, step=step)
-    return (place * (total / count)).long().clamp_(max=total - 1)
+    edges = density.double().cumsum(1)
+    pixels = torch.searchsorted(edges, place * edges[:, -1:] / count, right=True).clamp_(max=density.shape[1] - 1)
+    return pixels, 1 / (count * density.gather(1, pixels))
+
+
+def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 0.3) -> Tensor:
+    """Uniform, but for the share `focus` which is a Gaussian about the cutout's middle, where the galaxy is, (B, n * n).
+
+    Parameters
+    ----------
+    grid
+        The window's pixels, grid units, shape (n * n, 2).
+    middle
+        The cutout's middle in each window, grid units, shape (B, 2).
+    focus
+        From 0 to below 1.
+    width
+        Standard deviation, grid units.
+    """
+    near = torch.exp(-0.5 * (grid - middle[:, None]).square().sum(-1) / width**2) + 1e-12
+    return (1 - focus) / len(grid) + focus * near / near.sum(1, keepdim=True)
 
 
 def draw_batch(
     vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
-    oversample: int, crop: Tensor | float, rotate: bool, pixels: int, seed: int, step: int,
+    oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int,
 ) -> Batch:  # fmt: skip
     """Draw windows of a batch of fields.
 
@@ -80,6 +119,8 @@ def draw_batch(
         Turn what the inference network sees by a random angle about the window's centre.
     pixels
         How many random pixels to decode, 0 for all.
+    focus
+        Share of them that is drawn about the cutout's middle.
     seed, step
         The key of the randomness.
     """
@@ -91,11 +132,12 @@ def draw_batch(
         offset = (normal("crop", galaxy, 2, **key) * (crop * oversample)).round().clamp(-margin, margin)
     angle = uniform("turn", galaxy, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
     view = View(fields, vae.window, oversample, offset, angle)
-    chosen, points = None, vae.grid.expand(len(view), -1, -1)
-    if 0 < pixels < vae.window**2:
-        chosen = random_pixels(galaxy, pixels, vae.window**2, **key)
-        points = vae.grid[chosen]
-    return Batch(view, galaxy, chosen, view.sample(points).contiguous())
+    if not 0 < pixels < vae.window**2:
+        return Batch(view, galaxy, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
+    middle = -pixels_to_grid(offset / oversample, vae.window)
+    density = pixel_density(vae.grid, middle, focus=focus)
+    chosen, weight = random_pixels(density, pixels, galaxy, **key)
+    return Batch(view, galaxy, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
 
 
 def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
@@ -113,10 +155,7 @@ def evaluate(vae: SpatialVAE, batch: Batch, *, chunk: int, seed: int, step: int)
         posterior = vae.encode(batch.view)
         pose, content = posterior.draw(*_draws(posterior, batch, 1, seed=seed, step=step))
         divergence = vae.divergence(posterior)
-        pieces = [
-            vae.log_likelihood(pose, z, values, pixels=pixels)
-            for pose, z, values, pixels in _pieces(pose, content, batch, chunk)
-        ]
+        pieces = [vae.log_likelihood(pose, z, values, **chosen) for pose, z, values, chosen in _pieces(pose, content, batch, chunk)]
         return Terms(torch.cat(pieces), divergence.content, divergence.pose)
 
 
@@ -153,8 +192,8 @@ def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: i
     leaves = [latent.detach().requires_grad_(latent.requires_grad) for latent in inputs]
     counts = weight.detach().flatten() / len(batch.view)
     pieces: list[Tensor] = []
-    for piece, z, values, pixels in _pieces(Pose(*leaves[:2]), leaves[2], batch, chunk):
-        log_likelihood = vae.log_likelihood(piece, z, values, pixels=pixels)
+    for piece, z, values, chosen in _pieces(Pose(*leaves[:2]), leaves[2], batch, chunk):
+        log_likelihood = vae.log_likelihood(piece, z, values, **chosen)
         done = sum(map(len, pieces))
         (-(log_likelihood * counts[done : done + len(z)]).sum()).backward()
         pieces.append(log_likelihood.detach())
@@ -168,12 +207,14 @@ def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: i
     return Terms(log_likelihood.detach(), divergence.content.detach(), divergence.pose.detach())
 
 
-def _pieces(pose: Pose, content: Tensor, batch: Batch, chunk: int):
-    """Pieces of B * D decodings, with the pixel values and indices of each."""
+def _pieces(
+    pose: Pose, content: Tensor, batch: Batch, chunk: int
+) -> Iterator[tuple[Pose, Tensor, Tensor, dict[str, Tensor]]]:
+    """Pieces of B * D decodings, with the pixel values of each, and which pixels they are and what they count."""
     draws = len(content) // len(batch.view)
     size = max(1, chunk // batch.values.shape[1])
     for start in range(0, len(content), size):
         part = slice(start, start + size)
         image = torch.arange(len(content), device=content.device)[part] // draws
-        pixels = None if batch.pixels is None else batch.pixels[image]
-        yield Pose(pose.theta[part], pose.shift[part]), content[part], batch.values[image], pixels
+        chosen = {} if batch.pixels is None else {"pixels": batch.pixels[image], "weight": batch.weight[image]}
+        yield Pose(pose.theta[part], pose.shift[part]), content[part], batch.values[image], chosen

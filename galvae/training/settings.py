@@ -8,7 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 
 
 class TrainSettings(BaseModel):
-    """How a model is fitted. ``pixels`` = 0 decodes every pixel of every image in each step."""
+    """How a model is fitted.
+
+    ``pixels`` random ones of each image are decoded in each step (0: every one), the share ``focus`` of them drawn
+    about the cutout's middle; whichever are drawn, the likelihood's expectation is that of every pixel. ``chunk``
+    pixels are decoded at once, ``freeze_content`` is in steps, ``save_every`` in epochs.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -17,6 +22,7 @@ class TrainSettings(BaseModel):
     learning_rate: PositiveFloat = 1e-4
     schedule: Literal["constant", "cosine"] = "constant"
     pixels: NonNegativeInt = 0
+    focus: float = Field(0.0, ge=0, lt=1)
     chunk: PositiveInt = 65536
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True

@@ -174,7 +174,8 @@ class Trainer:
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         return draw_batch(
             self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
-            rotate=self.recipe.train.rotate_encoder, pixels=pixels, seed=self.recipe.train.seed, step=step,
+            rotate=self.recipe.train.rotate_encoder, pixels=pixels, focus=self.recipe.train.focus,
+            seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
 
 

@@ -83,6 +83,12 @@ def test_what_has_no_value_stays_without():
 def test_sizes_that_differ_need_a_wcs():
     with pytest.raises(ValueError, match="g band: 60x50 pixels, the reference band 128x128, and no WCS"):
         onto(sky(tangent()), tangent(), np.zeros((50, 60), np.float32), None, "g")
-    far = tangent(5000, 5000)
+
+
+@pytest.mark.parametrize("shape", [(50, 60), (128, 128)])
+@pytest.mark.parametrize("away", [0.02, 120.0])
+def test_bands_of_different_places_are_refused(shape, away):
+    far = tangent()
+    far.wcs.crval = 150 + away, 20
     with pytest.raises(ValueError, match="does not overlap"):
-        onto(sky(tangent()), tangent(), np.zeros((50, 60), np.float32), far, "g")
+        onto(sky(tangent()), tangent(), sky(tangent())[: shape[0], : shape[1]], far, "g")

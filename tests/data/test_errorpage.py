@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from galvae.data.errorpage import is_error_page
-from galvae.data.readers.base import Place
 from galvae.data.readers.content import contents, members
 from galvae.data.readers.pictures import decode
 
@@ -52,5 +51,5 @@ def test_a_real_page_among_real_galaxies():
     page = DATA / "odd-files" / "server_error_page_587729387686002878.jpeg"
     assert is_error_page(decode(page.read_bytes()))
     archive = str(DATA / "galaxy-zoo-1" / "images.zip")
-    found = [name for name in members(archive)[::8] if is_error_page(decode(contents(Place(archive, name))))]
+    found = [place.name for place in members(archive)[::8] if is_error_page(decode(contents(place)))]
     assert found == []

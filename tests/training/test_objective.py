@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from galvae.geometry import Pose, pixel_grid
 from galvae.keyed import normal, uniform
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.training import objective
-from galvae.training.objective import backward, draw_batch, evaluate, random_pixels
+from galvae.training.objective import backward, draw_batch, evaluate, pixel_density, random_pixels
 
 WINDOW, SIDE, CHANNELS = 8, 14, 2
 KEY = {"seed": 3, "step": 11}
@@ -36,7 +37,7 @@ def fields(count=5):
 
 
 def batch_of(vae, *, pixels=0, count=5, some=slice(None), **changes):
-    options = {"oversample": 1, "crop": 1.0, "rotate": True, "pixels": pixels, **KEY, **changes}
+    options = {"oversample": 1, "crop": 1.0, "rotate": True, "pixels": pixels, "focus": 0.0, **KEY, **changes}
     batch = draw_batch(vae, fields(count)[some], torch.arange(100, 100 + count)[some], **options)
     view = replace(batch.view, offset=batch.view.offset.double(), angle=batch.view.angle.double())
     return replace(batch, view=view)
@@ -54,8 +55,9 @@ def plain(vae, batch, *, frozen):
     for draw in range(draws):
         pose, content = q.draw(which[:, draw, None], noise[:, draw, None])
         content = content * 0 if frozen else content
-        found = vae.likelihood.log_prob(vae.decode(pose, content, pixels=batch.pixels), batch.values).mean(1)
-        log_likelihood = log_likelihood + weight[:, draw] * found * WINDOW**2
+        found = vae.likelihood.log_prob(vae.decode(pose, content, pixels=batch.pixels), batch.values)
+        counted = found if batch.weight is None else found * batch.weight
+        log_likelihood = log_likelihood + weight[:, draw] * counted.sum(1)
     divergence = vae.divergence(q)
     elbo = log_likelihood - divergence.pose - (0 if frozen else divergence.content)
     return -elbo.mean(), log_likelihood
@@ -71,7 +73,7 @@ def gradients(vae):
 def test_backward_is_one_plain_pass(kind, frozen, chunk):
     """Pieces of 3 images of the 5 (10 with two hypotheses) among them: neither even nor whole."""
     vae = build(kind)
-    batch = batch_of(vae, pixels=20)
+    batch = batch_of(vae, pixels=20, focus=0.6)
     loss, log_likelihood = plain(vae, batch, frozen=frozen)
     loss.backward()
     wanted = gradients(vae)
@@ -135,15 +137,48 @@ def test_random_pixels_are_unbiased_in_value_and_gradient(count, monkeypatch):
         assert torch.allclose(found / offsets, gradient[name], rtol=1e-7, atol=1e-9), name
 
 
-@pytest.mark.parametrize(("count", "total"), [(16, 64), (10, 64), (7, 100)])
-def test_every_pixel_is_drawn_equally_often(count, total):
-    galaxies = 20_000
-    drawn = random_pixels(torch.arange(galaxies), count, total, **KEY)
-    assert drawn.shape == (galaxies, count)
-    assert (drawn.diff(dim=1) >= 0).all()
-    often = torch.bincount(drawn.flatten(), minlength=total).double()
-    expected = galaxies * count / total
-    assert (often - expected).abs().max() < 5 * math.sqrt(expected)
+@pytest.mark.parametrize("focus", [0.0, 0.7])
+@pytest.mark.parametrize("count", [1, 16, 10, 63])
+def test_each_pixel_counts_once_on_average(count, focus):
+    """Drawn as often as its density says, and counted by the inverse: each pixel's expected share is one."""
+    galaxies, total = 20_000, WINDOW**2
+    density = pixel_density(pixel_grid(WINDOW), torch.tensor([[0.2, -0.5]]), focus=focus)
+    assert torch.isclose(density.sum(), torch.tensor(1.0))
+    pixels, weight = random_pixels(density.expand(galaxies, -1), count, torch.arange(galaxies), **KEY)
+    assert pixels.shape == weight.shape == (galaxies, count)
+    assert (pixels.diff(dim=1) >= 0).all()
+    counted = torch.zeros(total, dtype=torch.float64)
+    counted.index_add_(0, pixels.flatten(), weight.flatten().double() / galaxies)
+    # The number of times is at most Poisson's, so this bounds the standard error.
+    error = 1 / (galaxies * count * density[0].double()).sqrt()
+    assert ((counted - 1).abs() < 5 * error).all()
+    assert error.max() < 0.3
+
+
+def test_focus_lies_on_the_cutouts_middle():
+    """Where the window is off the cutout's middle by +x, that middle is off the window's by -x."""
+    vae = build("mlp")
+    batch = batch_of(vae, count=2, crop=torch.tensor([[2, 0], [0, -3]]), pixels=40, focus=0.99)
+    far = (WINDOW - 1) / 2
+    for number, offset in enumerate(([-2, 0], [0, 3])):
+        mean = vae.grid[batch.pixels[number]].mean(0) * far
+        assert (mean - torch.tensor(offset)).abs().max() < 0.7
+
+
+def test_random_pixels_with_focus_are_unbiased():
+    """Two thousand draws of one image's pixels: their mean is the sum over all within its standard error."""
+    vae, count = build("mlp"), 2000
+    field = fields(1).expand(count, -1, -1, -1)
+    options = {"oversample": 1, "crop": torch.tensor([[1, -2]]).expand(count, 2), "rotate": False, **KEY}
+    some = draw_batch(vae, field, torch.arange(count), pixels=12, focus=0.6, **options)
+    pose, content = Pose(torch.full((count,), 0.3), torch.zeros(count, 2)), torch.ones(count, 3).double()
+    with torch.no_grad():
+        drawn = vae.log_likelihood(pose, content, some.values, pixels=some.pixels, weight=some.weight)
+        every = draw_batch(vae, field[:1], torch.arange(1), pixels=0, focus=0.6, **options | {"crop": options["crop"][:1]})
+        whole = vae.log_likelihood(Pose(pose.theta[:1], pose.shift[:1]), content[:1], every.values)
+    error = drawn.std() / math.sqrt(count)
+    assert error < 0.02 * whole.abs()
+    assert (drawn.mean() - whole).abs() < 4 * error
 
 
 def test_values_are_those_of_the_upright_window():

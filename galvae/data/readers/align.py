@@ -50,14 +50,17 @@ def onto(
         )
     y, x = np.indices(base.shape, dtype=float)
     there_x, there_y = pixel_to_pixel(base_wcs, plane_wcs, x, y)
-    offset = float(np.nanmax(np.hypot(there_x - x, there_y - y)))
+    offset = float(np.max(np.nan_to_num(np.hypot(there_x - x, there_y - y), nan=np.inf)))
     if same_shape and offset < _SAME:
         return plane, False
     moved = _sample(plane, there_x, there_y)
-    if same_shape and offset > _STALE and _likeness(base, plane, moved) > _likeness(base, moved, moved):
-        return plane, True
-    if not np.isfinite(moved).any():
+    seen = np.isfinite(moved).mean()
+    if not seen:
         raise ValueError(f"{name} band: does not overlap the reference band on the sky")
+    # Two galaxies, each in the middle of its cutout, are alike too: they do not overlap.
+    may_be_stale = same_shape and offset > _STALE and seen > 0.5
+    if may_be_stale and _likeness(base, plane, moved) > _likeness(base, moved, moved):
+        return plane, True
     return moved, False
 
 
@@ -65,8 +68,7 @@ def _sample(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     missing = ~np.isfinite(plane)
     filled = np.where(missing, np.median(plane[~missing]) if (~missing).any() else 0, plane)
     moved = map_coordinates(filled, [y, x], order=3, mode="mirror", output=np.float32)
-    # Half a pixel of grace: the outermost row of a dithered band is there, only a fraction of a pixel
-    # further in.
+    # A pixel of grace: the outermost row of a dithered band is there, a fraction of a pixel further in.
     outside = (x < -1) | (y < -1) | (x > plane.shape[1]) | (y > plane.shape[0]) | ~np.isfinite(x + y)
     if missing.any():
         outside |= map_coordinates(missing.astype(np.float32), [y, x], order=1, mode="nearest") > 0.01

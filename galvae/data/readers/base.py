@@ -31,10 +31,21 @@ class Item(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where some bytes lie: a file, or a member of a zip archive."""
+    """Where some bytes lie: a file, or a member of a zip archive.
+
+    Attributes
+    ----------
+    path
+        The file.
+    member
+        Name of the member, or an empty text.
+    span
+        Where the member lies in the archive: offset of its header, compressed size, method, CRC-32.
+    """
 
     path: str
     member: str = ""
+    span: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path}::{self.member}" if self.member else self.path

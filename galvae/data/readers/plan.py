@@ -135,10 +135,9 @@ def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, str]]:
             raise OSError(f"{path}: {error.strerror or error}; it cannot be read") from None
         what = "unreadable"
     if what == "zip":
-        for member in members(str(path)):
-            inner = Place(str(path), member)
+        for inner in members(str(path)):
             what = kind(inner)
-            if what not in _NO_IMAGE or looks_like_image(member):
+            if what not in _NO_IMAGE or looks_like_image(inner.member):
                 yield inner, what
     elif what not in _NO_IMAGE or named or looks_like_image(path.name):
         yield place, what
@@ -161,7 +160,7 @@ class _Translations:
     def _find(self, where: str, archive: bool) -> dict[str, str]:
         places = []
         if archive:
-            places = [Place(where, name) for name in members(where) if _is_mapping(name)]
+            places = [place for place in members(where) if _is_mapping(place.member)]
         for folder in (Path(where).parent, Path(where)):
             if folder.is_dir():
                 places += [Place(str(path)) for path in sorted(folder.iterdir()) if _is_mapping(path.name)]
