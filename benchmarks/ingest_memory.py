@@ -16,14 +16,27 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+# Of its own and of its workers' addresses: what getrusage says of a child includes its parent's size when
+# it was forked.
 _ONE = """
-import resource, sys
-from galvae.data.ingest import ingest
+import re, sys
+from pathlib import Path
+from galvae.data import ingest as engine
 from galvae.data.settings import IngestSettings
+
+def peak(pid="self"):
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+class Watch(engine.Progress):
+    largest = 0.0
+    def advance(self, count=1, note=""):
+        import multiprocessing
+        Watch.largest = max([Watch.largest, *(peak(child.pid) for child in multiprocessing.active_children())])
+
 if __name__ == "__main__":
-    done = ingest([sys.argv[1]], sys.argv[2], IngestSettings(field=64), workers=int(sys.argv[3]), quiet=True)
-    sizes = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(done["galaxies"], *sizes)
+    engine.Progress = Watch
+    done = engine.ingest([sys.argv[1]], sys.argv[2], IngestSettings(field=64), workers=int(sys.argv[3]), quiet=True)
+    print(done["galaxies"], peak(), Watch.largest)
 """
 
 

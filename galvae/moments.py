@@ -38,6 +38,11 @@ class Moments:
     sigma: np.ndarray
     ok: np.ndarray
 
+    def rescaled(self, size: int, new_size: int) -> Moments:
+        """The same object on a grid of `new_size` pixels that spans what one of `size` pixels does, centre to centre."""
+        ratio = (new_size - 1) / (size - 1)
+        return Moments(self.x * ratio, self.y * ratio, self.angle, self.axis_ratio, self.sigma * ratio, self.ok)
+
 
 def luminance(images: np.ndarray) -> np.ndarray:
     """Channel mean less the border's median: (B, n, n, C) -> (B, n, n) float64."""
@@ -47,7 +52,7 @@ def luminance(images: np.ndarray) -> np.ndarray:
 
 
 def adaptive_moments(
-    images: np.ndarray, *, start: np.ndarray | None = None, iterations: int = 100, tolerance: float = 1e-5
+    images: np.ndarray, *, start: Moments | None = None, iterations: int = 100, tolerance: float = 1e-5
 ) -> Moments:
     """Centre and second moments of the object nearest to the start, under a matched Gaussian weight.
 
@@ -56,7 +61,7 @@ def adaptive_moments(
     images
         Background-free light, shape (B, n, m), row 0 at the bottom.
     start
-        First guess of the centre (x, y) in pixels, shape (B, 2); the image's middle where not given.
+        First guesses, which save iterations; a round object in the middle where not given or not ``ok``.
     iterations
         At most so many.
     tolerance
@@ -75,10 +80,12 @@ def adaptive_moments(
     images = np.asarray(images, float)
     count, height, width = images.shape
     row, column = np.arange(height, dtype=float), np.arange(width, dtype=float)
-    middle = np.array([(width - 1) / 2, (height - 1) / 2])
-    centre = np.tile(middle, (count, 1)) if start is None else np.array(start, float)
+    centre = np.tile([(width - 1) / 2, (height - 1) / 2], (count, 1))
     first = (min(height, width) / 12) ** 2
     cov = np.tile([first, first, 0.0], (count, 1))  # xx, yy, xy
+    if start is not None:
+        centre = np.where(start.ok[:, None], np.stack([start.x, start.y], 1), centre)
+        cov = np.where(start.ok[:, None], _covariance(start), cov)
     largest = (max(height, width) / 2) ** 2
     ok, done = np.ones(count, bool), np.zeros(count, bool)
     for _ in range(iterations):
@@ -116,6 +123,15 @@ def adaptive_moments(
         done[live[good & still]] = True
     ok &= done
     return _shape(centre, cov, ok)
+
+
+def _covariance(found: Moments) -> np.ndarray:
+    """xx, yy and xy of the matched Gaussian, shape (B, 3)."""
+    major, minor = found.sigma**2, (found.sigma * found.axis_ratio) ** 2
+    mean, half = (major + minor) / 2, (major - minor) / 2
+    return np.stack(
+        [mean + half * np.cos(2 * found.angle), mean - half * np.cos(2 * found.angle), half * np.sin(2 * found.angle)], 1
+    )
 
 
 def _shape(centre: np.ndarray, cov: np.ndarray, ok: np.ndarray) -> Moments:

@@ -20,6 +20,7 @@ _MOST_CLIPPED = 0.6
 _NANOMAGGY_STRETCH = 0.5
 _STRETCH_IN_NOISE = 20.0
 _BLOCK = 0.01
+_ABSURD = 1e30
 
 
 def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[str, Any], Flag]:
@@ -92,8 +93,8 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
 def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     """Fill what has no value with the median of the plane's border.
 
-    Missing are NaN and infinity and, in a plane that has negative pixels, as noisy sky does, blocks of
-    exact zeros of more than a hundredth of the plane.
+    Missing are NaN, infinity and what exceeds 1e30 and, in a plane that has negative pixels, as noisy sky
+    does, blocks of exact zeros of more than a hundredth of the plane.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     fraction
         Of the pixels, missing in any band.
     """
-    missing = ~np.isfinite(pixels)
+    missing = ~(np.abs(pixels) < _ABSURD)
     for band in range(pixels.shape[2]):
         zero = pixels[:, :, band] == 0
         if zero.mean() > _BLOCK and (pixels[:, :, band] < 0).any():

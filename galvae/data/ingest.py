@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,10 @@ def ingest(
             f"ingest.window = {settings.window} does not fit ingest.field = {settings.field}; "
             f"with ingest.crop = 'fixed' the window must lie inside the field"
         )
-    items = _without_duplicates(plan(sources, settings, store=store, limit=limit))
+    if len(settings.bands) > 3:
+        raise ValueError(f"ingest.bands = {', '.join(settings.bands)}: a composite has one to three bands, for R, G, B")
+    items = plan(sources, settings, store=store, limit=limit)
+    _mark_duplicates(items)
     matched = None
     if table:
         from galvae.data.table import match_table
@@ -116,20 +119,13 @@ def ingest(
         raise
 
 
-def _without_duplicates(items: Iterable[Item]) -> list[Item]:
-    """The same items, those whose id was met before made unreadable with that reason."""
-    first: dict[str, str] = {}
-    kept = []
-    for item in items:
-        if item.reader != "unreadable":
-            if item.id in first:
-                item = item._replace(
-                    reader="unreadable", place=(f"duplicate id: {item.id} is first in {first[item.id]}",)
-                )
-            else:
-                first[item.id] = item.source
-        kept.append(item)
-    return kept
+def _mark_duplicates(items: list[Item]) -> None:
+    """Make every item whose id was met before unreadable, with that reason."""
+    first: dict[str, int] = {}
+    for number, item in enumerate(items):
+        if item.reader != "unreadable" and first.setdefault(item.id, number) != number:
+            reason = f"duplicate id: {item.id} is first in {items[first[item.id]].source}"
+            items[number] = item._replace(reader="unreadable", place=(reason,))
 
 
 def _is_int64(name: str) -> bool:

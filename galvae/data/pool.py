@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import Any
@@ -33,6 +34,11 @@ def run_in_processes(work: Callable[..., None], jobs: Iterable[Job], *, workers:
     ------
     int
         The size of a job that is done.
+
+    Raises
+    ------
+    OSError
+        If a worker was killed.
     """
     if workers == 1:
         for size, arguments, keywords in jobs:
@@ -49,7 +55,13 @@ def run_in_processes(work: Callable[..., None], jobs: Iterable[Job], *, workers:
             if not sizes:
                 return
             for future in wait(sizes, return_when=FIRST_COMPLETED).done:
-                future.result()
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    raise OSError(
+                        "a worker process was killed, as happens when memory runs out; go on with --resume and fewer "
+                        "--workers"
+                    ) from None
                 yield sizes.pop(future)
 
 

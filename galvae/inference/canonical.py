@@ -17,7 +17,7 @@ from galvae.angles import wrap
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
-from galvae.moments import adaptive_moments, luminance
+from galvae.moments import Moments, adaptive_moments, luminance
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Placement:
         Major axis, radians counter-clockwise from right, in [0, pi), shape (B,).
     axis_ratio
         Minor over major axis, shape (B,).
-    ok
-        Whether moments could be measured; the others are NaN where not, shape (B,).
+    canonical
+        The moments of the canonical images; where they are not ``ok`` all is NaN.
     """
 
     x: np.ndarray
     y: np.ndarray
     orientation: np.ndarray
     axis_ratio: np.ndarray
-    ok: np.ndarray
+    canonical: Moments
 
 
 def decode_canonical(vae: SpatialVAE, content: Tensor, *, size: int) -> Tensor:
@@ -56,20 +56,20 @@ def decode_images(vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int) ->
     return images.reshape(len(content), size, size, vae.channels)
 
 
-def place(vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int, tolerance: float = 1e-5) -> Placement:
-    """Centre and major axis in the image, from the moments of the canonical image decoded at `size` pixels."""
+def place(
+    vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int, start: Moments | None = None, tolerance: float = 1e-5
+) -> Placement:
+    """Centre and major axis in the image, from the moments of the canonical image decoded at `size` pixels.
+
+    `start` and `tolerance` are those of :func:`galvae.moments.adaptive_moments`.
+    """
     images = decode_canonical(vae, content, size=size).cpu().numpy()
-    found = adaptive_moments(luminance(images), tolerance=tolerance)
+    found = adaptive_moments(luminance(images), start=start, tolerance=tolerance)
     half = (size - 1) / 2
     centre = torch.from_numpy(np.stack([found.x / half - 1, found.y / half - 1], 1)).to(pose.shift)
     in_image = to_image(centre[:, None], pose)[:, 0].cpu().double().numpy() * ((vae.window - 1) / 2)
-    orientation = wrap(found.angle - pose.theta.cpu().double().numpy(), math.pi)
-    return Placement(in_image[:, 0], in_image[:, 1], orientation, found.axis_ratio, found.ok)
-
-
-def direction(pose: Pose) -> np.ndarray:
-    """Direction of the canonical +x axis as displayed, degrees counter-clockwise from right in [0, 360), shape (B,)."""
-    return wrap(-np.degrees(pose.theta.cpu().double().numpy()), 360)
+    orientation = np.mod(found.angle - pose.theta.cpu().double().numpy(), math.pi)
+    return Placement(in_image[:, 0], in_image[:, 1], orientation, found.axis_ratio, found)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class Spread:
     axis_ratio: np.ndarray
 
 
-def spread(vae: SpatialVAE, posterior: Posterior, uniform: Tensor, noise: Tensor, *, size: int) -> Spread:
+def spread(
+    vae: SpatialVAE, posterior: Posterior, uniform: Tensor, noise: Tensor, *, size: int, start: Moments
+) -> Spread:
     """How centre and axis vary over draws of pose **and** content.
 
     Parameters
@@ -95,13 +97,15 @@ def spread(vae: SpatialVAE, posterior: Posterior, uniform: Tensor, noise: Tensor
         Uniform numbers, shape (S, B, K), and standard normal ones, shape (S, B, Z + 3): S draws.
     size
         Canonical images of the draws are decoded at so many pixels along a side: coarsely is enough.
+    start
+        The moments of the canonical images themselves, decoded at the window's size.
     """
-    draws = []
+    draws, start = [], start.rescaled(vae.window, size)
     for chances, one in zip(uniform, noise, strict=True):
         pose, content = posterior.draw(posterior.choose(chances, 1), one[:, None])
-        draws.append(place(vae, pose, content, size=size, tolerance=1e-3))
+        draws.append(place(vae, pose, content, size=size, start=start, tolerance=1e-3))
     with np.errstate(invalid="ignore", divide="ignore"):
-        ok = np.array([draw.ok for draw in draws])
+        ok = np.array([draw.canonical.ok for draw in draws])
         enough = ok.sum(0) >= max(2, len(draws) // 2)
         turn = np.array([np.exp(2j * draw.orientation) for draw in draws])
         coherence = np.abs(np.where(ok, turn, 0).sum(0) / ok.sum(0))

@@ -95,7 +95,7 @@ def infer_batch(
     placed = place(vae, pose, content, size=vae.window)
     galaxy = torch.from_numpy(rows).to(device)
     chances, noise = _draws(posterior, galaxy, settings.samples, seed=settings.seed)
-    vague = spread(vae, posterior, chances, noise, size=_sample_size(vae, settings))
+    vague = spread(vae, posterior, chances, noise, size=_sample_size(vae, settings), start=placed.canonical)
     divergence = vae.divergence(posterior)
     one = posterior.draw(posterior.choose(chances[0], 1), noise[0][:, None])
     log_likelihood = vae.log_likelihood(*one, view.images(vae.grid).flatten(2).mT)
@@ -115,7 +115,7 @@ def infer_batch(
         "theta": direction(pose), "dx": placed.x, "dy": placed.y, "dx_err": vague.x, "dy_err": vague.y,
         "orientation": np.degrees(placed.orientation), "orientation_err": np.degrees(vague.orientation),
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": vague.axis_ratio,
-        "ok": placed.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
+        "ok": placed.canonical.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
     }  # fmt: skip
 
 

@@ -171,7 +171,8 @@ def test_random_pixels_with_focus_are_unbiased():
     field = fields(1).expand(count, -1, -1, -1)
     options = {"oversample": 1, "crop": torch.tensor([[1, -2]]).expand(count, 2), "rotate": False, **KEY}
     some = draw_batch(vae, field, torch.arange(count), pixels=12, focus=0.6, **options)
-    pose, content = Pose(torch.full((count,), 0.3), torch.zeros(count, 2)), torch.ones(count, 3).double()
+    pose = Pose(torch.full((count,), 0.3).double(), torch.zeros(count, 2).double())
+    content = torch.ones(count, 3).double()
     with torch.no_grad():
         drawn = vae.log_likelihood(pose, content, some.values, pixels=some.pixels, weight=some.weight)
         every = draw_batch(vae, field[:1], torch.arange(1), pixels=0, focus=0.6, **options | {"crop": options["crop"][:1]})

@@ -45,11 +45,15 @@ def members(path: str) -> list[Place]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            found = [
-                Place(path, entry.filename, (entry.header_offset, entry.compress_size, entry.compress_type, entry.CRC))
-                for entry in archive.infolist()
-                if not entry.is_dir() and not _HIDDEN.search(entry.filename)
-            ]
+            entries = archive.infolist()
+            archive.NameToInfo.clear()
+            found = []
+            # Emptied as it is read: zipfile's own entries are the largest thing that planning holds.
+            while entries:
+                entry = entries.pop()
+                if not entry.is_dir() and not _HIDDEN.search(entry.filename):
+                    span = (entry.header_offset, entry.compress_size, entry.compress_type, entry.CRC)
+                    found.append(Place(path, entry.filename, span))
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged zip archive ({error})") from None
     return sorted(found)

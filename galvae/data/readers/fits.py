@@ -38,6 +38,10 @@ _NOT_SKY = {
 _MANY = 64
 
 
+class _TooDeep(ValueError):
+    """A cube of more planes than there are bands."""
+
+
 @dataclass
 class _Image:
     planes: np.ndarray
@@ -63,10 +67,13 @@ def load(place: Sequence[tuple[str, str, str]], settings: IngestSettings) -> Cut
     with warnings.catch_warnings():
         # Headers in the wild are full of small sins; those that matter raise.
         warnings.simplefilter("ignore", AstropyWarning)
-        if len(place) == 1:
-            band, *where = place[0]
-            return _one_file(_read(Place(*where)), band, settings)
-        return _many_files({band: Place(*where) for band, *where in place}, settings)
+        try:
+            if len(place) == 1:
+                band, *where = place[0]
+                return _one_file(_read(Place(*where)), band, settings)
+            return _many_files({band: Place(*where) for band, *where in place}, settings)
+        except fits.VerifyError as error:
+            raise ValueError(f"damaged FITS header: {error}") from None
 
 
 def _one_file(image: _Image, band: str, settings: IngestSettings) -> Cutout:
@@ -142,9 +149,9 @@ def _read(place: Place) -> _Image:
                 if pixels.ndim in (2, 3):
                     header = hdu.header if "CTYPE1" in hdu.header else file[0].header + hdu.header
                     return _Image(_planes(pixels), header, _celestial(header))
-    except (TypeError, IndexError, EOFError, OSError, KeyError, ValueError, fits.VerifyError) as error:
-        if "planes" in str(error):
-            raise
+    except _TooDeep:
+        raise
+    except Exception as error:  # astropy's parsers raise whatever they stumble over
         raise ValueError(f"damaged or truncated FITS data: {error}") from None
     raise ValueError("no image in this FITS file, only tables or one-dimensional data")
 
@@ -153,8 +160,9 @@ def _planes(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 2:
         pixels = pixels[None]
     if len(pixels) > _MANY:
-        raise ValueError(f"a cube of {len(pixels)} planes is not a galaxy in a few bands")
-    return np.ascontiguousarray(np.moveaxis(pixels, 0, 2), dtype=np.float32)
+        raise _TooDeep(f"a cube of {len(pixels)} planes is not a galaxy in a few bands")
+    with np.errstate(over="ignore"):  # too large is infinite, and that is missing
+        return np.ascontiguousarray(np.moveaxis(pixels, 0, 2), dtype=np.float32)
 
 
 def _celestial(header: fits.Header) -> WCS | None:

@@ -66,7 +66,7 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
         fits[min(numbers.values())]: (name, {band: fits[number] for band, number in numbers.items()})
         for name, numbers in group(stems)
     }
-    translations = _Translations()
+    translations = _Translations([place for place, what in files.items() if what == "mapping"])
     for place, what in files.items():
         stem = _ENDINGS.sub("", place.name)
         if what == "fits":
@@ -75,6 +75,8 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
                 yield Item("fits", name, _together(bands), tuple((band, *at) for band, at in bands.items()))
         elif what == "picture":
             yield Item("pictures", translations.id(place, stem), str(place), tuple(place))
+        elif what == "mapping":
+            continue
         elif what == "hdf5" and not place.member:
             yield from hdf5.plan(place.path, settings)
         else:
@@ -136,7 +138,7 @@ def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, str]]:
         what = "unreadable"
     if what == "zip":
         for inner in members(str(path)):
-            what = kind(inner)
+            what = "mapping" if _is_mapping(inner.name) else kind(inner)
             if what not in _NO_IMAGE or looks_like_image(inner.member):
                 yield inner, what
     elif what not in _NO_IMAGE or named or looks_like_image(path.name):
@@ -146,21 +148,19 @@ def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, str]]:
 class _Translations:
     """Galaxy Zoo 2's ``gz2_filename_mapping.csv``: from the number in a file's name to the survey's objid."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, bool], dict[str, str]] = {}
+    def __init__(self, inside: Sequence[Place]) -> None:
+        self._inside = {place.path: place for place in inside}
+        self._known: dict[str, dict[str, str]] = {}
 
     def id(self, place: Place, stem: str) -> str:
-        """The objid of a picture where a mapping in the archive or beside it has it, else the file's own "
-        "name."""
-        key = (place.path if place.member else str(Path(place.path).parent), bool(place.member))
-        if key not in self._known:
-            self._known[key] = self._find(*key)
-        return self._known[key].get(stem, stem)
+        """The objid of a picture where a mapping in the archive or beside it has it, else the file's own name."""
+        where = place.path if place.member else os.path.dirname(place.path)
+        if where not in self._known:
+            self._known[where] = self._find(where)
+        return self._known[where].get(stem, stem)
 
-    def _find(self, where: str, archive: bool) -> dict[str, str]:
-        places = []
-        if archive:
-            places = [place for place in members(where) if _is_mapping(place.member)]
+    def _find(self, where: str) -> dict[str, str]:
+        places = [self._inside[where]] if where in self._inside else []
         for folder in (Path(where).parent, Path(where)):
             if folder.is_dir():
                 places += [Place(str(path)) for path in sorted(folder.iterdir()) if _is_mapping(path.name)]
@@ -172,4 +172,4 @@ class _Translations:
 
 
 def _is_mapping(name: str) -> bool:
-    return "mapping" in Path(name).name.lower() and name.lower().endswith(".csv")
+    return "mapping" in name.lower() and name.lower().endswith(".csv")

@@ -1,0 +1,123 @@
+"""The catalog of a trained run: in the store's order, whatever the batches, by the contract."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.catalog import check_catalog
+from galvae.data.split import held_out
+from galvae.flags import Flag
+from galvae.inference.catalog import infer_columns
+from galvae.inference.settings import CatalogSettings
+from galvae.inference.tables import make_catalog
+from galvae.training.checkpoint import load_model
+from galvae.training.fit import fit
+
+
+@pytest.fixture(scope="module")
+def runs(store, tiny_recipe, tmp_path_factory):
+    """A run of each encoder, so old that it draws something."""
+    found = {}
+    for encoder in ("mlp", "polar"):
+        found[encoder] = tmp_path_factory.mktemp("runs") / encoder
+        train = {"epochs": 30, "learning_rate": 5e-3, "save_every": 30}
+        recipe = tiny_recipe(model={"encoder": encoder}, train=train)
+        fit(store, recipe, found[encoder], device=torch.device("cpu"), quiet=True)
+    return found
+
+
+def inferred(run, store, **changes):
+    settings = CatalogSettings(**{"samples": 4, "sample_size": 16, **changes})
+    return infer_columns(*load_model(run), store, settings, quiet=True)
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "polar"])
+def test_the_catalog_does_not_depend_on_the_batches(runs, store, encoder):
+    whole = inferred(runs[encoder], store, batch=100)
+    for batch in (1, 7, 60):
+        found = inferred(runs[encoder], store, batch=batch)
+        assert found.keys() == whole.keys()
+        for name, values in found.items():
+            if values.dtype.kind == "f":
+                # Sums over a batch of another size round otherwise, in single precision.
+                assert np.allclose(values, whole[name], rtol=1e-3, atol=1e-3, equal_nan=True), name
+            else:
+                assert np.array_equal(values, whole[name]), name
+
+
+def test_the_order_is_the_stores(runs, store, make_store, tmp_path):
+    ids, images = store.column("id"), store.images(slice(None))
+    order = np.random.default_rng(1).permutation(len(ids))
+    shuffled = make_store(tmp_path / "store", images[order], ids=ids[order])
+    found, other = inferred(runs["polar"], store), inferred(runs["polar"], shuffled)
+    assert np.array_equal(found["id"], ids)
+    assert np.array_equal(other["id"], ids[order])
+    for name in ("theta", "z", "theta_err", "kl_z"):
+        assert np.allclose(other[name], found[name][order], rtol=1e-3, atol=1e-3), name
+
+
+def test_exactly_what_was_trained_on_is_flagged(runs, store, make_store, tmp_path):
+    ids = store.column("id")
+    trained = (inferred(runs["mlp"], store)["flags"] & Flag.TRAINED_ON) != 0
+    assert np.array_equal(trained, ~held_out(ids, 0.2, seed=0))
+    other = make_store(tmp_path / "store", store.images(slice(20)), ids=ids[:20] + 5000)
+    assert not (inferred(runs["mlp"], other)["flags"] & Flag.TRAINED_ON).any()
+
+
+def test_the_stores_own_flags_are_kept(runs, store, make_store, tmp_path):
+    flags = np.arange(20, dtype=np.int32) % 3
+    other = make_store(tmp_path / "store", store.images(slice(20)), flags=flags)
+    assert np.array_equal(inferred(runs["mlp"], other)["flags"] & 3, flags)
+
+
+def test_the_affine_map_carries_everything(runs, store, make_store, tmp_path):
+    """Originals 3 times as fine and off by a known place: pixels scale, angles stay, the centre is the cutout's."""
+    images = store.images(slice(20))
+    affine = np.tile([[3.0, 0, 7.0], [0, 3.0, -4.0]], (20, 1, 1))
+    scaled = make_store(
+        tmp_path / "store", images, affine=affine, size=np.full((20, 2), 100, np.int32), pixel_scale=np.full(20, 0.4)
+    )
+    plain = inferred(runs["polar"], make_store(tmp_path / "plain", images))
+    found = inferred(runs["polar"], scaled)
+    ok = np.isfinite(plain["dx"])
+    assert ok.any()
+    assert np.allclose(found["x"], 3 * plain["x"] + 7, equal_nan=True)
+    assert np.allclose(found["dy"], 3 * plain["y"] - 4 - 49.5, equal_nan=True)
+    assert np.allclose(found["dx_err"], 3 * plain["dx_err"], equal_nan=True)
+    assert np.allclose(found["scale"], 3 * 7.5)
+    assert np.allclose(found["dy_arcsec"], 0.4 * found["dy"], equal_nan=True)
+    for name in ("orientation", "orientation_err", "theta", "axis_ratio"):
+        assert np.allclose(found[name], plain[name], equal_nan=True), name
+
+
+def test_the_table_keeps_the_contract(runs, store):
+    table = make_catalog(runs["polar"], store, CatalogSettings(samples=2), quiet=True)
+    check_catalog(table)
+    assert len(table) == len(store)
+    assert table["id"].dtype == np.int64
+    assert table["z"].shape == (len(store), 3)
+    assert np.isnan(table["ra"]).all()
+    meta = json.loads(json.dumps(table.meta))
+    assert meta["store_digest"] == store.digest
+    assert meta["recipe"]["model"]["encoder"] == "polar"
+    assert meta["recipe"]["catalog"]["samples"] == 2
+    assert len(meta["model_digest"]) == 64
+
+
+def test_a_store_that_does_not_fit_is_refused(runs, make_store, tmp_path):
+    small = make_store(tmp_path / "small", np.zeros((2, 12, 12, 3), np.uint8))
+    with pytest.raises(ValueError, match="fields of 12 pixels and 3 channels, but the run takes windows of 16 pixels"):
+        inferred(runs["mlp"], small)
+    grey = make_store(tmp_path / "grey", np.zeros((2, 28, 28, 1), np.uint8))
+    with pytest.raises(ValueError, match="and 1 channels"):
+        inferred(runs["mlp"], grey)
+    fine = make_store(tmp_path / "fine", np.zeros((2, 28, 28, 3), np.uint8), ingest={"oversample": 2})
+    with pytest.raises(ValueError, match="windows of 32 pixels"):
+        inferred(runs["mlp"], fine)
+
+
+def test_one_sample_has_no_spread():
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        CatalogSettings(samples=1)

@@ -1,0 +1,136 @@
+"""The errors of the catalog carry what is not known, and the flags say so."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.flags import Flag
+from galvae.inference.catalog import circular_std, infer_batch, infer_columns
+from galvae.inference.settings import CatalogSettings
+from galvae.model.posterior import Posterior
+
+DESCRIPTION = {"store": "another", "validation": 0.1, "seed": 0}
+MANY = CatalogSettings(samples=400, sample_size=32)
+ELONGATED = [0.4, 0.0, 0.0, 0.5]
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def inferred(vae, *, count=1, settings=MANY):
+    fields = np.full((count, 80, 80, 3), 0.2)
+    return infer_batch(vae, fields, np.arange(count), oversample=1, settings=settings)
+
+
+def rivals(theta, weight, std):
+    theta = torch.tensor([theta])
+    shape = (*theta.shape, 2)
+    return Posterior(
+        torch.tensor([weight]).log(), torch.zeros(shape), torch.ones(shape), theta, torch.full_like(theta, std),
+        torch.zeros(shape), torch.ones(shape),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("std", [0.01, 0.3, 1.0])
+def test_circular_std_of_one_hypothesis_is_its_own(std):
+    assert circular_std(rivals([17.3], [1.0], std)).item() == pytest.approx(std, rel=1e-9)
+
+
+def test_circular_std_of_a_mixture_by_monte_carlo():
+    q = rivals([0.2, 1.5, -2.0], [0.6, 0.3, 0.1], 0.25)
+    torch.manual_seed(0)
+    which = torch.multinomial(q.log_weight.exp()[0], 200_000, replacement=True)
+    theta = q.theta[0, which] + 0.25 * torch.randn(200_000)
+    length = torch.hypot(theta.cos().mean(), theta.sin().mean())
+    assert circular_std(q).item() == pytest.approx(math.sqrt(-2 * math.log(length)), rel=0.01)
+
+
+def test_two_rivals_are_a_large_error_of_theta(knowing):
+    theta, none = [[0.3, 0.3 + math.pi]], torch.zeros(1, 2, 2)
+    content = torch.tensor([[ELONGATED, ELONGATED]])
+    for weight, low, high in (([0.5, 0.5], 179, 180.001), ([0.8, 0.2], 50, 90), ([0.999, 0.001], 1, 6)):
+        found = inferred(knowing(theta, none, content, weight=[weight]))
+        assert low < found["theta_err"][0] < high
+        # Half a turn apart they agree about the axis.
+        assert found["orientation_err"][0] < 1e-3
+
+
+def test_rivals_a_quarter_turn_apart_leave_the_axis_open(knowing):
+    content = torch.tensor([[ELONGATED, ELONGATED]])
+    found = inferred(knowing([[0.3, 0.3 + math.pi / 2]], torch.zeros(1, 2, 2), content, weight=[[0.6, 0.4]]))
+    assert found["orientation_err"][0] > 30
+    assert found["theta_err"][0] > 30
+
+
+def test_errors_are_those_of_pose_and_content_together(knowing):
+    """Each adds: of the axis theta's and the canonical axis's, of the centre the shift's and the canonical centre's."""
+    std = {"theta": 0.06, "axis": 0.08, "shift": 0.02, "centre": 0.03}
+    content_std = torch.tensor([[[std["axis"], std["centre"], std["centre"], 1e-9]]])
+    vae = knowing([1.0], [[0.05, 0.1]], [ELONGATED], content_std=content_std)
+    vae.encoder.told.theta_std.fill_(std["theta"])
+    vae.encoder.told.shift_std.fill_(std["shift"])
+    found = inferred(vae)
+    assert found["orientation_err"][0] == pytest.approx(math.degrees(math.hypot(0.06, 0.08)), rel=0.12)
+    assert found["theta_err"][0] == pytest.approx(math.degrees(0.06), rel=1e-6)
+    # The centre also swings about the origin as theta varies, by 0.06 of its distance of 0.11.
+    for name in ("dx_err", "dy_err"):
+        assert found[name][0] == pytest.approx(math.hypot(0.02, 0.03) * 63 / 2, rel=0.15)
+    assert found["axis_ratio_err"][0] < 1e-3
+    assert np.allclose(found["z_err"][0], content_std[0, 0])
+
+
+def columns_of(vae, make_store, path, *, count=1):
+    store = make_store(path, np.full((count, 80, 80, 3), 51, np.uint8))
+    store.batches = lambda size: [(np.arange(count), store.images(slice(None)) / 255)]
+    return infer_columns(vae, DESCRIPTION, store, CatalogSettings(samples=60), quiet=True)
+
+
+def test_a_round_galaxys_axis_is_undefined(knowing, make_store, tmp_path):
+    """Its canonical axis turns with every draw of z: the error says so, and the flag."""
+    contents = [[0.4, 0, 0, 0.5], [0.4, 0, 0, 0.97], [0.4, 0, 0, 0.97]]
+    content_std = torch.full((3, 1, 4), 0.01)
+    content_std[1, 0, 3] = 0.05  # its axis ratio crosses one: major and minor axes change places
+    vae = knowing([0.1, 0.2, 0.3], torch.zeros(3, 2), contents, content_std=content_std)
+    found = columns_of(vae, make_store, tmp_path / "store", count=3)
+    assert found["orientation_err"][0] < 3
+    assert found["orientation_err"][1] > 30
+    undefined = (found["flags"] & Flag.AXIS_UNDEFINED) != 0
+    assert undefined.tolist() == [False, True, True]
+    assert ((found["flags"] & (Flag.NO_MOMENTS | Flag.OUTSIDE | Flag.TRAINED_ON)) == 0).all()
+
+
+def test_a_decoded_image_without_a_galaxy_has_no_moments(knowing, make_store, tmp_path):
+    """Without a warning; what the pose alone says is there nevertheless."""
+    vae = knowing([0.1], torch.zeros(1, 2), [ELONGATED], sigma=1e-4, pedestal=0.1)
+    found = columns_of(vae, make_store, tmp_path / "store")
+    assert found["flags"][0] == Flag.NO_MOMENTS | Flag.AXIS_UNDEFINED
+    missing = {name for name, values in found.items() if values.dtype.kind == "f" and not np.isfinite(values).all()}
+    measured = {"orientation", "orientation_err", "axis_ratio", "axis_ratio_err", "dx", "dx_err", "dy", "dy_err", "x", "y"}
+    assert missing == measured | {"dx_arcsec", "dy_arcsec", "dx_arcsec_err", "dy_arcsec_err"}
+    assert found["theta"][0] == pytest.approx(360 - math.degrees(0.1))
+
+
+def test_a_centre_beyond_the_window_is_outside(knowing, make_store, tmp_path):
+    vae = knowing([0.0, 0.0], [[-1.3, 0.0], [-0.9, 0.0]], [ELONGATED, ELONGATED])
+    found = columns_of(vae, make_store, tmp_path / "store", count=2)
+    assert ((found["flags"] & Flag.OUTSIDE) != 0).tolist() == [True, False]
+    assert found["dx"] == pytest.approx([1.3 * 63 / 2, 0.9 * 63 / 2], abs=1e-3)
+
+
+@pytest.mark.parametrize("theta", [0.0, 1e-20, -1e-20, 2 * math.pi, -math.pi, 1e-9])
+def test_angles_lie_in_their_ranges(knowing, make_store, tmp_path, theta):
+    vae = knowing([theta], torch.zeros(1, 2), [[0.0, 0, 0, 0.5]])
+    found = columns_of(vae, make_store, tmp_path / "store")
+    assert 0 <= found["theta"][0] < 360
+    assert 0 <= found["orientation"][0] < 180
+
+
+def test_the_elbo_is_its_terms(knowing):
+    found = inferred(knowing([0.1], torch.zeros(1, 2), [ELONGATED]))
+    assert found["elbo"] == pytest.approx(found["log_likelihood"] - found["kl_z"] - found["kl_pose"])

@@ -1,0 +1,253 @@
+"""Laws that do not depend on training: the decoder's own image, written to a file and ingested, is catalogued rightly.
+
+The pose is told to the encoder; what is tested is everything else: readers, fields, windows, the canonical frame, the
+affine map, the sky. The oracle is photutils on the pixels of the file.
+"""
+
+import math
+from dataclasses import replace
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+from photutils.morphology import data_properties
+from PIL import Image
+
+from galvae.data.ingest import ingest
+from galvae.data.prepare import frame
+from galvae.data.settings import IngestSettings
+from galvae.data.store import ImageStore
+from galvae.geometry import Pose, move_pose, to_object, turn_pose
+from galvae.inference.canonical import decode_images
+from galvae.inference.catalog import infer_columns
+from galvae.inference.settings import CatalogSettings
+from galvae.inference.tables import sky_columns
+from galvae.model.polar import PolarEncoder
+from galvae.model.settings import ModelSettings
+from galvae.windows import View
+
+SIZES = [212, 423, 424, 64, 65]
+DESCRIPTION = {"store": "another", "validation": 0.1, "seed": 0}
+CATALOG = CatalogSettings(samples=2, batch=3)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    """So that exact means 1e-6 of a pixel."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class DoubleStore(ImageStore):
+    def batches(self, size=256):
+        for rows, fields in super().batches(size):
+            yield rows, fields / 255
+
+
+def poses(count, seed=0):
+    """Poses and contents: galaxies off the centre, with centres and axes off those of the canonical frame."""
+    rng = np.random.default_rng(seed)
+    shift, centre = rng.uniform(-0.12, 0.12, (2, count, 2))
+    content = np.column_stack([rng.uniform(0, math.pi, count), centre, rng.uniform(0.4, 0.7, count)])
+    return torch.from_numpy(rng.uniform(-4, 4, count)), torch.from_numpy(shift), torch.from_numpy(content)
+
+
+def scene(vae, theta, shift, content, *, size, settings):
+    """What the decoder draws at the resolution of an original of size (ny, nx), row 0 at the bottom, (ny, nx, 3)."""
+    ny, nx = size
+    step = frame(size, settings).affine[0, 0] * settings.oversample * (vae.window - 1) / 2  # original pixels a grid unit
+    y, x = np.mgrid[:ny, :nx]
+    points = torch.from_numpy(np.stack([x - (nx - 1) / 2, y - (ny - 1) / 2], -1).reshape(-1, 2) / step)
+    with torch.no_grad():
+        light = vae.generator(to_object(points, Pose(theta[None], shift[None])), content[None])
+    return light[0].numpy().reshape(ny, nx, 3)
+
+
+def write_png(path, light):
+    Image.fromarray(np.round(light[::-1] * 255).astype(np.uint8)).save(path)
+
+
+def write_jpeg(path, light):
+    Image.fromarray(np.round(light[::-1] * 255).astype(np.uint8)).save(path, quality=97, subsampling=0)
+
+
+def write_fits(path, light):
+    fits.PrimaryHDU(light.mean(-1).astype(np.float32) * 40, header=sky(light.shape[:2])).writeto(path)
+
+
+def sky(size):
+    """A field turned by 25 degrees with East on the left, its reference pixel off the centre."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval = 150.0, 2.2
+    wcs.wcs.crpix = size[1] / 2 + 11, size[0] / 2 - 7
+    turn, scale = math.radians(25), 0.396 / 3600
+    wcs.wcs.cd = scale * np.array([[-math.cos(turn), math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    return wcs.to_header()
+
+
+WRITERS = {"png": write_png, "jpg": write_jpeg, "fits": write_fits}
+
+
+def read_raw(path):
+    """The file's pixels with row 0 at the bottom, by no code of ours."""
+    if path.suffix == ".fits":
+        return fits.getdata(path).astype(float)
+    return np.asarray(Image.open(path)).astype(float)[::-1].mean(-1)
+
+
+def axial(a, b):
+    return abs(np.remainder(a - b + 90, 180) - 90)
+
+
+def catalogued(vae, folder, settings, tmp_path):
+    ingest([folder], tmp_path / "store", settings, workers=1, quiet=True)
+    store = DoubleStore(tmp_path / "store")
+    columns = infer_columns(vae, DESCRIPTION, store, CATALOG, quiet=True)
+    return store, columns | sky_columns(columns, store)
+
+
+def hold_to_photutils(columns, store, folder):
+    for row, source in enumerate(store.column("source")):
+        oracle = data_properties(read_raw(folder / source.rpartition("/")[2]))
+        x, y = oracle.centroid
+        assert math.hypot(columns["x"][row] - x, columns["y"][row] - y) < 0.05, source
+        assert axial(columns["orientation"][row], oracle.orientation.value) < 0.5, source
+
+
+@pytest.mark.parametrize("window", [64, 65])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("ending", WRITERS)
+def test_position_and_axis_are_those_of_photutils_on_the_files_pixels(ending, size, window, knowing, tmp_path):
+    settings = IngestSettings(window=window, stretch=5.0)  # for want of noise to set it by
+    told = poses(3, seed=size)
+    vae = knowing(*told, window=window)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(3):
+        WRITERS[ending](folder / f"{number}.{ending}", scene(vae, *(t[number] for t in told), size=(size, size), settings=settings))
+    store, columns = catalogued(vae, folder, settings, tmp_path)
+    assert columns["id"].tolist() == [0, 1, 2]
+    hold_to_photutils(columns, store, folder)
+    assert np.allclose(columns["dx"], columns["x"] - (size - 1) / 2)
+    assert np.allclose(columns["scale"], max(1, size / 128) * (window - 1) / 2)
+    assert np.allclose(columns["axis_ratio"], told[2][:, 3], atol=2e-3)
+    if ending != "fits":  # whose stretch changes the light, not the place
+        view = View.central(torch.from_numpy(store.images(slice(None)) / 255), window)
+        decoded = decode_images(vae, Pose(*told[:2]), told[2], size=window)
+        seen = view.images(vae.grid).permute(0, 2, 3, 1)
+        assert (seen - decoded).abs().max() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("size", "changes"),
+    [
+        ((212, 300), {}),
+        ((423, 301), {}),
+        ((70, 424), {}),
+        ((424, 424), {"field": 91}),
+        ((423, 423), {"field": 107, "oversample": 2}),
+        ((424, 424), {"window": 33}),
+    ],
+)
+def test_any_shape_field_and_oversampling(size, changes, knowing, tmp_path):
+    settings = IngestSettings(**{"window": 64, **changes})
+    told = poses(2, seed=size[0])
+    vae = knowing(*told, window=settings.window)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(2):
+        write_png(folder / f"{number}.png", scene(vae, *(t[number] for t in told), size=size, settings=settings))
+    store, columns = catalogued(vae, folder, settings, tmp_path)
+    hold_to_photutils(columns, store, folder)
+
+
+def test_position_on_the_sky_is_that_of_photutils_through_the_files_wcs(knowing, tmp_path):
+    settings = IngestSettings(stretch=5.0)
+    told = poses(3)
+    vae = knowing(*told)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number, size in enumerate([(212, 212), (423, 423), (65, 64)]):
+        write_fits(folder / f"{number}.fits", scene(vae, *(t[number] for t in told), size=size, settings=settings))
+    store, columns = catalogued(vae, folder, settings, tmp_path)
+    for row in range(3):
+        path = folder / f"{row}.fits"
+        oracle, wcs = data_properties(read_raw(path)), WCS(fits.getheader(path))
+        found = SkyCoord(columns["ra"][row], columns["dec"][row], unit="deg")
+        here = wcs.pixel_to_world(*oracle.centroid)
+        assert found.separation(here) < 0.05 * 0.396 * u.arcsec
+        along = math.radians(oracle.orientation.value)
+        there = wcs.pixel_to_world(*(oracle.centroid + 5 * np.array([math.cos(along), math.sin(along)])))
+        assert axial(columns["pa"][row], here.position_angle(there).deg) < 0.5
+        assert columns["dx_arcsec"][row] == pytest.approx(0.396 * columns["dx"][row], rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [212, 423])
+def test_quarter_turns_and_whole_pixel_moves_are_exact(size, knowing, tmp_path):
+    """The same scene, its files turned and moved without interpolation: the catalog turns and moves, to 1e-6."""
+    settings = IngestSettings()
+    theta, shift, content = (t[0] for t in poses(1))
+    step = frame((size, size), settings).affine[0, 0] * (64 - 1) / 2
+    pixels, quarters = (13, -8), (0, 1, 2, 3)
+    at = Pose(theta[None], shift[None])
+    turned = [turn_pose(at, torch.tensor(k * math.pi / 2, dtype=torch.float64)) for k in quarters]
+    told = [*turned, move_pose(at, torch.tensor([pixels], dtype=torch.float64) / step)]
+    vae = knowing(
+        torch.cat([p.theta for p in told]), torch.cat([p.shift for p in told]), content.expand(len(told), 4)
+    )
+    light = scene(vae, theta, shift, content, size=(size, size), settings=settings)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for k in quarters:  # row 0 is at the bottom: numpy turns clockwise
+        write_png(folder / f"{k}.png", np.rot90(light, -k))
+    write_png(folder / "4.png", np.roll(light, pixels[::-1], (0, 1)))
+    store, columns = catalogued(vae, folder, settings, tmp_path)
+    hold_to_photutils(columns, store, folder)
+    dx, dy = columns["dx"], columns["dy"]
+    for k, (x, y) in enumerate([(dx[0], dy[0]), (-dy[0], dx[0]), (-dx[0], -dy[0]), (dy[0], -dx[0])]):
+        assert (dx[k], dy[k]) == pytest.approx((x, y), abs=1e-6)
+        assert axial(columns["orientation"][k], columns["orientation"][0] + 90 * k) < 1e-6
+        assert (columns["theta"][k] - columns["theta"][0] - 90 * k + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
+    assert (dx[4] - dx[0], dy[4] - dy[0]) == pytest.approx(pixels, abs=1e-6)
+    assert axial(columns["orientation"][4], columns["orientation"][0]) < 1e-6
+
+
+def test_files_turned_by_quarters_turn_the_catalog_of_a_real_encoder(knowing, tmp_path):
+    """Nobody is told anything: with any weights, what the polar network infers turns with the file."""
+    settings = IngestSettings()
+    told = poses(1)
+    vae = knowing(*told)
+    light = scene(vae, *(t[0] for t in told), size=(212, 212), settings=settings)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for k in range(4):
+        write_png(folder / f"{k}.png", np.rot90(light, -k))
+    torch.manual_seed(0)
+    vae.encoder = Centred(PolarEncoder(ModelSettings(latents=4, encoder="polar"), window=64, channels=3))
+    _, columns = catalogued(vae, folder, settings, tmp_path)
+    dx, dy = columns["dx"], columns["dy"]
+    assert math.hypot(dx[0], dy[0]) > 1
+    for k, (x, y) in enumerate([(dx[0], dy[0]), (-dy[0], dx[0]), (-dx[0], -dy[0]), (dy[0], -dx[0])]):
+        assert (dx[k], dy[k]) == pytest.approx((x, y), abs=2e-3)
+        assert (columns["theta"][k] - columns["theta"][0] - 90 * k + 180) % 360 - 180 == pytest.approx(0, abs=0.01)
+        assert axial(columns["orientation"][k], columns["orientation"][0] + 90 * k) < 0.01
+        assert np.allclose(columns["z"][k], columns["z"][0], atol=1e-4)
+
+
+class Centred(torch.nn.Module):
+    """An untrained network whose content lies where the elliptical generator draws something."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, view):
+        q = self.encoder(view)
+        content = 0.1 * torch.tanh(q.content) + torch.tensor([1.0, 0, 0, 0.5])
+        return replace(q, content=content, content_std=torch.full_like(content, 0.01))
