@@ -109,13 +109,15 @@ def _catalog(recipe: Recipe, run: Path, store: Path, catalog: Path, device: str,
 
 
 def _plot(directory: Path, quiet: bool) -> bool:
-    from galvae.plots import plot_run
+    from galvae.data.store import ImageStore
+    from galvae.inference.figures import plot_run
 
     figures, model = directory / "figures", directory / "run" / "model.safetensors"
     made = sorted(figures.glob("*.png"))
     if made and min(path.stat().st_mtime for path in made) > model.stat().st_mtime:
         return False
-    plot_run(directory / "run", figures, store=directory / "store", overwrite=True, quiet=quiet)
+    store = ImageStore(directory / "store")
+    list(plot_run(directory / "run", figures, store=store, overwrite=True, quiet=quiet))
     return True
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from galvae.inference.model import Model
 
 
-def interpolate(model: Model, start: np.ndarray, end: np.ndarray, *, steps: int = 8, size: int | None = None) -> np.ndarray:
+def interpolate(
+    model: Model, start: np.ndarray, end: np.ndarray, *, steps: int = 8, size: int | None = None
+) -> np.ndarray:
     """Canonical images along the straight line between two content vectors (Bepler et al. 2019, Fig. 6).
 
     Parameters

@@ -100,7 +100,7 @@ def store(make_store, ellipses, tmp_path_factory):
 
 
 def comma(u):
-    """A light distribution without symmetry in the object frame: a long body and a knot off its axis, shape (..., 3)."""
+    """Light without symmetry in the object frame: a long body and a knot off its axis, shape (..., 3)."""
     x, y = u[..., 0], u[..., 1]
     body = torch.exp(-0.5 * ((x / 0.3) ** 2 + (y / 0.14) ** 2))
     knot = torch.exp(-0.5 * (((x - 0.25) / 0.12) ** 2 + ((y - 0.15) / 0.12) ** 2))
@@ -109,7 +109,7 @@ def comma(u):
 
 @pytest.fixture(scope="session")
 def draw_commas():
-    """A function: one asymmetric galaxy at several poses, float fields (B, side, side, 3) around windows of `window`."""
+    """A function: one asymmetric galaxy at several poses, fields (B, side, side, 3) around windows of `window`."""
 
     def make(theta, shift, *, side=65, window=33):
         pose = Pose(torch.as_tensor(theta).float(), torch.as_tensor(shift).float())

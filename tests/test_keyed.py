@@ -12,7 +12,11 @@ from galvae import keyed
 from galvae.keyed import normal, permutation, uniform
 
 GALAXIES = torch.arange(40_000)
-FROZEN = [[0.9145448803901672, 0.4025678038597107], [0.14637595415115356, 0.7638916373252869], [0.5145907998085022, 0.6880980134010315]]
+FROZEN = [
+    [0.9145448803901672, 0.4025678038597107],
+    [0.14637595415115356, 0.7638916373252869],
+    [0.5145907998085022, 0.6880980134010315],
+]
 ORDER = [4, 7, 2, 0, 1, 5, 6, 3]
 
 
@@ -44,7 +48,14 @@ def test_uniform_leaves_out_both_ends(monkeypatch):
 def test_other_keys_give_independent_numbers(kind):
     key = {"name": "test", "galaxy": GALAXIES, "count": 2, "seed": 0, "step": 0}
     base = kind(**key)
-    others = [{"name": "tess"}, {"seed": 1}, {"step": 1}, {"step": -1}, {"galaxy": GALAXIES + 1}, {"galaxy": GALAXIES * 2**20}]
+    others = [
+        {"name": "tess"},
+        {"seed": 1},
+        {"step": 1},
+        {"step": -1},
+        {"galaxy": GALAXIES + 1},
+        {"galaxy": GALAXIES * 2**20},
+    ]
     columns = [base, *(kind(**(key | other)) for other in others)]
     correlation = torch.corrcoef(torch.cat(columns, 1).T.double())
     # A galaxy later the same numbers come again, one row further: they are another column here.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from photutils.morphology import data_properties
 
-from galvae.moments import adaptive_moments, luminance
+from galvae.moments import Moments, adaptive_moments, luminance
 
 SIDE = 49
 
@@ -114,7 +114,9 @@ def test_photutils_agrees_on_noiseless_gaussians(angle, axis_ratio):
 def test_the_start_chooses_among_objects():
     image = gaussian(0.5, 0.7, -12, 0, sigma=2.5) + 0.8 * gaussian(2.0, 0.5, 12, 4, sigma=2.5)
     middle = (SIDE - 1) / 2
-    found = adaptive_moments(np.stack([image, image]), start=[[middle - 11, middle], [middle + 11, middle + 3]])
+    x, y = np.array([middle - 11, middle + 11]), np.array([middle, middle + 3])
+    start = Moments(x, y, np.array([0.5, 0.5]), np.array([1.0, 1.0]), np.array([2.5, 2.5]), np.array([True, True]))
+    found = adaptive_moments(np.stack([image, image]), start=start)
     assert np.allclose(found.x - middle, [-12, 12], atol=0.05)
     assert axial(found.angle[1], 2.0) < 0.02
 
@@ -163,3 +165,13 @@ def test_noise_is_measured_soundly_or_not_at_all(seed):
     assert ((found.axis_ratio[found.ok] > 0) & (found.axis_ratio[found.ok] <= 1)).all()
     assert np.isfinite(found.sigma[found.ok]).all()
     assert np.isnan(found.sigma[~found.ok]).all()
+
+
+@given(angles, st.floats(0.2, 0.95))
+def test_an_object_is_its_own_best_start(angle, ratio):
+    image = gaussian(angle, ratio, 1, -2)[None]
+    found = adaptive_moments(image)
+    again = adaptive_moments(image, start=found, iterations=2)
+    assert again.ok[0]
+    assert math.isclose(again.sigma[0], found.sigma[0], rel_tol=1e-3)
+    assert axial(again.angle[0], found.angle[0]) < 1e-3

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from galvae.cli.main import app
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
 from galvae.inference.catalog import infer_columns
-from galvae.inference.figures import Selection, canonical_images, plot_run
+from galvae.inference.figures import Selection, canonical_images, compass, plot_run
 from galvae.inference.model import Posterior, load
 from galvae.sampling import contact_sheet
 from galvae.training.checkpoint import load_model
@@ -194,6 +195,19 @@ def test_the_compass_points_north_and_east(north, mirrored):
         way = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
         assert (tip - foot) / np.linalg.norm(tip - foot) == pytest.approx(way)
         assert (np.abs(places[name].get_position()) < 10).all(), "inside the image"
+
+
+@pytest.mark.parametrize(("parity", "east"), [(-1, 120), (1, 300)])
+def test_the_compass_is_that_of_the_wcs_and_silent_without_one(parity, east):
+    """North at 30 degrees: East is a quarter turn on as the sky is seen, a quarter back where it is mirrored."""
+    north = np.radians(30)
+    right, up = np.array([np.cos(north), np.sin(north)]), parity * np.array([np.sin(north), -np.cos(north)])
+    cd = {"CD1_1": up[0], "CD1_2": up[1], "CD2_1": right[0], "CD2_2": right[1]}
+    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 20.0, "CRVAL2": 5.0, "CRPIX1": 9.0, "CRPIX2": 9.0}
+    header = fits.Header(cards | {name: value * 1e-4 for name, value in cd.items()}).tostring()
+    found = np.array(compass(np.array([header, ""]), np.array([[17, 17], [9, 9]])))
+    assert found[:, 0] == pytest.approx([30, east], abs=1e-3)
+    assert np.isnan(found[:, 1]).all()
 
 
 @COUNTS

@@ -88,13 +88,7 @@ def ingest(
         )
     if len(settings.bands) > 3:
         raise ValueError(f"ingest.bands = {', '.join(settings.bands)}: a composite has one to three bands, for R, G, B")
-    items = plan(sources, settings, store=store, limit=limit)
-    _mark_duplicates(items)
-    matched = None
-    if table:
-        from galvae.data.table import match_table
-
-        matched = match_table(table, items, settings)
+    items, matched = _planned(sources, settings, table=table, store=store, limit=limit)
     size = min(256, max(16, -(-len(items) // 16)))
     parts = [range(start, min(start + size, len(items))) for start in range(0, len(items), size)]
     fresh = _begin(store, _identity(items, settings, matched), sources, resume=resume, overwrite=overwrite)
@@ -138,11 +132,35 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def identity(sources: Sequence[str | Path], settings: IngestSettings) -> str:
+    """Digest of all that decides what a store of these sources holds, as its ``plan.json`` records it."""
+    items, matched = _planned(sources, settings, table=None, store=None, limit=None)
+    return _identity(items, settings, matched)
+
+
+def _planned(
+    sources: Sequence[str | Path], settings: IngestSettings, *,
+    table: str | Path | None, store: Path | None, limit: int | None,
+) -> tuple[list[Item], Matched | None]:  # fmt: skip
+    items = plan(sources, settings, store=store, limit=limit)
+    _mark_duplicates(items)
+    if not table:
+        return items, None
+    from galvae.data.table import match_table
+
+    return items, match_table(table, items, settings)
+
+
 def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched | None) -> str:
-    """Digest of all that decides what the parts hold."""
+    """Digest of all that decides what the parts hold: which files, when they were written, and the settings."""
     digest = hashlib.sha256(settings.model_dump_json().encode())
+    files = set()
     for item in items:
         digest.update(repr(tuple(item)).encode())
+        files.update(item.files())
+    for name in sorted(files):
+        state = os.stat(name)
+        digest.update(f"{name} {state.st_size} {state.st_mtime_ns}".encode())
     if matched:
         digest.update(matched.digest.encode())
     return digest.hexdigest()

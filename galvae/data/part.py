@@ -142,8 +142,8 @@ def make_galaxy(
 
 
 def _north_up(cutout: Cutout) -> str:
-    """Header of a TAN projection with North up and East left, the galaxy's position at the centre of the "
-    "cutout."""
+    """Header of a TAN projection with North up and East left, the galaxy's position at the centre of the
+    cutout."""
     if not all(map(math.isfinite, (cutout.ra, cutout.dec, cutout.pixel_scale))):
         return ""
     from astropy.wcs import WCS

@@ -40,8 +40,8 @@ class Frame:
 
 
 def frame(size: tuple[int, int], settings: IngestSettings) -> Frame:
-    """The frame of a cutout of (ny, nx) pixels: all of its shorter side, never magnified, centred on its "
-    "centre."""
+    """The frame of a cutout of (ny, nx) pixels: all of its shorter side, never magnified, centred on its
+    centre."""
     return Frame(settings.field * settings.oversample, max(settings.field, min(size)), size)
 
 

@@ -188,8 +188,8 @@ def _take(values: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def _with_gap(values: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """Values with NaN, or an empty text, where there is none; integers that a float cannot hold become "
-    "text."""
+    """Values with NaN, or an empty text, where there is none; integers that a float cannot hold become
+    text."""
     if values.dtype.kind == "U" or (values.dtype.kind in "iu" and np.abs(values.astype(float)).max() > 2**53):
         return np.where(gap, "", values.astype(str))
     return np.where(gap, np.nan, values.astype(np.float64 if values.dtype.kind != "f" else values.dtype))

@@ -68,8 +68,13 @@ def place(
     half = (size - 1) / 2
     centre = torch.from_numpy(np.stack([found.x / half - 1, found.y / half - 1], 1)).to(pose.shift)
     in_image = to_image(centre[:, None], pose)[:, 0].cpu().double().numpy() * ((vae.window - 1) / 2)
-    orientation = np.mod(found.angle - pose.theta.cpu().double().numpy(), math.pi)
+    orientation = wrap(found.angle - pose.theta.cpu().double().numpy(), math.pi)
     return Placement(in_image[:, 0], in_image[:, 1], orientation, found.axis_ratio, found)
+
+
+def direction(pose: Pose) -> np.ndarray:
+    """Direction of the canonical +x axis as displayed, degrees counter-clockwise from right in [0, 360), shape (B,)."""
+    return wrap(-np.degrees(pose.theta.cpu().double().numpy()), 360)
 
 
 @dataclass(frozen=True)

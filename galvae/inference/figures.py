@@ -164,12 +164,27 @@ def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarra
     columns = _first(columns, 12)
     fields = some.store.images(some.rows[:12])
     posterior = model.encode(fields, oversample=some.ingest["oversample"])
-    sky = local_sky(some.column("wcs")[:12], columns["x"], columns["y"])
-    columns |= {"north": sky.angle_in_image(0), "east": sky.angle_in_image(90)}
+    columns["north"], columns["east"] = compass(some.column("wcs")[:12], some.column("size")[:12])
     images = _resample(fields, pixel_grid(model.window), model.window, some.ingest["oversample"])
     return pictures.reconstructions(
         images, model.decode(posterior), model.canonical(posterior), columns, note=_whose(columns)
     )
+
+
+def compass(headers: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ways North and East in images, degrees counter-clockwise from right, NaN without a WCS.
+
+    They are taken at the middle of the cutout, which is known where the galaxy's centre is not.
+
+    Parameters
+    ----------
+    headers
+        Text of each galaxy's FITS header, ``''`` where there is none, shape (N,).
+    sizes
+        Rows and columns of each cutout, shape (N, 2).
+    """
+    sky = local_sky(headers, (sizes[:, 1] - 1) / 2, (sizes[:, 0] - 1) / 2)
+    return sky.angle_in_image(0), sky.angle_in_image(90)
 
 
 def canonical_images(fields: np.ndarray, posterior: Posterior, *, window: int, oversample: int = 1) -> np.ndarray:

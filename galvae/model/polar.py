@@ -55,6 +55,9 @@ class PolarEncoder(nn.Module):
         self.flat = nn.Conv1d(96 * (RADII // 8), 128, 1)
         self.around = nn.ModuleList(_Around(128, dilation) for dilation in (1, 2, 3))
         self.output = nn.Conv1d(128, 2 * self.latents + 7, 1)
+        with torch.no_grad():  # Begin near the prior: what z starts away from zero it keeps for long.
+            self.output.weight.mul_(0.1)
+            self.output.bias.zero_()
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 
 class ModelSettings(BaseModel):
@@ -20,6 +20,7 @@ class ModelSettings(BaseModel):
     generator: Literal["spatial", "vanilla"] = "spatial"
     generator_units: PositiveInt = 500
     generator_layers: PositiveInt = 2
+    waves: NonNegativeInt = 0
     encoder: Literal["mlp", "polar"] = "mlp"
     encoder_units: PositiveInt = 500
     encoder_layers: PositiveInt = 2

@@ -37,7 +37,7 @@ class SpatialVAE(nn.Module):
         outputs = channels * self.likelihood.outputs
         width = {"units": settings.generator_units, "layers": settings.generator_layers}
         if settings.generator == "spatial":
-            self.generator = SpatialGenerator(settings.latents, outputs, **width)
+            self.generator = SpatialGenerator(settings.latents, outputs, waves=settings.waves, **width)
         else:
             self.generator = VanillaGenerator(settings.latents, outputs, size=window, **width)
         self.encoder = ENCODERS[settings.encoder](settings, window=window, channels=channels)

@@ -175,13 +175,14 @@ def _signals() -> Iterator[list[int]]:
 
 def _refuse_changes(run: Path, *recipes: dict[str, dict[str, Any]]) -> None:
     before, now = (
-        {f"{name}.{key}": value for name, table in recipe.items() for key, value in table.items()} for recipe in recipes
+        {f"{name}.{key}": value for name, table in recipe.items() for key, value in table.items()}
+        for recipe in recipes
     )
     for key in before | now:
         if before.get(key) != now.get(key):
             raise ValueError(
-                f"{run}: was begun with {key} = {before.get(key)}, not {now.get(key)}; resume without --recipe and --set, "
-                f"or begin again with --overwrite"
+                f"{run}: was begun with {key} = {before.get(key)}, not {now.get(key)}; resume without --recipe and "
+                f"--set, or begin again with --overwrite"
             )
 
 

@@ -51,8 +51,9 @@ def knowing():
         theta, shift, content = (torch.as_tensor(value).double() for value in (theta, shift, content))
         if theta.ndim == 1:
             theta, shift, content = theta[:, None], shift[:, None], content[:, None]
+        weight = torch.ones_like(theta) / theta.shape[1] if weight is None else torch.as_tensor(weight)
         vae.encoder = Told(
-            log_weight=torch.zeros_like(theta).log_softmax(1) if weight is None else torch.as_tensor(weight).double().log(),
+            log_weight=weight.double().log(),
             content=content,
             content_std=torch.full_like(content, std) if content_std is None else torch.as_tensor(content_std).double(),
             theta=theta, theta_std=torch.full_like(theta, std), shift=shift, shift_std=torch.full_like(shift, std),

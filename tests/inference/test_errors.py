@@ -111,7 +111,18 @@ def test_a_decoded_image_without_a_galaxy_has_no_moments(knowing, make_store, tm
     found = columns_of(vae, make_store, tmp_path / "store")
     assert found["flags"][0] == Flag.NO_MOMENTS | Flag.AXIS_UNDEFINED
     missing = {name for name, values in found.items() if values.dtype.kind == "f" and not np.isfinite(values).all()}
-    measured = {"orientation", "orientation_err", "axis_ratio", "axis_ratio_err", "dx", "dx_err", "dy", "dy_err", "x", "y"}
+    measured = {
+        "orientation",
+        "orientation_err",
+        "axis_ratio",
+        "axis_ratio_err",
+        "dx",
+        "dx_err",
+        "dy",
+        "dy_err",
+        "x",
+        "y",
+    }
     assert missing == measured | {"dx_arcsec", "dy_arcsec", "dx_arcsec_err", "dy_arcsec_err"}
     assert found["theta"][0] == pytest.approx(360 - math.degrees(0.1))
 

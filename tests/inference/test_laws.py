@@ -60,7 +60,9 @@ def poses(count, seed=0):
 def scene(vae, theta, shift, content, *, size, settings):
     """What the decoder draws at the resolution of an original of size (ny, nx), row 0 at the bottom, (ny, nx, 3)."""
     ny, nx = size
-    step = frame(size, settings).affine[0, 0] * settings.oversample * (vae.window - 1) / 2  # original pixels a grid unit
+    step = (
+        frame(size, settings).affine[0, 0] * settings.oversample * (vae.window - 1) / 2
+    )  # original pixels a grid unit
     y, x = np.mgrid[:ny, :nx]
     points = torch.from_numpy(np.stack([x - (nx - 1) / 2, y - (ny - 1) / 2], -1).reshape(-1, 2) / step)
     with torch.no_grad():
@@ -130,7 +132,9 @@ def test_position_and_axis_are_those_of_photutils_on_the_files_pixels(ending, si
     folder = tmp_path / "files"
     folder.mkdir()
     for number in range(3):
-        WRITERS[ending](folder / f"{number}.{ending}", scene(vae, *(t[number] for t in told), size=(size, size), settings=settings))
+        WRITERS[ending](
+            folder / f"{number}.{ending}", scene(vae, *(t[number] for t in told), size=(size, size), settings=settings)
+        )
     store, columns = catalogued(vae, folder, settings, tmp_path)
     assert columns["id"].tolist() == [0, 1, 2]
     hold_to_photutils(columns, store, folder)
@@ -175,7 +179,7 @@ def test_position_on_the_sky_is_that_of_photutils_through_the_files_wcs(knowing,
     folder.mkdir()
     for number, size in enumerate([(212, 212), (423, 423), (65, 64)]):
         write_fits(folder / f"{number}.fits", scene(vae, *(t[number] for t in told), size=size, settings=settings))
-    store, columns = catalogued(vae, folder, settings, tmp_path)
+    _, columns = catalogued(vae, folder, settings, tmp_path)
     for row in range(3):
         path = folder / f"{row}.fits"
         oracle, wcs = data_properties(read_raw(path)), WCS(fits.getheader(path))
@@ -198,9 +202,7 @@ def test_quarter_turns_and_whole_pixel_moves_are_exact(size, knowing, tmp_path):
     at = Pose(theta[None], shift[None])
     turned = [turn_pose(at, torch.tensor(k * math.pi / 2, dtype=torch.float64)) for k in quarters]
     told = [*turned, move_pose(at, torch.tensor([pixels], dtype=torch.float64) / step)]
-    vae = knowing(
-        torch.cat([p.theta for p in told]), torch.cat([p.shift for p in told]), content.expand(len(told), 4)
-    )
+    vae = knowing(torch.cat([p.theta for p in told]), torch.cat([p.shift for p in told]), content.expand(len(told), 4))
     light = scene(vae, theta, shift, content, size=(size, size), settings=settings)
     folder = tmp_path / "files"
     folder.mkdir()

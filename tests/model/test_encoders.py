@@ -168,7 +168,11 @@ def test_mlp_sees_the_window_and_splits_its_outputs():
     mean, log_std = encoder.output(hidden).chunk(2, 1)
     for found, columns in ((q.content, slice(0, 4)), (q.theta[..., None], slice(4, 5)), (q.shift, slice(5, 7))):
         assert torch.allclose(found[:, 0], mean[:, columns], atol=1e-5)
-    for found, columns in ((q.content_std, slice(0, 4)), (q.theta_std[..., None], slice(4, 5)), (q.shift_std, slice(5, 7))):
+    for found, columns in (
+        (q.content_std, slice(0, 4)),
+        (q.theta_std[..., None], slice(4, 5)),
+        (q.shift_std, slice(5, 7)),
+    ):
         assert torch.allclose(found[:, 0], log_std[:, columns].exp(), atol=1e-5)
     assert torch.equal(q.log_weight, torch.zeros(3, 1))
 

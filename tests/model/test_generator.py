@@ -12,12 +12,16 @@ from galvae.windows import View
 FIXED = {"infer_rotation": False, "infer_translation": False}
 
 
+@pytest.mark.parametrize("waves", [0, 6])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_first_layer_is_that_of_the_concatenation(layers):
+def test_first_layer_is_that_of_the_concatenation(layers, waves):
     torch.manual_seed(0)
-    generator = SpatialGenerator(5, 3, units=17, layers=layers).double()
+    generator = SpatialGenerator(5, 3, units=17, layers=layers, waves=waves).double()
     coordinates, content = torch.randn(4, 11, 2).double(), torch.randn(4, 5).double()
-    hidden = torch.cat([coordinates, content[:, None].expand(-1, 11, -1)], -1)
+    phases = [coordinates @ frequency for frequency in generator.frequencies.T]
+    hidden = torch.stack([*coordinates.unbind(-1), *(p.sin() for p in phases), *(p.cos() for p in phases)], -1)
+    hidden = torch.cat([hidden, content[:, None].expand(-1, 11, -1)], -1)
+    assert generator.coordinates.in_features == 2 + 2 * waves
     first = torch.cat([generator.coordinates.weight, generator.content.weight], 1)
     hidden = torch.tanh(hidden @ first.T + generator.coordinates.bias)
     for layer in generator.hidden:
@@ -44,7 +48,9 @@ def vae(**changes):
     return SpatialVAE(settings, window=9, channels=2)
 
 
-@pytest.mark.parametrize("changes", [{}, {"generator": "vanilla", **FIXED}, {"likelihood": "gaussian", "noise": "learned"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"generator": "vanilla", **FIXED}, {"likelihood": "gaussian", "noise": "learned"}]
+)
 def test_decoding_some_pixels_is_a_part_of_decoding_all(changes):
     model = vae(**changes)
     pose, content = Pose(torch.randn(4), torch.randn(4, 2) / 5), torch.randn(4, 3)

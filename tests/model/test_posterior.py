@@ -10,7 +10,8 @@ def mixture(weights, count):
     k = len(weights)
     base = torch.arange(count * k).view(count, k).float()
     return Posterior(
-        torch.tensor(weights).log().expand(count, k), base[..., None].expand(count, k, 2), torch.full((count, k, 2), 0.5),
+        torch.tensor(weights).log().expand(count, k),
+        base[..., None].expand(count, k, 2), torch.full((count, k, 2), 0.5),
         base, torch.full((count, k), 0.1), base[..., None].expand(count, k, 2), torch.full((count, k, 2), 0.2),
     )  # fmt: skip
 

@@ -10,9 +10,19 @@ import torch
 from safetensors.torch import load_file
 
 import galvae
+from galvae.geometry import Pose
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
-from galvae.training.checkpoint import MODEL, STATE, load_model, load_state, load_tensors, save_model, save_state, save_tensors
+from galvae.training.checkpoint import (
+    MODEL,
+    STATE,
+    load_model,
+    load_state,
+    load_tensors,
+    save_model,
+    save_state,
+    save_tensors,
+)
 
 
 def build(seed=0, **changes):
@@ -30,7 +40,9 @@ def step(vae, adam):
     adam.step()
 
 
-@pytest.mark.parametrize("changes", [{}, {"encoder": "polar"}, {"likelihood": "gaussian", "noise": "learned"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"encoder": "polar", "waves": 5}, {"likelihood": "gaussian", "noise": "learned"}]
+)
 def test_two_files_are_all_that_inference_needs(tmp_path, changes):
     vae = build(**changes)
     save_model(tmp_path, vae, {"store": "abc"})
@@ -43,8 +55,12 @@ def test_two_files_are_all_that_inference_needs(tmp_path, changes):
         assert name == other
         assert torch.equal(a, b)
         assert not b.requires_grad
-    # Any other program reads them too, and no buffer that can be made anew is among them.
-    assert load_file(tmp_path / MODEL).keys() == {name for name, _ in vae.named_parameters()}
+    pose, content = Pose(torch.ones(2), torch.zeros(2, 2)), torch.ones(2, 3)
+    assert torch.equal(found.decode(pose, content), vae.decode(pose, content))
+    # Any other program reads them too, and no grid that can be made anew is among them.
+    names = load_file(tmp_path / MODEL).keys()
+    assert names == vae.state_dict().keys()
+    assert not any("grid" in name for name in names)
 
 
 def test_state_goes_on_exactly(tmp_path):
@@ -77,9 +93,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        save_tensors(path, {"x": torch.arange(5)}, {"n": 2})
+        with pytest.raises(OSError, match="no space"):
+            save_tensors(path, {"x": torch.arange(5)}, {"n": 2})
     tensors, metadata = load_tensors(path)
     assert tensors["x"].tolist() == [0, 1, 2]
     assert metadata == {"n": 1}

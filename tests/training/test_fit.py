@@ -69,7 +69,15 @@ def test_a_run_folder(store, tiny_recipe, unbroken):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     terms = ["elbo", "log_likelihood", "kl_z", "kl_pose"]
     for row in rows:
-        assert {"epoch", "step", "seconds", "images_per_second", *TIMED, *terms, *(f"validation_{t}" for t in terms)} <= set(row)
+        assert {
+            "epoch",
+            "step",
+            "seconds",
+            "images_per_second",
+            *TIMED,
+            *terms,
+            *(f"validation_{t}" for t in terms),
+        } <= set(row)
         for prefix in ("", "validation_"):
             log_likelihood, kl_z, kl_pose = (row[prefix + term] for term in terms[1:])
             assert row[prefix + "elbo"] == pytest.approx(log_likelihood - kl_z - kl_pose, rel=1e-5)
@@ -123,9 +131,10 @@ def test_a_new_run_over_an_old_one_does_not_resume_the_old(store, tiny_recipe, t
     def killed(self):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(trainer_module.Trainer, "take_step", killed)
-        train(store, tiny_recipe(train={"seed": 4}), run)
+        with pytest.raises(KeyboardInterrupt):
+            train(store, tiny_recipe(train={"seed": 4}), run)
     train(store, tiny_recipe(train={"seed": 4}), run, resume=True)
     train(store, tiny_recipe(train={"seed": 4}), tmp_path / "new")
     same(run, tmp_path / "new")
@@ -145,7 +154,9 @@ def spoil(monkeypatch, *, step, what):
     monkeypatch.setattr(trainer_module, "backward", spoilt)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(store, tiny_recipe, unbroken, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
+    store, tiny_recipe, unbroken, tmp_path, monkeypatch
+):
     run, at = tmp_path / "run", 8
 
     def overflow(vae, terms):

@@ -100,7 +100,10 @@ def test_killed_interrupted_terminated_and_resumed_is_unbroken(store, recipe, co
     assert a[1]["step"] == b[1]["step"]
     clocks = ("seconds", "images_per_second", "resident_bytes")
     metrics = [
-        [{k: v for k, v in json.loads(line).items() if k not in clocks} for line in (r / "metrics.jsonl").read_text().splitlines()]
+        [
+            {k: v for k, v in json.loads(line).items() if k not in clocks}
+            for line in (r / "metrics.jsonl").read_text().splitlines()
+        ]
         for r in (run, whole)
     ]
     assert metrics[0] == metrics[1]

@@ -18,6 +18,7 @@ KEY = {"seed": 3, "step": 11}
 KINDS = {
     "mlp": {},
     "polar": {"encoder": "polar"},
+    "waves": {"waves": 4},
     "rotation only": {"infer_translation": False},
     "fixed pose": {"infer_rotation": False, "infer_translation": False},
     "vanilla": {"generator": "vanilla", "infer_rotation": False, "infer_translation": False},
@@ -123,6 +124,7 @@ def test_random_pixels_are_unbiased_in_value_and_gradient(count, monkeypatch):
     seen = torch.zeros(WINDOW**2)
     log_likelihood = 0
     for offset in range(offsets):
+
         def every_place(name, galaxy, size, place=(offset + 0.5) / offsets, **key):
             return torch.full((len(galaxy), size), place) if name == "pixels" else uniform(name, galaxy, size, **key)
 
@@ -130,7 +132,9 @@ def test_random_pixels_are_unbiased_in_value_and_gradient(count, monkeypatch):
         batch = batch_of(vae, pixels=count)
         assert batch.values.shape == (5, count, CHANNELS)
         seen += torch.bincount(batch.pixels[0], minlength=WINDOW**2)
-        log_likelihood = log_likelihood + backward(vae, batch, chunk=10**6, frozen=False, **KEY).log_likelihood / offsets
+        log_likelihood = (
+            log_likelihood + backward(vae, batch, chunk=10**6, frozen=False, **KEY).log_likelihood / offsets
+        )
     assert (seen == count).all()
     assert torch.allclose(log_likelihood, wanted.log_likelihood, rtol=1e-9)
     for name, found in gradients(vae).items():
@@ -175,7 +179,9 @@ def test_random_pixels_with_focus_are_unbiased():
     content = torch.ones(count, 3).double()
     with torch.no_grad():
         drawn = vae.log_likelihood(pose, content, some.values, pixels=some.pixels, weight=some.weight)
-        every = draw_batch(vae, field[:1], torch.arange(1), pixels=0, focus=0.6, **options | {"crop": options["crop"][:1]})
+        every = draw_batch(
+            vae, field[:1], torch.arange(1), pixels=0, focus=0.6, **options | {"crop": options["crop"][:1]}
+        )
         whole = vae.log_likelihood(Pose(pose.theta[:1], pose.shift[:1]), content[:1], every.values)
     error = drawn.std() / math.sqrt(count)
     assert error < 0.02 * whole.abs()

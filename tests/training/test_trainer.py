@@ -97,7 +97,8 @@ def test_training_improves_the_elbo_of_galaxies_held_out(store, tiny_recipe):
 
 def test_validation_does_not_depend_on_when_and_how_large_the_batches_are(store, tiny_recipe):
     small, large = (Trainer(store, tiny_recipe(train={"batch": b}), device=CPU) for b in (3, 40))
-    assert small.validate() == small.validate()
+    before, small.step = small.validate(), 17
+    assert small.validate() == before
     for name in TERMS:
         assert math.isclose(small.validate()[name], large.validate()[name], rel_tol=1e-5)
 
@@ -132,7 +133,8 @@ def test_schedules(store, tiny_recipe):
     assert {constant.learning_rate()} == {1e-3}
     cosine = Trainer(store, tiny_recipe(train={"schedule": "cosine", "epochs": 100}), device=CPU)
     rates = []
-    for cosine.step in range(cosine.steps):
+    for step in range(cosine.steps):
+        cosine.step = step
         rates.append(cosine.learning_rate())
     assert rates[0] < 2e-5
     assert 0.9e-3 < max(rates) <= 1e-3

@@ -77,8 +77,8 @@ def _sample(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _likeness(base: np.ndarray, plane: np.ndarray, seen: np.ndarray) -> float:
-    """Correlation of two planes where `seen` has values, the brightest hundredth cut so that no star "
-    "decides it."""
+    """Correlation of two planes where `seen` has values, the brightest hundredth cut so that no star
+    decides it."""
     both = np.isfinite(base) & np.isfinite(plane) & np.isfinite(seen)
     if both.sum() < 16:
         return -1.0

@@ -1,5 +1,5 @@
-"""Names of photometric bands: which names there are, their order in wavelength, and files that belong "
-"together."""
+"""Names of photometric bands: which names there are, their order in wavelength, and files that belong
+together."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def band_in_header(header: Mapping[str, object], number: int | None = None) -> s
 
 
 def bands_of_cube(header: Mapping[str, object], planes: int) -> tuple[str, ...]:
-    """Names of a cube's planes, in the order of the planes; empty where the header does not name every "
-    "one."""
+    """Names of a cube's planes, in the order of the planes; empty where the header does not name every
+    one."""
     named = tuple(band_in_header(header, number) for number in range(planes))
     if all(named):
         return named

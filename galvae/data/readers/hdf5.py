@@ -1,5 +1,5 @@
-"""HDF5: a dataset of pictures, one galaxy a row (Galaxy10 SDSS, Galaxy10 DECaLS, and others by the "
-"recipe)."""
+"""HDF5: a dataset of pictures, one galaxy a row (Galaxy10 SDSS, Galaxy10 DECaLS, and others by the
+recipe)."""
 
 from __future__ import annotations
 

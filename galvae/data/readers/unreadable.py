@@ -1,5 +1,5 @@
-"""Inputs that are seen to be no image when the ingest is planned: each becomes a line of the skipped "
-"table."""
+"""Inputs that are seen to be no image when the ingest is planned: each becomes a line of the skipped
+table."""
 
 from __future__ import annotations
 
