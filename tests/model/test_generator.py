@@ -18,7 +18,7 @@ def test_first_layer_is_that_of_the_concatenation(layers, waves):
     torch.manual_seed(0)
     generator = SpatialGenerator(5, 3, units=17, layers=layers, waves=waves).double()
     coordinates, content = torch.randn(4, 11, 2).double(), torch.randn(4, 5).double()
-    phases = [coordinates @ frequency for frequency in generator.frequencies.T]
+    phases = [coordinates @ frequency for frequency in generator.frequencies.T] if waves else []
     hidden = torch.stack([*coordinates.unbind(-1), *(p.sin() for p in phases), *(p.cos() for p in phases)], -1)
     hidden = torch.cat([hidden, content[:, None].expand(-1, 11, -1)], -1)
     assert generator.coordinates.in_features == 2 + 2 * waves
