@@ -111,9 +111,7 @@ def check_catalog(table: Table, *, exact: bool = True) -> None:
             _check_column(table[name], name, row, exact=exact)
     if exact and list(found) != list(rows["name"]):
         raise ValueError(f"columns are not in the contract's order: {', '.join(found)}")
-    widths = {
-        sum(np.prod(table[name].shape[1:], dtype=int) for name in found[stem]) for stem in vectors.split("|")
-    }
+    widths = {sum(np.prod(table[name].shape[1:], dtype=int) for name in found[stem]) for stem in vectors.split("|")}
     if len(widths) > 1:
         raise ValueError(f"{vectors.replace('|', ' and ')} differ in length")
 
@@ -168,9 +166,7 @@ def _column_meta(row: Row) -> dict[str, Any]:
 
 def _check_column(column: Column | u.Quantity, name: str, row: Row, *, exact: bool) -> None:
     dtype = "int64 or text" if row["name"] == "id" else row["dtype"]
-    right = (
-        column.dtype.kind == "U" or column.dtype == np.int64 if row["name"] == "id" else column.dtype == dtype
-    )
+    right = column.dtype.kind == "U" or column.dtype == np.int64 if row["name"] == "id" else column.dtype == dtype
     if not right:
         raise ValueError(f"column {name} must be {dtype}, got {column.dtype}")
     dimensions = {2, 1} if row["shape"] and name != row["name"] else {2} if row["shape"] else {1}

@@ -137,9 +137,7 @@ def _identifiers(table: Table, name: str) -> np.ndarray:
             )
         values = np.where(absent, 0, values).astype(np.int64)
     if values.dtype.kind not in "iuUSO" or values.ndim != 1:
-        raise ValueError(
-            f"column {name} holds {values.dtype} of shape {values.shape}, which are no identifiers"
-        )
+        raise ValueError(f"column {name} holds {values.dtype} of shape {values.shape}, which are no identifiers")
     text = np.char.strip(np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(str))
     return np.where(absent, "", text)
 
@@ -151,9 +149,7 @@ def _by_sky(catalog: Table, other: Table, radius: float) -> tuple[np.ndarray, np
     known, known_other = np.flatnonzero(np.isfinite(mine).all(0)), np.flatnonzero(np.isfinite(theirs).all(0))
     for who, rows in (("the catalog", known), ("OTHER", known_other)):
         if not len(rows):
-            raise ValueError(
-                f"no row of {who} has a position on the sky; join by identifier, with --on COLUMN"
-            )
+            raise ValueError(f"no row of {who} has a position on the sky; join by identifier, with --on COLUMN")
     sky = SkyCoord(*mine[:, known], unit="deg")
     nearest, separation, _ = sky.match_to_catalog_sky(SkyCoord(*theirs[:, known_other], unit="deg"))
     close = separation.arcsec <= radius
@@ -182,9 +178,7 @@ def _positions(table: Table, who: str) -> np.ndarray:
 
 
 def _with_ucd(table: Table, ucd: str) -> str | None:
-    found = [
-        c.info.name for c in table.itercols() if str((c.info.meta or {}).get("ucd", "")).split(";")[0] == ucd
-    ]
+    found = [c.info.name for c in table.itercols() if str((c.info.meta or {}).get("ucd", "")).split(";")[0] == ucd]
     return found[0] if found else None
 
 

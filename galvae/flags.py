@@ -27,8 +27,8 @@ MEANING: dict[Flag, str] = {
     Flag.GREY: "one band, or a cube that does not name its bands: shown grey, without colour",
     Flag.OTHER_BANDS: "the composite is not made from the store's usual bands",
     Flag.DOUBTFUL_WCS: "the bands' WCSs contradict their pixels: the position may be wrong, angles hold",
-    Flag.TRAINED_ON: "this very galaxy was used in training the run",
+    Flag.TRAINED_ON: "a galaxy of this identifier was used in training the run",
     Flag.AXIS_UNDEFINED: "axis ratio above 0.9 or orientation_err above 30 deg: the axis means little",
-    Flag.NO_MOMENTS: "no second moments could be measured on the decoded image: orientation, axis_ratio, dx, dy are NaN",
+    Flag.NO_MOMENTS: "no moments could be measured on the decoded image: orientation, axis_ratio, dx, dy are NaN",
     Flag.OUTSIDE: "the inferred centre lies outside the model's window",
 }

@@ -32,7 +32,9 @@ def describe(path: str | Path) -> dict[str, Any]:
         if (path / name).is_file():
             return reader(path)
     if path.is_dir():
-        raise ValueError(f"{path}: a folder without store.json or model.json; galvae info takes a store, a run or a catalog")
+        raise ValueError(
+            f"{path}: a folder without store.json or model.json; galvae info takes a store, a run or a catalog"
+        )
     return _catalog(path)
 
 
@@ -72,7 +74,9 @@ def _run(path: Path) -> dict[str, Any]:
         "made by": f"galvae {description['galvae']} on {description['date']}",
         "store digest": description["store"],
     }
-    if (path / "metrics.jsonl").is_file() and (lines := (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()):
+    if (path / "metrics.jsonl").is_file() and (
+        lines := (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ):
         last = json.loads(lines[-1])
         found["epochs"] = last["epoch"]
         found["training"] = f"{last['seconds']:.0f} s, {last['images_per_second']:.0f} images/s"
@@ -94,7 +98,11 @@ def _catalog(path: Path) -> dict[str, Any]:
         "columns": ", ".join(table.colnames),
         "with RA, Dec": int(position.sum()),
         "flags": _flags(np.asarray(table["flags"])),
-        **{name: str(table.meta[name]) for name in ("galvae", "date", "model_digest", "store_digest") if name in table.meta},
+        **{
+            name: str(table.meta[name])
+            for name in ("galvae", "date", "model_digest", "store_digest")
+            if name in table.meta
+        },
     }
 
 

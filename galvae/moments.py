@@ -39,7 +39,7 @@ class Moments:
     ok: np.ndarray
 
     def rescaled(self, size: int, new_size: int) -> Moments:
-        """The same object on a grid of `new_size` pixels that spans what one of `size` pixels does, centre to centre."""
+        """The same object on a grid of `new_size` pixels that spans what one of `size` pixels does."""
         ratio = (new_size - 1) / (size - 1)
         return Moments(self.x * ratio, self.y * ratio, self.angle, self.axis_ratio, self.sigma * ratio, self.ok)
 
@@ -71,7 +71,8 @@ def adaptive_moments(
     Returns
     -------
     Moments
-        NaN where not ``ok``: no light, a size below 0.4 pixels or above half the image, a centre that left it.
+        NaN where not ``ok``: no light, a size below 0.4 pixels or above a third of the image (as a flat one has), a
+        centre that left it.
 
     References
     ----------
@@ -86,7 +87,7 @@ def adaptive_moments(
     if start is not None:
         centre = np.where(start.ok[:, None], np.stack([start.x, start.y], 1), centre)
         cov = np.where(start.ok[:, None], _covariance(start), cov)
-    largest = (max(height, width) / 2) ** 2
+    largest = (max(height, width) / 3) ** 2
     ok, done = np.ones(count, bool), np.zeros(count, bool)
     for _ in range(iterations):
         live = np.flatnonzero(ok & ~done)
@@ -106,7 +107,9 @@ def adaptive_moments(
         total = along_x.sum(1)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.stack([(along_x * x).sum(1), (along_y * y).sum(1)], 1) / total[:, None]
-            seen = np.stack([(along_x * x**2).sum(1), (along_y * y**2).sum(1), np.einsum("bij,bj,bi->b", weight, x, y)], 1)
+            seen = np.stack(
+                [(along_x * x**2).sum(1), (along_y * y**2).sum(1), np.einsum("bij,bj,bi->b", weight, x, y)], 1
+            )
             seen = seen / total[:, None] - np.stack([mean[:, 0] ** 2, mean[:, 1] ** 2, mean[:, 0] * mean[:, 1]], 1)
         # Under its own matched weight an object shows half its covariance, and half an offset of its centre.
         new_cov, step = 2 * seen, 2 * mean
@@ -130,7 +133,8 @@ def _covariance(found: Moments) -> np.ndarray:
     major, minor = found.sigma**2, (found.sigma * found.axis_ratio) ** 2
     mean, half = (major + minor) / 2, (major - minor) / 2
     return np.stack(
-        [mean + half * np.cos(2 * found.angle), mean - half * np.cos(2 * found.angle), half * np.sin(2 * found.angle)], 1
+        [mean + half * np.cos(2 * found.angle), mean - half * np.cos(2 * found.angle), half * np.sin(2 * found.angle)],
+        1,
     )
 
 

@@ -1,4 +1,4 @@
-"""A recipe from beginning to end: the stages in order, skipping those whose output records the same inputs and settings.
+"""A recipe from beginning to end: stages whose output records the same inputs and settings are skipped.
 
 What is compared is the provenance that every stage writes anyway.
 """

@@ -30,9 +30,7 @@ class Progress:
         How many were done before; they do not count for the rate.
     """
 
-    def __init__(
-        self, label: str, total: int, *, quiet: bool = False, every: float = 10.0, done: int = 0
-    ) -> None:
+    def __init__(self, label: str, total: int, *, quiet: bool = False, every: float = 10.0, done: int = 0) -> None:
         self.label, self.total, self.quiet, self.every = label, total, quiet, every
         self.done = self._before = done
         self._terminal = sys.stderr.isatty()

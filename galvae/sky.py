@@ -19,6 +19,8 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, WcsError
 from astropy.wcs.utils import wcs_to_celestial_frame
 
+from galvae.angles import wrap
+
 Headers = str | Sequence[str] | np.ndarray
 Values = np.ndarray | float
 
@@ -69,7 +71,7 @@ class LocalSky:
         """
         angle = np.radians(angle)
         east, north = _apply(self.jacobian, np.cos(angle), np.sin(angle))
-        return _wrapped(np.degrees(np.arctan2(east, north)), 180 if axial else 360)
+        return wrap(np.degrees(np.arctan2(east, north)), 180 if axial else 360)
 
     def angle_in_image(self, pa: Values, *, axial: bool = False) -> np.ndarray:
         """Angle in the image, degrees counter-clockwise from +x, of a position angle; the inverse."""
@@ -79,7 +81,7 @@ class LocalSky:
         sign = np.sign(self._determinant)
         right = sign * (d * np.sin(pa) - b * np.cos(pa))
         up = sign * (a * np.cos(pa) - c * np.sin(pa))
-        return _wrapped(np.degrees(np.arctan2(up, right)), 180 if axial else 360)
+        return wrap(np.degrees(np.arctan2(up, right)), 180 if axial else 360)
 
     def errors(self, x_err: Values, y_err: Values) -> tuple[np.ndarray, np.ndarray]:
         """Errors towards East and North in arcsec, of independent errors along x and y in pixels."""
@@ -102,9 +104,7 @@ def local_sky(headers: Headers, x: Values, y: Values) -> LocalSky:
     LocalSky
         NaN where the header holds no usable celestial WCS.
     """
-    headers, x, y = np.broadcast_arrays(
-        np.array(headers, dtype=object), np.asarray(x, float), np.asarray(y, float)
-    )
+    headers, x, y = np.broadcast_arrays(np.array(headers, dtype=object), np.asarray(x, float), np.asarray(y, float))
     points = np.stack([x.ravel(), y.ravel()], -1)[:, None] + _STENCIL
     lonlat = np.full(points.shape, np.nan)
     galaxies, frames = defaultdict(list), {}
@@ -132,9 +132,7 @@ def sky_position(headers: Headers, x: Values, y: Values) -> tuple[np.ndarray, np
     return sky.ra, sky.dec
 
 
-def position_angle(
-    headers: Headers, x: Values, y: Values, angle: Values, *, axial: bool = False
-) -> np.ndarray:
+def position_angle(headers: Headers, x: Values, y: Values, angle: Values, *, axial: bool = False) -> np.ndarray:
     """Degrees East of North of a direction at a pixel position; see :meth:`LocalSky.position_angle`."""
     return local_sky(headers, x, y).position_angle(angle, axial=axial)
 
@@ -153,9 +151,7 @@ def _celestial_wcs(header: str) -> WCS | None:
     if not header:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", AstropyWarning
-        )  # repairs of old keywords; ingest is where they are said
+        warnings.simplefilter("ignore", AstropyWarning)  # repairs of old keywords; ingest is where they are said
         try:
             wcs = WCS(Header.fromstring(header, sep="\n" if "\n" in header else ""))
             wcs = wcs if wcs.naxis == 2 else wcs.celestial
@@ -181,14 +177,8 @@ def _differences(lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     north = np.stack([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)], -1)
     steps = np.stack([vectors[:, 1] - vectors[:, 2], vectors[:, 3] - vectors[:, 4]], -1)
     jacobian = np.stack([east, north], 1) @ steps * _ARCSEC
-    return _wrapped(lonlat[:, 0, 0], 360), lonlat[:, 0, 1], jacobian
+    return wrap(lonlat[:, 0, 0], 360), lonlat[:, 0, 1], jacobian
 
 
 def _apply(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return matrix[..., 0, 0] * x + matrix[..., 0, 1] * y, matrix[..., 1, 0] * x + matrix[..., 1, 1] * y
-
-
-def _wrapped(degrees: np.ndarray, period: float) -> np.ndarray:
-    """Into [0, period): a tiny negative angle must not round up to the period itself."""
-    wrapped = np.mod(degrees, period)
-    return np.where(wrapped == period, 0.0, wrapped)

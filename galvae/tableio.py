@@ -72,9 +72,7 @@ def write_table(table: Table, path: str | Path, *, flat: bool = False, overwrite
     path = Path(path)
     form = output_format(path)
     if not len(table):
-        raise ValueError(
-            f"{path}: the table is empty, and not every format can hold an empty one; nothing written"
-        )
+        raise ValueError(f"{path}: the table is empty, and not every format can hold an empty one; nothing written")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
     if not path.parent.is_dir():
@@ -153,15 +151,11 @@ def _write_fits(table: Table, path: Path) -> None:
 def _write_votable(table: Table, path: Path) -> None:
     from astropy.io import votable
 
-    columns = {
-        c.info.name: {"description": c.info.description, "meta": c.info.meta} for c in table.itercols()
-    }
+    columns = {c.info.name: {"description": c.info.description, "meta": c.info.meta} for c in table.itercols()}
     packed = votable.tree.Info(name=_KEY, value=_json({"meta": table.meta, "columns": columns}))
     table.meta = {}
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", votable.exceptions.W03
-        )  # another table's names, "RA (deg)", are no XML ids
+        warnings.simplefilter("ignore", votable.exceptions.W03)  # another table's names, "RA (deg)", are no XML ids
         file = votable.from_table(table)
         file.get_first_table().infos.append(packed)
         file.to_xml(str(path))

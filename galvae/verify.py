@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galvae.data.split import held_out
+from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.geometry import pixel_grid
 from galvae.inference.canonical import place
@@ -59,7 +59,7 @@ def verify(
     run
         A run folder.
     store
-        Images; of the store that the run was trained on, only the galaxies held out are used.
+        Images; galaxies of the same identifier as one that the run was trained on are left out.
     truth
         A table with columns ``id``, ``orientation`` (deg), ``axis_ratio``, ``dx``, ``dy`` (original pixels), to measure
         against instead of moments.
@@ -85,10 +85,7 @@ def verify(
         If no galaxy is left to measure on.
     """
     vae, description = load_model(run)
-    rows = np.arange(len(store))
-    if description["store"] == store.digest:
-        rows = rows[held_out(store.column("id"), description["validation"], seed=description["seed"])]
-    rows = rows[:limit]
+    rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), description["trained_on"]))[:limit]
     if not len(rows):
         raise ValueError(f"{store.path}: no galaxy that {run} was not trained on; use another store")
     random = np.random.default_rng(seed)

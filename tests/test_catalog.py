@@ -43,9 +43,7 @@ def arrays(count=5, z=3, *, text=False, seed=0):
             ids = 587722981736120347 + np.arange(count)
             columns["id"] = np.array([f"sdss {i}-é" for i in ids]) if text else ids
         elif row["name"] == "flags":
-            columns["flags"] = random.choice([0, int(Flag.PADDED | Flag.AXIS_UNDEFINED)], count).astype(
-                np.int32
-            )
+            columns["flags"] = random.choice([0, int(Flag.PADDED | Flag.AXIS_UNDEFINED)], count).astype(np.int32)
         else:
             columns[row["name"]] = random.normal(size=(count, z) if row["shape"] else count)
             columns[row["name"]][count // 2] = np.nan
@@ -223,9 +221,7 @@ def test_unreadable_files_are_one_clear_error(tmp_path, ending):
 def test_other_peoples_columns_keep_their_values(tmp_path, ending):
     # FITS as astropy writes it turns int8 and absent booleans into True; VOTable has no unsigned integers.
     numbers = [1, 2, 100]
-    table = Table(
-        {f"n{kind}": np.array(numbers, kind) for kind in ("i1", "u1", "u2", "u4", "u8", "f2", "f4")}
-    )
+    table = Table({f"n{kind}": np.array(numbers, kind) for kind in ("i1", "u1", "u2", "u4", "u8", "f2", "f4")})
     table["RA (deg)"] = np.arange(3.0)
     table["some"] = MaskedColumn([True, False, True], mask=[False, False, True])
     table["count"] = MaskedColumn(numbers, mask=[False, True, False])
@@ -274,9 +270,7 @@ def test_parquet_of_pandas_is_read_with_its_absent_values(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     ids = pandas.array([587722981736120347, None, 2], dtype="Int64")
-    frame = pandas.DataFrame(
-        {"id": ids, "name": ["é", None, "c"], "x": [0.5, None, 2.0], "yes": [True, False, True]}
-    )
+    frame = pandas.DataFrame({"id": ids, "name": ["é", None, "c"], "x": [0.5, None, 2.0], "yes": [True, False, True]})
     frame.to_parquet(tmp_path / "p.parquet")
     got = read_table(tmp_path / "p.parquet")
     assert got["id"].tolist() == [587722981736120347, None, 2]

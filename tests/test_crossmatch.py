@@ -34,9 +34,7 @@ def catalog_of(ids, ra=None, dec=None):
 @given(mine=st.lists(st.integers(0, 9), min_size=1), theirs=st.lists(st.integers(0, 9), min_size=1))
 def test_pairs_and_counts_are_those_of_a_plain_loop(mine, theirs):
     mine[0] = theirs[0]
-    joined, summary = join(
-        catalog_of(mine), Table({"objid": theirs, "row": np.arange(len(theirs))}), on="objid"
-    )
+    joined, summary = join(catalog_of(mine), Table({"objid": theirs, "row": np.arange(len(theirs))}), on="objid")
     pairs = [(i, j) for i, a in enumerate(mine) for j, b in enumerate(theirs) if a == b]
     assert list(zip(joined["theta"], joined["row"], strict=True)) == pairs
     assert summary == {
@@ -76,24 +74,16 @@ def test_floating_point_identifiers_only_where_they_are_exact():
     small = join(catalog_of([1, 2, 3]), Table({"n": [3.0, np.nan, 1.0]}), on="n")[0]
     assert small["id"].tolist() == [1, 3]
     for bad in (IDS.astype(float), [0.5] * 5):
-        with pytest.raises(
-            ValueError, match="floating-point numbers, which cannot keep long identifiers apart"
-        ):
+        with pytest.raises(ValueError, match="floating-point numbers, which cannot keep long identifiers apart"):
             join(catalog_of(IDS), Table({"n": bad}), on="n")
 
 
 def test_positions_find_their_partners():
     random = np.random.default_rng(1)
-    where = SkyCoord(
-        random.uniform(0, 360, 200), np.degrees(np.arcsin(random.uniform(-1, 1, 200))), unit="deg"
-    )
-    moved = where.directional_offset_by(
-        random.uniform(0, 360, 200) * u.deg, np.linspace(0, 2, 200) * u.arcsec
-    )
+    where = SkyCoord(random.uniform(0, 360, 200), np.degrees(np.arcsin(random.uniform(-1, 1, 200))), unit="deg")
+    moved = where.directional_offset_by(random.uniform(0, 360, 200) * u.deg, np.linspace(0, 2, 200) * u.arcsec)
     order = random.permutation(200)
-    other = Table(
-        {"RAJ2000": moved.ra.hourangle[order] * u.hourangle, "DEJ2000": moved.dec.rad[order] * u.rad}
-    )
+    other = Table({"RAJ2000": moved.ra.hourangle[order] * u.hourangle, "DEJ2000": moved.dec.rad[order] * u.rad})
     other["n"] = order
     catalog = catalog_of(np.arange(200), where.ra.deg, where.dec.deg)
     joined, summary = join(catalog, other, radius=1.0)
@@ -142,9 +132,7 @@ def test_rows_without_a_position_stay_unmatched_and_many_to_one_is_counted():
 @pytest.mark.parametrize("ending", [".ecsv", ".fits", ".vot", ".parquet", ".h5"])
 def test_clashes_are_suffixed_and_units_survive_every_format(tmp_path, ending):
     catalog = flatten(catalog_of(IDS, np.arange(5), np.arange(5)))
-    other = Table(
-        {"ID": IDS.astype(str), "RA": np.arange(5.0) * u.deg, "ra_other": ["é"] * 5, "theta": np.arange(5)}
-    )
+    other = Table({"ID": IDS.astype(str), "RA": np.arange(5.0) * u.deg, "ra_other": ["é"] * 5, "theta": np.arange(5)})
     other["mag"] = MaskedColumn(np.arange(5.0), unit="mag", description="r band", mask=[True] + [False] * 4)
     other["n"] = MaskedColumn(np.arange(5), mask=[True] + [False] * 4)
     joined, summary = join(catalog, other, on="ID")

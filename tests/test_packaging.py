@@ -16,7 +16,11 @@ ASK = (
 
 def ask(folder: Path, cwd: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", ASK], capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONPATH": str(folder)}
+        [sys.executable, "-c", ASK],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(folder)},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

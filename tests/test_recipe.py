@@ -64,7 +64,9 @@ def test_a_wrong_change_is_refused_by_name(change, says):
 
 
 def test_changes_take_toml_values_and_bare_words():
-    recipe = load_recipe("demo", ["train.epochs=3", 'ingest.bands=["z", "r", "g"]', "ingest.crop=fixed", "train.focus=0.25"])
+    recipe = load_recipe(
+        "demo", ["train.epochs=3", 'ingest.bands=["z", "r", "g"]', "ingest.crop=fixed", "train.focus=0.25"]
+    )
     assert recipe.train.epochs == 3
     assert recipe.ingest.bands == ("z", "r", "g")
     assert recipe.ingest.crop == "fixed"

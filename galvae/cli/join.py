@@ -12,16 +12,10 @@ from galvae.cli.options import Json, Overwrite, Quiet, refuse_existing
 
 def join(
     catalog: Annotated[Path, typer.Argument(help="A catalog written by galvae catalog.", show_default=False)],
-    other: Annotated[
-        Path, typer.Argument(help="Any table: CSV, ECSV, FITS, VOTable, ...", show_default=False)
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="Joined table, format by ending.")
-    ],
+    other: Annotated[Path, typer.Argument(help="Any table: CSV, ECSV, FITS, VOTable, ...", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Joined table, format by ending.")],
     on: Annotated[str | None, typer.Option(metavar="COLUMN", help="Identifier column of OTHER.")] = None,
-    radius: Annotated[
-        float | None, typer.Option(metavar="ARCSEC", help="Largest separation on the sky.")
-    ] = None,
+    radius: Annotated[float | None, typer.Option(metavar="ARCSEC", help="Largest separation on the sky.")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,

@@ -22,5 +22,7 @@ def run(
     from galvae.pipeline import run_recipe
     from galvae.recipe import load_recipe
 
-    for stage, path, made in run_recipe(load_recipe(recipe, changes or ()), sources or [], output, device=device, quiet=quiet):
+    for stage, path, made in run_recipe(
+        load_recipe(recipe, changes or ()), sources or [], output, device=device, quiet=quiet
+    ):
         print(f"{stage:9} {path}{'' if made else '  (unchanged)'}", flush=True)

@@ -12,13 +12,13 @@ from galvae.cli.options import Changes, Overwrite, Quiet, RecipeName, chosen_rec
 
 def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
-    n: Annotated[int | None, typer.Option("-n", min=1, help="Number of galaxies [default: the recipe's, or 600].")] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="Number of galaxies [default: the recipe's, or 600].")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which survey; galaxy k is the same whatever -n.")] = 0,
     recipe: RecipeName = None,
     changes: Changes = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; they do not change the files.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; they do not change the files.")] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -29,9 +29,7 @@ def simulate(
 
     n = n or settings.galaxies or 600
 
-    truth = survey.simulate(
-        output, n, seed=seed, settings=settings, workers=workers, overwrite=overwrite, quiet=quiet
-    )
+    truth = survey.simulate(output, n, seed=seed, settings=settings, workers=workers, overwrite=overwrite, quiet=quiet)
     count = {kind: int((truth["kind"] == kind).sum()) for kind in ("elliptical", "disk", "spiral")}
     print(output / survey.TRUTH)
     print(

@@ -13,7 +13,9 @@ from galvae.cli.options import Json, Overwrite, Quiet, refuse_existing
 def verify(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     store: Annotated[Path, typer.Argument(help="An image store.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the figures.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the figures.")
+    ] = None,
     truth: Annotated[Path | None, typer.Option(help="A table of true orientation, axis_ratio, dx, dy by id.")] = None,
     against: Annotated[Path | None, typer.Option(help="Another run, to stand beside.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many galaxies.")] = 1000,

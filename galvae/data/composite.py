@@ -63,7 +63,7 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
     else:
         planes = planes - sky
         top = float(np.percentile(planes[:, :, cutout.reference], 99.5))
-        stretch = _STRETCH_IN_NOISE * noise or top / 10 or 1.0
+        stretch = max(_STRETCH_IN_NOISE * noise, top / 1000) or 1.0  # a drawn galaxy has no noise
     if settings.stretch != "auto":
         stretch = settings.stretch
     if planes.shape[2] == 1 or len(cutout.bands) < 2:

@@ -162,9 +162,7 @@ def render(source: Source, wcs: WCS, *, band: str, fwhm: float, shape: tuple[int
     return image
 
 
-def _convolved(
-    source: Source, arcsec: np.ndarray, band: str, fwhm: float, half: int, shift: np.ndarray
-) -> np.ndarray:
+def _convolved(source: Source, arcsec: np.ndarray, band: str, fwhm: float, half: int, shift: np.ndarray) -> np.ndarray:
     kx, ky = np.fft.rfftfreq(2 * half), np.fft.fftfreq(2 * half)
     spectrum = np.zeros((len(ky), len(kx)), complex)
     for component in source.components:

@@ -68,9 +68,7 @@ def simulate(
     """
     directory, settings = Path(directory).resolve(), settings or SimulateSettings()
     if n < 1 or seed < 0:
-        raise ValueError(
-            f"simulate: got n = {n}, seed = {seed}; give at least 1 galaxy and a seed of at least 0"
-        )
+        raise ValueError(f"simulate: got n = {n}, seed = {seed}; give at least 1 galaxy and a seed of at least 0")
     _refuse(directory, overwrite)
     directory.parent.mkdir(parents=True, exist_ok=True)
     scratch = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")

@@ -59,9 +59,7 @@ class Field:
     frames: dict[str, WCS]
     fwhm: dict[str, float]
 
-    def turned(
-        self, angle: float = 0.0, move: tuple[float, float] = (0.0, 0.0), *, mirror: bool = False
-    ) -> Field:
+    def turned(self, angle: float = 0.0, move: tuple[float, float] = (0.0, 0.0), *, mirror: bool = False) -> Field:
         """The same sky seen by a camera that was turned and moved, so that no pixel is resampled.
 
         Parameters
@@ -129,10 +127,8 @@ def field(number: int, *, seed: int, settings: SimulateSettings) -> Field:
     shape = (flux, r_half, axis_ratio, stream.uniform(0, 180))
     face_on = (axis_ratio**2 - _DISK_THICKNESS**2) / (1 - _DISK_THICKNESS**2)
     inclination = np.nan if kind == "elliptical" else np.degrees(np.arccos(np.sqrt(max(face_on, 0.0))))
-    if kind == "elliptical":
-        parts = _elliptical(stream, *shape)
-    else:
-        parts = _disk(stream, settings, kind, inclination, *shape)
+    smooth = kind == "elliptical"
+    parts = _elliptical(stream, *shape) if smooth else _disk(stream, settings, kind, inclination, *shape)
     fwhm = stream.uniform(*settings.psf)
     return Field(
         key=(seed, number), kind=kind, galaxy=Source(ra, dec, parts), r_half=r_half, inclination=inclination,

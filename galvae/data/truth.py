@@ -39,8 +39,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "r_half": (
         "arcsec",
-        "semi-major axis that encloses half the r-band light before the PSF, each component in its own "
-        "ellipses",
+        "semi-major axis that encloses half the r-band light before the PSF, each component in its own ellipses",
     ),
     "sersic": ("", "Sersic index of the elliptical, or of the bulge; every disk's is 1"),
     "bulge_fraction": ("", "bulge's share of the r-band light; 1 for an elliptical"),

@@ -7,6 +7,7 @@ on the decoded canonical image, once per galaxy, and for the errors on images de
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +80,7 @@ def direction(pose: Pose) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviations under the posterior of what :class:`Placement` holds; of the axis the axial one."""
+    """68% half-widths of what :class:`Placement` holds, under the posterior; of the axis the axial one."""
 
     x: np.ndarray
     y: np.ndarray
@@ -115,12 +116,14 @@ def spread(
         turn = np.array([np.exp(2j * draw.orientation) for draw in draws])
         coherence = np.abs(np.where(ok, turn, 0).sum(0) / ok.sum(0))
         axial = 0.5 * np.sqrt(-2 * np.log(np.minimum(coherence, 1.0)))
-        stds = [_std(np.array([getattr(draw, name) for draw in draws]), ok) for name in ("x", "y", "axis_ratio")]
-    x, y, axis_ratio = (np.where(enough, std, np.nan) for std in stds)
+    widths = [_half_width(np.array([getattr(draw, name) for draw in draws])) for name in ("x", "y", "axis_ratio")]
+    x, y, axis_ratio = (np.where(enough, width, np.nan) for width in widths)
     return Spread(x, y, np.where(enough, np.minimum(axial, math.pi / 2), np.nan), axis_ratio)
 
 
-def _std(values: np.ndarray, ok: np.ndarray) -> np.ndarray:
-    count = ok.sum(0)
-    mean = np.where(ok, values, 0).sum(0) / count
-    return np.sqrt(np.where(ok, (values - mean) ** 2, 0).sum(0) / (count - 1))
+def _half_width(values: np.ndarray) -> np.ndarray:
+    """Half of what lies between the 16th and the 84th percentile of S draws, NaN left out, (S, B) -> (B,)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where no draw could be measured the answer is NaN
+        low, high = np.nanpercentile(values, [15.87, 84.13], axis=0)
+    return (high - low) / 2

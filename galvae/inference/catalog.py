@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from galvae.angles import wrap
-from galvae.data.split import held_out
+from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
 from galvae.inference.canonical import direction, place, spread
@@ -53,8 +53,8 @@ def infer_columns(
     oversample = store.ingest["oversample"]
     if store.shape[2] != vae.channels or store.shape[0] < vae.window * oversample:
         raise ValueError(
-            f"{store.path}: fields of {store.shape[0]} pixels and {store.shape[2]} channels, but the run takes windows of "
-            f"{vae.window * oversample} pixels and {vae.channels} channels; ingest with the recipe of the run"
+            f"{store.path}: fields of {store.shape[0]} pixels and {store.shape[2]} channels, but the run takes windows "
+            f"of {vae.window * oversample} pixels and {vae.channels} channels; ingest with the recipe of the run"
         )
     pieces: list[dict[str, np.ndarray]] = []
     with Progress("catalog", len(store), quiet=quiet) as progress:
@@ -120,7 +120,7 @@ def infer_batch(
 
 
 def circular_std(posterior: Posterior) -> Tensor:
-    """Circular standard deviation of theta under the whole mixture, ``sqrt(-2 ln R)``, at most pi radians, shape (B,)."""
+    """Circular standard deviation of theta under the mixture, ``sqrt(-2 ln R)``, radians, at most pi, shape (B,)."""
     length = (posterior.log_weight - 0.5 * posterior.theta_std.square()).exp()
     cos = (length * torch.cos(posterior.theta)).sum(1)
     sin = (length * torch.sin(posterior.theta)).sum(1)
@@ -176,7 +176,5 @@ def _flags(found: dict[str, np.ndarray], description: dict[str, Any], store: Ima
     flags |= np.where(vague, Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     flags |= np.where(~found["ok"], Flag.NO_MOMENTS, 0).astype(np.int32)
     flags |= np.where(found["ok"] & ~found["inside"], Flag.OUTSIDE, 0).astype(np.int32)
-    if description["store"] == store.digest:
-        trained = ~held_out(found["id"], description["validation"], seed=description["seed"])
-        flags |= np.where(trained, Flag.TRAINED_ON, 0).astype(np.int32)
-    return flags
+    trained = np.isin(identifier_hashes(found["id"]), description["trained_on"])
+    return flags | np.where(trained, Flag.TRAINED_ON, 0).astype(np.int32)

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from galvae import pictures, plots
-from galvae.data.split import held_out
+from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
 from galvae.geometry import Pose, pixel_grid, to_image
@@ -135,10 +135,8 @@ def _rows(store: ImageStore, description: dict[str, Any]) -> np.ndarray:
     if not len(store):
         raise ValueError(f"{store.path}: holds no galaxies; there is nothing to show")
     rows = np.random.default_rng(0).permutation(len(store))
-    if description["store"] == store.digest:
-        kept = held_out(store.column("id"), description["validation"], seed=description["seed"])
-        rows = rows[np.argsort(~kept[rows], kind="stable")]
-    return rows[:GALAXIES]
+    trained = np.isin(identifier_hashes(store.column("id")), description["trained_on"])
+    return rows[np.argsort(trained[rows], kind="stable")][:GALAXIES]
 
 
 def _whose(columns: dict[str, np.ndarray]) -> str:

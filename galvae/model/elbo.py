@@ -33,8 +33,8 @@ class Divergence:
 def divergence(posterior: Posterior, settings: ModelSettings, window: int) -> Divergence:
     """KL divergence from the priors of a recipe; a latent that is not inferred contributes nothing (eq. 5).
 
-    The hypothesis is a latent too, uniform over its K values under the prior: ``KL = sum_k w_k (log(K w_k) + KL_k)``. Each
-    owns a K-th of the circle, so its angle's divergence is eq. 3 with ``s / K``: with K = 1 it is the paper's, and
+    The hypothesis is a latent too, uniform over its K values under the prior: ``KL = sum_k w_k (log(K w_k) + KL_k)``.
+    Each owns a K-th of the circle, so its angle's divergence is eq. 3 with ``s / K``: with K = 1 it is the paper's, and
     hypotheses that cover the circle evenly have none.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ class VanillaGenerator(nn.Module):
     def __init__(self, latents: int, outputs: int, *, size: int, units: int, layers: int) -> None:
         super().__init__()
         widths = [latents, *[units] * layers]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.output = nn.Linear(units, size * size * outputs)
         self.outputs = outputs
 

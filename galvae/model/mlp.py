@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -28,7 +30,7 @@ class MLPEncoder(nn.Module):
         super().__init__()
         self.settings = settings
         widths = [channels * window * window, *[settings.encoder_units] * settings.encoder_layers]
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         inferred = settings.latents + settings.infer_rotation + 2 * settings.infer_translation
         self.output = nn.Linear(widths[-1], 2 * inferred)
         self.register_buffer("grid", pixel_grid(window), persistent=False)

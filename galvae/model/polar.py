@@ -25,8 +25,8 @@ class PolarEncoder(nn.Module):
     much it is off (within its own share of the circle), where the object's origin lies from the centroid in the
     object's frame, and z: read off the column that wins, z does not know how the image was turned.
 
-    With ``a`` the direction of a column, ``d`` its offset, ``c`` the centroid and ``t`` the centroid's place in the object
-    frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta)``.
+    With ``a`` the direction of a column, ``d`` its offset, ``c`` the centroid and ``t`` the centroid's place in the
+    object frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta)``.
 
     Parameters
     ----------
@@ -75,7 +75,9 @@ class PolarEncoder(nn.Module):
             seen = seen + around(seen)
         out = self.output(seen).mT
         columns, n = out.shape[1], self.latents
-        weight, offset, theta_log_std, place, place_log_std, content, content_log_std = out.split([1, 1, 1, 2, 2, n, n], 2)
+        weight, offset, theta_log_std, place, place_log_std, content, content_log_std = out.split(
+            [1, 1, 1, 2, 2, n, n], 2
+        )
         theta = -(angle[:, :: ANGLES // columns] + torch.tanh(offset[..., 0]) * (math.pi / columns))
         shift = place - (centre[:, None, None] @ rotation(theta))[:, :, 0]
         return Posterior(
@@ -85,7 +87,7 @@ class PolarEncoder(nn.Module):
 
     @torch.no_grad()
     def centroid(self, view: View) -> Tensor:
-        """Centre of light under a Gaussian window that follows it and narrows, grid units of the window, shape (B, 2)."""
+        """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2)."""
         light = view.sample(self.coarse.expand(len(view), -1, -1)).mean(-1)
         light = (light - light.median(1, keepdim=True).values).clamp(min=0)
         centre = torch.zeros(len(view), 2, device=light.device)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -53,15 +54,22 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_model(run: Path, vae: SpatialVAE, description: dict[str, Any]) -> None:
-    """Write what inference needs: ``model.safetensors``, then ``model.json`` with `description`."""
-    save_tensors(run / MODEL, vae.state_dict())
+def save_model(
+    run: Path, vae: SpatialVAE, description: dict[str, Any], *, trained_on: np.ndarray | None = None
+) -> None:
+    """Write what inference needs: ``model.safetensors``, then ``model.json`` with `description`.
+
+    `trained_on` are hashes of the identifiers of the galaxies trained on
+    (:func:`galvae.data.split.identifier_hashes`), so that a catalog can flag them in whatever store they come.
+    """
+    hashes = torch.from_numpy(np.array(() if trained_on is None else trained_on, np.uint64).view(np.int64))
+    save_tensors(run / MODEL, {**vae.state_dict(), "trained_on": hashes})
     shape = {"window": vae.window, "channels": vae.channels, "model": vae.settings.model_dump(mode="json")}
     write_atomically(run / DESCRIPTION, json.dumps({**shape, **description}, indent=1) + "\n")
 
 
 def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[SpatialVAE, dict[str, Any]]:
-    """The model of a run folder, ready to infer, and its description.
+    """The model of a run folder, ready to infer, and its description, with ``trained_on`` among it.
 
     Raises
     ------
@@ -82,7 +90,9 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
         window=description["window"],
         channels=description["channels"],
     )
-    vae.load_state_dict(load_tensors(run / MODEL)[0])
+    tensors, _ = load_tensors(run / MODEL)
+    description["trained_on"] = tensors.pop("trained_on").numpy().view(np.uint64)
+    vae.load_state_dict(tensors)
     return vae.to(device).eval().requires_grad_(False), description
 
 

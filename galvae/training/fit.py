@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,11 +82,13 @@ def fit(
     trainer = Trainer(store, recipe, device=device)
     last = trainer.steps if max_steps is None else min(max_steps, trainer.steps)
     seconds, lines = 0.0, []
-    settings = recipe.model_dump(mode="json", include={"ingest", "model", "train"})
+    settings = trained_recipe(recipe)
     if resume:
         state = load_state(run, trainer.vae, trainer.optimizer)
         if state["store"] != store.digest:
-            raise ValueError(f"{run}: was trained on another store than {store.path}; resume with the one it began with")
+            raise ValueError(
+                f"{run}: was trained on another store than {store.path}; resume with the one it began with"
+            )
         _refuse_changes(run, state["recipe"], settings)
         trainer.step, seconds, lines = state["step"], state["seconds"], state["metrics"]
         trainer.sums += torch.tensor(state["sums"], dtype=torch.float64, device=device)
@@ -93,10 +97,8 @@ def fit(
     _write_metrics(run, lines)
     description = {
         "galvae": version(),
-        "recipe": trained_recipe(recipe),
+        "recipe": settings,
         "store": store.digest,
-        "validation": recipe.train.validation,
-        "seed": recipe.train.seed,
     }
 
     def save() -> None:
@@ -110,15 +112,15 @@ def fit(
         save_model(run, trainer.vae, {
             **description, "steps": trainer.step, "finished": trainer.step == trainer.steps,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        })  # fmt: skip
+        }, trained_on=trainer.trained_on)  # fmt: skip
 
     def measure(*, pixels: int) -> dict[str, Any]:
         spent = seconds + time.monotonic() - start
         line = {
             "epoch": -(-trainer.step // trainer.steps_per_epoch), "step": trainer.step, "seconds": round(spent, 3),
             "images_per_second": round((trainer.step - first) * trainer.batch / (time.monotonic() - start), 1),
-            **trainer.means(),
-            **{f"validation_{name}": value for name, value in trainer.validate(pixels=pixels).items()},
+            **_json_numbers(trainer.means(), ""),
+            **_json_numbers(trainer.validate(pixels=pixels), "validation_"),
             "pixels": pixels or trainer.window**2,
             **_memory(device),
         }  # fmt: skip
@@ -137,7 +139,7 @@ def fit(
                 if trainer.step % trainer.steps_per_epoch == 0:
                     line = measure(pixels=recipe.train.pixels)
                     lines.append(line)
-                    progress.advance(0, f"elbo {line['elbo']:.1f}, held out {line['validation_elbo']:.1f}")
+                    progress.row(_row(line))
                     if trainer.step // trainer.steps_per_epoch % recipe.train.save_every == 0:
                         trainer.check()
                         save()
@@ -163,7 +165,8 @@ def _signals() -> Iterator[list[int]]:
         signal.signal(number, before[number])
         say("galvae: stopping after this step; the state will be saved")
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         for number in before:
             signal.signal(number, note)
@@ -175,8 +178,7 @@ def _signals() -> Iterator[list[int]]:
 
 def _refuse_changes(run: Path, *recipes: dict[str, dict[str, Any]]) -> None:
     before, now = (
-        {f"{name}.{key}": value for name, table in recipe.items() for key, value in table.items()}
-        for recipe in recipes
+        {f"{name}.{key}": value for name, table in recipe.items() for key, value in table.items()} for recipe in recipes
     )
     for key in before | now:
         if before.get(key) != now.get(key):
@@ -191,17 +193,24 @@ def _write_metrics(run: Path, lines: list[dict[str, Any]]) -> None:
 
 
 _HEADER = (
-    f"{'epoch':>6} {'step':>8} {'images/s':>9} | {'elbo':>10} {'held out':>10} | {'log lik.':>10} {'kl z':>7} {'kl pose':>8}"
+    f"{'epoch':>6} {'step':>8} {'images/s':>9} | {'elbo':>10} {'held out':>10} | "
+    f"{'log lik.':>10} {'kl z':>7} {'kl pose':>8}"
     "   (nats per image)"
 )
 
 
 def _row(line: dict[str, Any]) -> str:
+    shown = {name: f"{math.nan if value is None else value:.1f}" for name, value in line.items()}
     return (
-        f"{line['epoch']:>6} {line['step']:>8} {line['images_per_second']:>9.0f} | {line['elbo']:>10.1f} "
-        f"{line['validation_elbo']:>10.1f} | {line['validation_log_likelihood']:>10.1f} {line['validation_kl_z']:>7.1f} "
-        f"{line['validation_kl_pose']:>8.1f}"
+        f"{line['epoch']:>6} {line['step']:>8} {line['images_per_second']:>9.0f} | {shown['elbo']:>10} "
+        f"{shown['validation_elbo']:>10} | {shown['validation_log_likelihood']:>10} {shown['validation_kl_z']:>7} "
+        f"{shown['validation_kl_pose']:>8}"
     )
+
+
+def _json_numbers(values: dict[str, float], prefix: str) -> dict[str, float | None]:
+    """JSON has no NaN and no infinity."""
+    return {prefix + name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _memory(device: torch.device) -> dict[str, int]:

@@ -79,7 +79,7 @@ def random_pixels(density: Tensor, count: int, galaxy: Tensor, *, seed: int, ste
 
 
 def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 0.3) -> Tensor:
-    """Uniform, but for the share `focus` which is a Gaussian about the cutout's middle, where the galaxy is, (B, n * n).
+    """Uniform, but for the share `focus`: a Gaussian about the cutout's middle, where the galaxy is, (B, n * n).
 
     Parameters
     ----------
@@ -155,7 +155,10 @@ def evaluate(vae: SpatialVAE, batch: Batch, *, chunk: int, seed: int, step: int)
         posterior = vae.encode(batch.view)
         pose, content = posterior.draw(*_draws(posterior, batch, 1, seed=seed, step=step))
         divergence = vae.divergence(posterior)
-        pieces = [vae.log_likelihood(pose, z, values, **chosen) for pose, z, values, chosen in _pieces(pose, content, batch, chunk)]
+        pieces = [
+            vae.log_likelihood(pose, z, values, **chosen)
+            for pose, z, values, chosen in _pieces(pose, content, batch, chunk)
+        ]
         return Terms(torch.cat(pieces), divergence.content, divergence.pose)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from galvae.data.dataset import Fields
-from galvae.data.split import held_out
+from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.keyed import permutation
 from galvae.model.vae import SpatialVAE
@@ -68,12 +68,14 @@ class Trainer:
                 f"{store.path}: fields of {store.shape[0]} pixels hold no window of {self.window} x {self.oversample}; "
                 f"lower ingest.window, or ingest again with a larger ingest.field"
             )
-        kept = held_out(store.column("id"), recipe.train.validation, seed=recipe.train.seed)
+        ids = store.column("id")
+        kept = held_out(ids, recipe.train.validation, seed=recipe.train.seed)
         if kept.all() or not kept.any():
             raise ValueError(
                 f"{store.path}: of {len(kept)} galaxies {kept.sum()} are held out for validation and training needs "
                 f"some of both; change train.validation or train.seed, or use more galaxies"
             )
+        self.trained_on = identifier_hashes(ids[~kept])
         self.training = Fields(store, np.flatnonzero(~kept), device=device)
         self.validation = Fields(store, np.flatnonzero(kept), device=device)
         self._crop: Tensor | None = None

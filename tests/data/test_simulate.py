@@ -85,9 +85,7 @@ def test_the_outer_isophote_has_the_axis_ratio(axis_ratio):
     assert np.ptp(light) / light.mean() < 0.05
 
 
-@pytest.mark.parametrize(
-    "kind", [{"spirals": 0, "ellipticals": 1}, {"spirals": 1, "ellipticals": 0, "bulge": (0, 0)}]
-)
+@pytest.mark.parametrize("kind", [{"spirals": 0, "ellipticals": 1}, {"spirals": 1, "ellipticals": 0, "bulge": (0, 0)}])
 def test_half_the_light_is_inside_the_half_light_ellipse(kind):
     seen = a_field(1, SimulateSettings(size=(6, 6), psf=(0.9, 0.9), axis_ratio=(0.6, 0.9), **kind))
     truth, image = truth_of(seen), seen.draw("r", alone=True)
@@ -188,9 +186,7 @@ def outward_turn(image: np.ndarray, x: float, y: float) -> float:
 
 @pytest.mark.parametrize("number", range(6))
 def test_winding_is_that_of_the_displayed_arms_and_parity_flips_it(number):
-    recipe = SimulateSettings(
-        spirals=1, ellipticals=0, axis_ratio=(0.9, 1), size=(5, 5), arms=(0.8, 0.8), stars=0
-    )
+    recipe = SimulateSettings(spirals=1, ellipticals=0, axis_ratio=(0.9, 1), size=(5, 5), arms=(0.8, 0.8), stars=0)
     seen = a_field(number, recipe)
     mirrored = seen.turned(mirror=True)
     truth, flipped = truth_of(seen), truth_of(mirrored)

@@ -62,6 +62,8 @@ def test_exactly_what_was_trained_on_is_flagged(runs, store, make_store, tmp_pat
     ids = store.column("id")
     trained = (inferred(runs["mlp"], store)["flags"] & Flag.TRAINED_ON) != 0
     assert np.array_equal(trained, ~held_out(ids, 0.2, seed=0))
+    again = make_store(tmp_path / "again", store.images(slice(20))[::-1], ids=ids[:20])
+    assert np.array_equal((inferred(runs["mlp"], again)["flags"] & Flag.TRAINED_ON) != 0, trained[:20])
     other = make_store(tmp_path / "store", store.images(slice(20)), ids=ids[:20] + 5000)
     assert not (inferred(runs["mlp"], other)["flags"] & Flag.TRAINED_ON).any()
 

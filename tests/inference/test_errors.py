@@ -11,7 +11,7 @@ from galvae.inference.catalog import circular_std, infer_batch, infer_columns
 from galvae.inference.settings import CatalogSettings
 from galvae.model.posterior import Posterior
 
-DESCRIPTION = {"store": "another", "validation": 0.1, "seed": 0}
+DESCRIPTION = {"trained_on": np.array([], np.uint64)}
 MANY = CatalogSettings(samples=400, sample_size=32)
 ELONGATED = [0.4, 0.0, 0.0, 0.5]
 

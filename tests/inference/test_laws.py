@@ -31,7 +31,7 @@ from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
 SIZES = [212, 423, 424, 64, 65]
-DESCRIPTION = {"store": "another", "validation": 0.1, "seed": 0}
+DESCRIPTION = {"trained_on": np.array([], np.uint64)}
 CATALOG = CatalogSettings(samples=2, batch=3)
 
 
