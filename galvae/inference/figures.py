@@ -26,7 +26,7 @@ from galvae.training.checkpoint import load_model
 from galvae.training.fit import METRICS
 from galvae.windows import View
 
-GALAXIES = 1000
+GALAXIES = 400
 STEPS = np.linspace(-2, 2, 9)
 
 

@@ -13,7 +13,7 @@ from galvae.model.posterior import Posterior
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
-ANGLES, RADII, REACH = 64, 24, 0.8
+ANGLES, RADII, REACH, NEAR = 64, 24, 0.8, 0.2
 
 
 class PolarEncoder(nn.Module):
@@ -23,7 +23,8 @@ class PolarEncoder(nn.Module):
     cuts off, and convolved circularly in angle: turning the image rolls the columns, moving it moves the origin. Each
     of the 32 columns left is a candidate for where the object's +x axis points, and says how probable it is, by how
     much it is off (within its own share of the circle), where the object's origin lies from the centroid in the
-    object's frame, and z: read off the column that wins, z does not know how the image was turned.
+    object's frame (no farther than 0.2 in x and in y, or place would become a code for content), and z: read off the
+    column that wins, z does not know how the image was turned.
 
     With ``a`` the direction of a column, ``d`` its offset, ``c`` the centroid and ``t`` the centroid's place in the
     object frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta)``.
@@ -79,7 +80,7 @@ class PolarEncoder(nn.Module):
             [1, 1, 1, 2, 2, n, n], 2
         )
         theta = -(angle[:, :: ANGLES // columns] + torch.tanh(offset[..., 0]) * (math.pi / columns))
-        shift = place - (centre[:, None, None] @ rotation(theta))[:, :, 0]
+        shift = NEAR * torch.tanh(place) - (centre[:, None, None] @ rotation(theta))[:, :, 0]
         return Posterior(
             weight[..., 0].log_softmax(1), content, content_log_std.exp(),
             theta, (theta_log_std[..., 0] - 3).exp(), shift, (place_log_std - 3).exp(),

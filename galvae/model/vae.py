@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
 
 from galvae.geometry import Pose, pixel_grid, to_object
@@ -42,6 +45,8 @@ class SpatialVAE(nn.Module):
             self.generator = VanillaGenerator(settings.latents, outputs, size=window, **width)
         self.encoder = ENCODERS[settings.encoder](settings, window=window, channels=channels)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
+        self.register_buffer("content_mean", torch.zeros(settings.latents))
+        self.register_buffer("content_scale", torch.ones(settings.latents))
 
     def encode(self, view: View) -> Posterior:
         """Posterior of content and pose of the upright windows of a view."""
@@ -50,7 +55,12 @@ class SpatialVAE(nn.Module):
                 f"windows of {view.window} pixels and {view.fields.shape[3]} channels, but the model takes "
                 f"{self.window} and {self.channels}"
             )
-        return self.encoder(view)
+        found = self.encoder(view)
+        return replace(
+            found,
+            content=(found.content - self.content_mean) / self.content_scale,
+            content_std=found.content_std / self.content_scale,
+        )
 
     def decode(
         self, pose: Pose, content: Tensor, *, pixels: Tensor | None = None, grid: Tensor | None = None
@@ -75,7 +85,23 @@ class SpatialVAE(nn.Module):
             raise ValueError(f"a vanilla generator decodes its own {self.window} x {self.window} pixels only")
         x = self.grid if grid is None else grid
         x = x if pixels is None else x[pixels]
-        return self.generator(to_object(x, pose), content, pixels)
+        return self.generator(to_object(x, pose), content * self.content_scale + self.content_mean, pixels)
+
+    @torch.no_grad()
+    def fit_prior(self, mean: Tensor, square: Tensor) -> None:
+        """Measure content from now on in units of its spread about its mean; reconstructions stay what they are.
+
+        For z -> (z - m) / s the mean divergence from N(0, I) is least at m = E[z] and s^2 = E[z^2] - m^2, under the
+        posteriors of all galaxies.
+
+        Parameters
+        ----------
+        mean, square
+            Means of z and z^2 over galaxies and their posteriors, as z is measured now, shape (Z,).
+        """
+        spread = (square - mean.square()).clamp(min=1e-6).sqrt()
+        self.content_mean += self.content_scale * mean
+        self.content_scale *= spread
 
     def log_likelihood(
         self, pose: Pose, content: Tensor, values: Tensor, *,

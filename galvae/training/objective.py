@@ -41,11 +41,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Terms:
-    """The ELBO's terms in nats per image, each of shape (B,)."""
+    """The ELBO's terms in nats per image, each of shape (B,); and where content lies."""
 
     log_likelihood: Tensor
     kl_z: Tensor
     kl_pose: Tensor
+    content: Tensor
+    """Means of z and z^2 over the batch and its posteriors, shape (2, Z)."""
 
     @property
     def elbo(self) -> Tensor:
@@ -159,7 +161,7 @@ def evaluate(vae: SpatialVAE, batch: Batch, *, chunk: int, seed: int, step: int)
             vae.log_likelihood(pose, z, values, **chosen)
             for pose, z, values, chosen in _pieces(pose, content, batch, chunk)
         ]
-        return Terms(torch.cat(pieces), divergence.content, divergence.pose)
+        return Terms(torch.cat(pieces), divergence.content, divergence.pose, _content(posterior))
 
 
 def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int) -> Terms:
@@ -207,7 +209,14 @@ def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: i
     followed = [(end, grad) for end, grad in ends if end.requires_grad]
     if followed:  # Where no pose is inferred and z is frozen, the inference network has nothing to learn.
         torch.autograd.backward(*zip(*followed, strict=True))
-    return Terms(log_likelihood.detach(), divergence.content.detach(), divergence.pose.detach())
+    return Terms(log_likelihood.detach(), divergence.content.detach(), divergence.pose.detach(), _content(posterior))
+
+
+@torch.no_grad()
+def _content(posterior: Posterior) -> Tensor:
+    weight = posterior.log_weight.exp()[..., None]
+    square = posterior.content.square() + posterior.content_std.square()
+    return torch.stack([(weight * values).sum(1).mean(0) for values in (posterior.content, square)])
 
 
 def _pieces(

@@ -88,7 +88,8 @@ class Trainer:
         self.steps_per_epoch = len(self.training) // self.batch
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
-        self.sums = torch.zeros(len(TERMS), dtype=torch.float64, device=device)
+        # Of the epoch so far: the ELBO's terms, and means of z and z^2.
+        self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
         self._epoch = -1
         self._unchecked: list[tuple[int, Tensor, Tensor]] = []
 
@@ -120,8 +121,11 @@ class Trainer:
         self.optimizer.step()
         if place == 0:
             self.sums.zero_()
-        self.sums += _means(terms)
+        self.sums += torch.cat([_means(terms), terms.content.double().flatten()])
         self.step += 1
+        last = place + 1 == self.steps_per_epoch
+        if last and not frozen and self.recipe.model.content_prior == "fitted":
+            self.vae.fit_prior(*(self.sums[len(TERMS) :] / self.steps_per_epoch).float().view(2, -1))
 
     def learning_rate(self) -> float:
         """Of the coming step."""
@@ -134,7 +138,7 @@ class Trainer:
     def means(self) -> dict[str, float]:
         """Mean ELBO and its terms over the training batches of the epoch so far, in nats."""
         done = (self.step - 1) % self.steps_per_epoch + 1
-        return dict(zip(TERMS, (self.sums / done).tolist(), strict=True))
+        return dict(zip(TERMS, (self.sums[: len(TERMS)] / done).tolist(), strict=True))
 
     def check(self) -> None:
         """Look at the losses of the steps since the last look.
