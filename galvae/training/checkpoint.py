@@ -92,7 +92,12 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
     )
     tensors, _ = load_tensors(run / MODEL)
     description["trained_on"] = tensors.pop("trained_on").numpy().view(np.uint64)
-    vae.load_state_dict(tensors)
+    try:
+        vae.load_state_dict(tensors)
+    except RuntimeError:
+        raise ValueError(
+            f"{run / MODEL}: holds another network than {DESCRIPTION} says, as an older galvae wrote it; train again"
+        ) from None
     return vae.to(device).eval().requires_grad_(False), description
 
 

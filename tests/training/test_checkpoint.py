@@ -113,6 +113,10 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
     with pytest.raises(ValueError, match="another model"):
         load_state(tmp_path, other, optimizer(other))
     save_model(tmp_path, vae, {})
+    save_tensors(tmp_path / MODEL, {"trained_on": torch.zeros(0, dtype=torch.int64)})
+    with pytest.raises(ValueError, match="another network"):
+        load_model(tmp_path)
+    save_model(tmp_path, vae, {})
     for name in (MODEL, STATE):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):
