@@ -100,6 +100,8 @@ def join(
 
 
 def _by_id(catalog: Table, other: Table, on: str) -> tuple[np.ndarray, np.ndarray]:
+    if on not in catalog.colnames and "id" not in catalog.colnames:
+        raise ValueError(f"the catalog has neither column {on} nor id; its columns are {', '.join(catalog.colnames)}")
     if on not in other.colnames:
         near = difflib.get_close_matches(on.lower(), [name.lower() for name in other.colnames], 1, 0.5)
         near = [name for name in other.colnames if name.lower() in near]

@@ -20,7 +20,7 @@ from galvae.training.settings import TrainSettings
 class Recipe(BaseModel):
     """A validated recipe: the tables of a run, every key resolved."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     about: str = ""
     simulate: SimulateSettings = Field(default_factory=SimulateSettings)

@@ -52,6 +52,7 @@ def test_the_paper_recipe_is_the_paper():
         ("train.epochs=0", "train.epochs = 0"),
         ("train.validation=1.5", "train.validation = 1.5"),
         ("model.encoder=convolutional", "model.encoder = 'convolutional'"),
+        ("model.theta_sigma=inf", "model.theta_sigma = inf"),
         ("epochs=3", "table.key=value"),
         ("train.epochs", "table.key=value"),
         ("about.x=3", "about is not a table"),

@@ -11,7 +11,7 @@ from galvae.cli.options import Json, Overwrite, Quiet, refuse_existing
 
 
 def join(
-    catalog: Annotated[Path, typer.Argument(help="A catalog written by galvae catalog.", show_default=False)],
+    catalog: Annotated[Path, typer.Argument(help="A catalog written by galvae catalog, or any table with its id, ra, dec.", show_default=False)],
     other: Annotated[Path, typer.Argument(help="Any table: CSV, ECSV, FITS, VOTable, ...", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Joined table, format by ending.")],
     on: Annotated[str | None, typer.Option(metavar="COLUMN", help="Identifier column of OTHER.")] = None,
@@ -23,14 +23,13 @@ def join(
     """Join a catalog with another table, by identifier or by separation on the sky."""
     import json as json_text
 
-    from galvae.catalog import read_catalog
     from galvae.crossmatch import join as joined
     from galvae.progress import say
     from galvae.tableio import output_format, read_table, write_table
 
     refuse_existing(output, overwrite)
     output_format(output)
-    table, summary = joined(read_catalog(catalog), read_table(other), on=on, radius=radius)
+    table, summary = joined(read_table(catalog), read_table(other), on=on, radius=radius)
     write_table(table, output, overwrite=overwrite)
     for line in _lines(summary):
         say(line, quiet=quiet)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ def ingest(
     settings: IngestSettings,
     *,
     table: str | Path | None = None,
+    skip: Path | None = None,
     workers: int | None = None,
     limit: int | None = None,
     resume: bool = False,
@@ -54,6 +55,8 @@ def ingest(
         The ``[ingest]`` table.
     table
         A table that astropy reads, joined by identifier or file name.
+    skip
+        A folder to pass over, besides `store`, where it lies inside a source.
     workers
         Processes; where not given, as many as this process may use cores.
     limit
@@ -88,7 +91,7 @@ def ingest(
         )
     if len(settings.bands) > 3:
         raise ValueError(f"ingest.bands = {', '.join(settings.bands)}: a composite has one to three bands, for R, G, B")
-    items, matched = _planned(sources, settings, table=table, store=store, limit=limit)
+    items, matched = _planned(sources, settings, table=table, skip=(store, skip), limit=limit)
     size = min(256, max(16, -(-len(items) // 16)))
     parts = [range(start, min(start + size, len(items))) for start in range(0, len(items), size)]
     fresh = _begin(store, _identity(items, settings, matched), sources, resume=resume, overwrite=overwrite)
@@ -132,17 +135,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def identity(sources: Sequence[str | Path], settings: IngestSettings) -> str:
-    """Digest of all that decides what a store of these sources holds, as its ``plan.json`` records it."""
-    items, matched = _planned(sources, settings, table=None, store=None, limit=None)
+def identity(sources: Sequence[str | Path], settings: IngestSettings, *, skip: Path | None = None) -> str:
+    """Digest of all that decides what a store of these sources holds, as its ``plan.json`` records it.
+
+    Files in the folder `skip` are passed over, as by :func:`ingest`.
+    """
+    items, matched = _planned(sources, settings, table=None, skip=(skip,), limit=None)
     return _identity(items, settings, matched)
 
 
 def _planned(
     sources: Sequence[str | Path], settings: IngestSettings, *,
-    table: str | Path | None, store: Path | None, limit: int | None,
+    table: str | Path | None, skip: Iterable[Path | None], limit: int | None,
 ) -> tuple[list[Item], Matched | None]:  # fmt: skip
-    items = plan(sources, settings, store=store, limit=limit)
+    items = plan(sources, settings, passed_over=filter(None, skip), limit=limit)
     _mark_duplicates(items)
     if not table:
         return items, None

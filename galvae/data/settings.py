@@ -23,7 +23,7 @@ class IngestSettings(BaseModel):
     ``max(1, shorter side of the cutout / field)`` original pixels: the whole cutout, never magnified.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     field: PositiveInt = 128
     window: PositiveInt = 64
@@ -71,7 +71,7 @@ class SimulateSettings(BaseModel):
     is the standard deviation, in x and in y, of the galaxy's place about the cutout's centre.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     galaxies: NonNegativeInt = 0
     spirals: Share = 0.5

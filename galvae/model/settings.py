@@ -16,7 +16,7 @@ class ModelSettings(BaseModel):
     shift and a scale can make them: the ELBO is never lower for it, and prior draws look like galaxies early.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     latents: PositiveInt = 50
     generator: Literal["spatial", "vanilla"] = "spatial"

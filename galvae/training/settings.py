@@ -15,7 +15,7 @@ class TrainSettings(BaseModel):
     pixels are decoded at once, ``freeze_content`` is in steps, ``save_every`` in epochs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: PositiveInt = 300
     batch: PositiveInt = 100

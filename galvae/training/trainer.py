@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from galvae.data.dataset import Fields
+from galvae.data.settings import IngestSettings
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.keyed import permutation
@@ -42,6 +43,29 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def of_this_store(recipe: Recipe, store: ImageStore) -> Recipe:
+    """The recipe with the ``[ingest]`` that really made the store, but for what training itself decides.
+
+    With random crops those are the window and how far it is moved; with fixed ones the store has decided both.
+
+    Raises
+    ------
+    ValueError
+        If store and recipe differ in what training rests on.
+    """
+    fixed = store.ingest["crop"] == "fixed"
+    for key in ("crop", "field", "oversample", *(("window", "crop_sigma") if fixed else ())):
+        wanted, got = getattr(recipe.ingest, key), store.ingest.get(key)
+        if got is not None and got != wanted:
+            raise ValueError(
+                f"{store.path}: was ingested with ingest.{key} = {got} but the recipe says {wanted}; "
+                f"ingest with the same recipe, or --set ingest.{key}={got}"
+            )
+    ours = set() if fixed else {"window", "crop_sigma"}
+    made = {key: value for key, value in store.ingest.items() if key not in ours}
+    return recipe.model_copy(update={"ingest": IngestSettings.model_validate({**recipe.ingest.model_dump(), **made})})
+
+
 class Trainer:
     """A model, its data and how far it has come.
 
@@ -61,6 +85,7 @@ class Trainer:
     """
 
     def __init__(self, store: ImageStore, recipe: Recipe, *, device: torch.device) -> None:
+        recipe = of_this_store(recipe, store)
         self.store, self.recipe, self.device = store, recipe, device
         self.window, self.oversample = recipe.ingest.window, store.ingest["oversample"]
         if self.window * self.oversample > store.shape[0]:

@@ -68,7 +68,7 @@ def test_join_by_separation_as_json(folder):
         (["c.fits", "o.csv", "-o", "j.csv", "--on", "objid"], "use one of .ecsv"),
         (["c.fits", "o.csv", "-o", "c.fits", "--on", "objid"], "--overwrite"),
         (["c.fits", "gone.csv", "-o", "j.fits", "--on", "objid"], "no such file"),
-        (["o.csv", "o.csv", "-o", "j.fits", "--on", "objid"], "not a galvae catalog"),
+        (["o.csv", "c.fits", "-o", "j.fits", "--on", "theta"], "the catalog has neither column theta nor id"),
         (["o.fits", "o.csv", "-o", "j.fits", "--on", "objid"], "no such file"),
     ],
 )

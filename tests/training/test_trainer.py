@@ -121,7 +121,10 @@ def test_a_store_larger_than_memory_trains_the_same(store, tiny_recipe, monkeypa
 def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe, tmp_path):
     windows = np.stack([np.arange(40) % 7 - 3, np.arange(40) % 5 - 2], 1).astype(np.int32)
     fixed = make_store(tmp_path / "store", ellipses(40), window=windows, ingest={"crop": "fixed"})
-    trainer = Trainer(fixed, tiny_recipe(), device=CPU)
+    with pytest.raises(ValueError, match=r"ingest\.crop = fixed but the recipe says random"):
+        Trainer(fixed, tiny_recipe(), device=CPU)
+    recipe = tiny_recipe(ingest={"crop": "fixed"})
+    trainer = Trainer(fixed, recipe, device=CPU)
     which = torch.tensor([3, 0, 11])
     for step in (0, 1):
         batch = trainer._draw(trainer.training, which, step=step, pixels=0)

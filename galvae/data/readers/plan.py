@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def plan(
     sources: Sequence[str | Path],
     settings: IngestSettings,
     *,
-    store: Path | None = None,
+    passed_over: Iterable[Path] = (),
     limit: int | None = None,
 ) -> list[Item]:
     """List the galaxies of some sources.
@@ -36,8 +36,8 @@ def plan(
         Files, folders (walked, in sorted order) and zip archives (read without unpacking).
     settings
         The ``[ingest]`` table.
-    store
-        A folder to pass over: the one that is being written.
+    passed_over
+        Folders inside the sources that are none: what is being written.
     limit
         Stop after so many.
 
@@ -48,7 +48,8 @@ def plan(
     ValueError
         If there is no image in any of them, or an archive is damaged.
     """
-    files = dict(file for source in sources for file in _files(Path(source), store))
+    ours = {path.resolve() for path in passed_over}
+    files = dict(file for source in sources for file in _files(Path(source), ours))
     found = list(islice(_items(files, settings), limit))
     if not found:
         raise ValueError(
@@ -110,12 +111,12 @@ def _common(names: Sequence[str]) -> str:
     return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _files(source: Path, store: Path | None) -> Iterator[tuple[Place, str]]:
+def _files(source: Path, ours: Collection[Path]) -> Iterator[tuple[Place, str]]:
     """Every file of a source that is an image, or that should be one, and what it is."""
     if source.is_dir():
         for folder, below, names in os.walk(source):
             below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-            if any(name in names for name in _OURS) or (store and Path(folder).absolute() == store.absolute()):
+            if any(name in names for name in _OURS) or Path(folder).resolve() in ours:
                 below.clear()
                 continue
             for name in sorted(names):
