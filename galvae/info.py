@@ -22,7 +22,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     FileNotFoundError
         If there is nothing at `path`.
     ValueError
-        If it is none of the three.
+        If it is none of the three, or another galvae's.
     """
     path = Path(path)
     if not path.exists():
@@ -30,7 +30,12 @@ def describe(path: str | Path) -> dict[str, Any]:
     readers: dict[str, Callable[[Path], dict[str, Any]]] = {"store.json": _store, "model.json": _run}
     for name, reader in readers.items():
         if (path / name).is_file():
-            return reader(path)
+            try:
+                return reader(path)
+            except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+                raise ValueError(
+                    f"{path / name}: not a description by this galvae ({error!r}); make the folder again"
+                ) from None
     if path.is_dir():
         raise ValueError(
             f"{path}: a folder without store.json or model.json; galvae info takes a store, a run or a catalog"

@@ -6,17 +6,19 @@ What is compared is the provenance that every stage writes anyway.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from galvae.recipe import Recipe
+from galvae.stages import Stage, differing, holds, read_json, run_stages
 
 
 def run_recipe(
-    recipe: Recipe, sources: Sequence[Path], directory: str | Path, *, device: str = "auto", quiet: bool = False
-) -> Iterator[tuple[str, Path, bool]]:
+    recipe: Recipe, sources: Sequence[Path], directory: str | Path, *,
+    device: str = "auto", overwrite: bool = False, quiet: bool = False,
+) -> Iterator[tuple[str, Path, bool]]:  # fmt: skip
     """Run the stages of a recipe, yielding each stage's name, its output, and whether it had to be made.
 
     Parameters
@@ -24,102 +26,137 @@ def run_recipe(
     recipe
         Everything that is chosen. With ``simulate.galaxies`` above zero and no `sources`, a survey is simulated first.
     sources
-        Files, folders, archives to ingest.
+        Files, folders, archives to ingest; what lies in `directory` is passed over.
     directory
         Gets ``survey/`` (if simulated), ``store/``, ``run/``, ``catalog.ecsv`` and ``figures/``.
     device
         Where to train and infer.
+    overwrite
+        Make again what was made with other settings or from other inputs.
     quiet
         No progress.
 
     Raises
     ------
+    FileExistsError
+        Before the first stage: if something else lies where a stage writes, or, without `overwrite`, if a stage would
+        have to be made again.
     ValueError
         If there is nothing to ingest.
     """
     directory = Path(directory)
     if not sources and not recipe.simulate.galaxies:
         raise ValueError("no SOURCE, and the recipe simulates no survey (simulate.galaxies = 0); name files to ingest")
-    directory.mkdir(parents=True, exist_ok=True)
-    if not sources:
-        survey = directory / "survey"
-        yield "simulate", survey, _simulate(recipe, survey, quiet)
-        sources = [survey]
-    yield "ingest", directory / "store", _ingest(recipe, sources, directory / "store", quiet)
-    yield "train", directory / "run", _train(recipe, directory / "store", directory / "run", device, quiet)
-    catalog = directory / "catalog.ecsv"
-    yield "catalog", catalog, _catalog(recipe, directory / "run", directory / "store", catalog, device, quiet)
-    yield "plot", directory / "figures", _plot(directory, quiet)
+    stages = [] if sources else [_simulate(recipe, directory / "survey", quiet)]
+    stages += [
+        _ingest(recipe, sources or [directory / "survey"], directory, quiet),
+        _train(recipe, directory, device, quiet),
+        _catalog(recipe, directory, device, quiet),
+        _plot(directory, quiet),
+    ]
+    yield from run_stages(stages, overwrite=overwrite)
 
 
-def _simulate(recipe: Recipe, survey: Path, quiet: bool) -> bool:
-    from galvae.data import simulate
-    from galvae.tableio import read_table
+def _simulate(recipe: Recipe, survey: Path, quiet: bool) -> Stage:
+    from galvae.data.simulate import TRUTH, simulate
 
-    wanted = recipe.simulate.model_dump(mode="json")
-    if (survey / simulate.TRUTH).is_file() and read_table(survey / simulate.TRUTH).meta.get("simulate") == wanted:
-        return False
-    simulate.simulate(
-        survey, recipe.simulate.galaxies, settings=recipe.simulate, overwrite=survey.exists(), quiet=quiet
-    )
-    return True
+    def compare() -> list[str]:
+        from galvae.tableio import read_table
+
+        wanted = {"simulate": recipe.simulate.model_dump(mode="json"), "n": recipe.simulate.galaxies, "seed": 0}
+        return differing(read_table(survey / TRUTH).meta, wanted)
+
+    def make(changed: list[str] | None) -> None:
+        simulate(survey, recipe.simulate.galaxies, settings=recipe.simulate, overwrite=bool(changed), quiet=quiet)
+
+    return Stage("simulate", survey, partial(holds, survey, TRUTH), compare, make)
 
 
-def _ingest(recipe: Recipe, sources: Sequence[Path], store: Path, quiet: bool) -> bool:
+def _ingest(recipe: Recipe, sources: Sequence[Path], directory: Path, quiet: bool) -> Stage:
     from galvae.data.ingest import identity, ingest
 
-    described = _json(store / "plan.json")
-    same = described.get("identity") == identity(sources, recipe.ingest)
-    if same and (store / "store.json").is_file():
-        return False
-    ingest(sources, store, recipe.ingest, resume=same, overwrite=not same and store.exists(), quiet=quiet)
-    return True
+    store = directory / "store"
+
+    def compare() -> list[str] | None:
+        described = read_json(store / "store.json")
+        if read_json(store / "plan.json").get("identity") == identity(sources, recipe.ingest, skip=directory):
+            return [] if described else None
+        return differing(described, {"ingest": recipe.ingest.model_dump(mode="json")}) or ["sources"]
+
+    def make(changed: list[str] | None) -> None:
+        resume = changed is None and (store / "plan.json").is_file()
+        ingest(sources, store, recipe.ingest, skip=directory, resume=resume, overwrite=bool(changed), quiet=quiet)
+
+    return Stage("ingest", store, partial(holds, store, "store.json", "plan.json"), compare, make)
 
 
-def _train(recipe: Recipe, store: Path, run: Path, device: str, quiet: bool) -> bool:
+def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.data.store import ImageStore
-    from galvae.training.checkpoint import STATE
+    from galvae.training.checkpoint import DESCRIPTION, STATE, load_tensors
     from galvae.training.fit import fit, trained_recipe
     from galvae.training.trainer import choose_device
 
-    images, described = ImageStore(store), _json(run / "model.json")
-    same = described.get("store") == images.digest and described.get("recipe") == trained_recipe(recipe)
-    if same and described["finished"]:
-        return False
-    if not same and run.exists():
-        shutil.rmtree(run)
-    fit(images, recipe, run, device=choose_device(device), resume=same and (run / STATE).is_file(), quiet=quiet)
-    return True
+    run = directory / "run"
+
+    def compare() -> list[str] | None:
+        described = read_json(run / DESCRIPTION) or load_tensors(run / STATE)[1]
+        before = {"store": described.get("store"), **described.get("recipe", {})}
+        now = {"store": ImageStore(directory / "store").digest, **trained_recipe(recipe)}
+        return differing(before, now) or ([] if described.get("finished") else None)
+
+    def make(changed: list[str] | None) -> None:
+        resume = changed is None and (run / STATE).is_file()
+        store = ImageStore(directory / "store")
+        fit(store, recipe, run, device=choose_device(device), resume=resume, quiet=quiet)
+
+    return Stage("train", run, partial(holds, run, DESCRIPTION, STATE), compare, make)
 
 
-def _catalog(recipe: Recipe, run: Path, store: Path, catalog: Path, device: str, quiet: bool) -> bool:
+def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.catalog import read_catalog, write_catalog
     from galvae.data.store import ImageStore
     from galvae.inference.tables import make_catalog, provenance
     from galvae.training.trainer import choose_device
 
-    images = ImageStore(store)
-    if catalog.is_file():
-        meta = read_catalog(catalog).meta
-        if all(meta.get(key) == value for key, value in provenance(run, images, recipe.catalog).items()):
-            return False
-    table = make_catalog(run, images, recipe.catalog, device=str(choose_device(device)), quiet=quiet)
-    write_catalog(table, catalog, overwrite=True)
-    return True
+    run, catalog = directory / "run", directory / "catalog.ecsv"
+
+    @cache
+    def meta() -> dict[str, Any]:
+        return read_catalog(catalog).meta
+
+    def compare() -> list[str]:
+        return differing(meta(), provenance(run, ImageStore(directory / "store"), recipe.catalog))
+
+    def make(changed: list[str] | None) -> None:
+        store = ImageStore(directory / "store")
+        table = make_catalog(run, store, recipe.catalog, device=str(choose_device(device)), quiet=quiet)
+        write_catalog(table, catalog, overwrite=bool(changed))
+
+    return Stage("catalog", catalog, lambda: "model_digest" in meta(), compare, make, feeds=False)
 
 
-def _plot(directory: Path, quiet: bool) -> bool:
-    from galvae.data.store import ImageStore
-    from galvae.inference.figures import plot_run
+def _plot(directory: Path, quiet: bool) -> Stage:
+    from galvae.data.store import ImageStore, write_atomically
+    from galvae.inference import figures as drawn
+    from galvae.training.checkpoint import MODEL, digest
 
-    figures, model = directory / "figures", directory / "run" / "model.safetensors"
-    made = sorted(figures.glob("*.png"))
-    if made and min(path.stat().st_mtime for path in made) > model.stat().st_mtime:
-        return False
-    store = ImageStore(directory / "store")
-    list(plot_run(directory / "run", figures, store=store, overwrite=True, quiet=quiet))
-    return True
+    figures, described = directory / "figures", directory / "figures" / "figures.json"
 
+    def wanted() -> dict[str, str]:
+        return {"model": digest(directory / "run" / MODEL), "store": ImageStore(directory / "store").digest}
 
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    def compare() -> list[str] | None:
+        before = read_json(described)
+        if not before or not all((figures / name).is_file() for name in before["figures"]):
+            return None
+        return differing(before, wanted())
+
+    def make(changed: list[str] | None) -> None:
+        figures.mkdir(exist_ok=True)
+        write_atomically(described, "{}\n")  # until all are drawn
+        store = ImageStore(directory / "store")
+        paths = drawn.plot_run(directory / "run", figures, store=store, overwrite=True, quiet=quiet)
+        names = [path.name for path in paths]
+        write_atomically(described, json.dumps({**wanted(), "figures": names}, indent=1) + "\n")
+
+    return Stage("plot", figures, described.is_file, compare, make, feeds=False)

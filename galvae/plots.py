@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from galvae.files import whole
 from galvae.flags import Flag
 from galvae.pictures import BLUE, GREY, VERMILLION, draw_traversals
 from galvae.sampling import as_rgb
@@ -23,13 +23,8 @@ ACTIVE, CELLS = 0.01, 12
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG at 150 dpi; it appears under its name when it is whole."""
-    path = Path(path)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp.png")
-    try:
-        figure.savefig(scratch, dpi=150)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(path) as scratch:
+        figure.savefig(scratch, format="png", dpi=150)
 
 
 def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: str = "pseudo-ELBO") -> Figure:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from galvae.files import whole
 
 if TYPE_CHECKING:
     from galvae.inference.model import Model
@@ -59,12 +60,8 @@ def save_images(path: str | Path, images: np.ndarray, *, columns: int | None = N
     writers = {".png": _write_png, ".fits": _write_fits, ".npy": _write_npy}
     if path.suffix.lower() not in writers:
         raise ValueError(f"{path}: images are written as .png, .fits or .npy; choose one of these endings")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix.lower()}")
-    try:
+    with whole(path) as scratch:
         writers[path.suffix.lower()](scratch, images, columns)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def as_rgb(images: np.ndarray) -> np.ndarray:

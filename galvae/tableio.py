@@ -7,12 +7,13 @@ What a format cannot hold by itself (nested metadata in FITS and VOTable) goes i
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
+
+from galvae.files import whole
 
 FORMATS = {
     ".ecsv": "ascii.ecsv",
@@ -79,16 +80,13 @@ def write_table(table: Table, path: str | Path, *, flat: bool = False, overwrite
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
     # A plain Table holds quantities as columns with units, which every format knows.
     table = Table(flatten(table) if flat else table)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _write(table, scratch, form)
-        os.replace(scratch, path)
+        with whole(path) as scratch:
+            _write(table, scratch, form)
     except ImportError as error:
         raise ValueError(f"{path}: {form} needs a package that is not there ({error}); {_INSTALL}") from None
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: cannot be written as {form} ({error}); .ecsv holds most") from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def output_format(path: str | Path) -> str:

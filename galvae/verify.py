@@ -18,7 +18,8 @@ from torch import Tensor
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.geometry import pixel_grid
-from galvae.inference.canonical import place
+from galvae.inference.canonical import direction, place
+from galvae.inference.checks import check_fits
 from galvae.model.vae import SpatialVAE
 from galvae.moments import adaptive_moments, luminance
 from galvae.progress import Progress
@@ -75,16 +76,19 @@ def verify(
     Returns
     -------
     dict
-        ``galaxies``, ``elongated`` (axis ratio below 0.7) and, as median, 84th percentile and so on: ``axis`` and
-        ``centre`` against the reference, ``turn`` (theta, over 360 degrees), ``turn_axis`` (orientation, modulo 180),
-        ``move`` (the centre between the copies) and ``z_drift`` (RMS change of z over its spread).
+        ``galaxies``, ``elongated`` (axis ratio of the reference below 0.7), ``unmeasured`` (without one) and, as
+        median and 84th percentile: ``axis`` and ``centre`` against the reference, ``turn_elongated`` and ``turn_round``
+        (theta, over 360 degrees), ``turn_axis_elongated`` (orientation, modulo 180), ``move`` (the centre between the
+        copies) and ``z_drift`` (RMS change of z over its spread). Galaxies of which the model or the reference says
+        nothing are counted as ``missing``, and among those beyond 30 degrees and flipped.
 
     Raises
     ------
     ValueError
-        If no galaxy is left to measure on.
+        If no galaxy is left to measure on, or the store is not what the run takes.
     """
     vae, description = load_model(run)
+    check_fits(vae, description, store)
     rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), description["trained_on"]))[:limit]
     if not len(rows):
         raise ValueError(f"{store.path}: no galaxy that {run} was not trained on; use another store")
@@ -120,8 +124,7 @@ def find(vae: SpatialVAE, view: View) -> Found:
     posterior = vae.encode(view)
     pose, content = posterior.draw(posterior.best())
     placed = place(vae, pose, content, size=vae.window)
-    theta = torch.rad2deg(-pose.theta.double()).numpy() % 360
-    return Found(theta, np.degrees(placed.orientation), np.stack([placed.x, placed.y], 1), content.numpy())
+    return Found(direction(pose), np.degrees(placed.orientation), np.stack([placed.x, placed.y], 1), content.numpy())
 
 
 def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
@@ -148,7 +151,8 @@ def summarize(
     return {
         "galaxies": len(turn),
         "elongated": int(long.sum()),
-        "axis": {**_figures(axis[long]), "beyond_30": float(np.nanmean(axis[long] > 30))} if long.any() else None,
+        "unmeasured": int((~long & ~round_).sum()),
+        "axis": {**_figures(axis[long]), "beyond_30": float((~(axis[long] <= 30)).mean())} if long.any() else None,
         "centre": _figures(np.hypot(*(start.centre - reference["centre"]).T)),
         "turn_elongated": _turns(theta[long]),
         "turn_round": _turns(theta[round_]),
@@ -174,7 +178,7 @@ def _figures(values: np.ndarray) -> dict[str, float]:
 
 
 def _turns(values: np.ndarray) -> dict[str, float]:
-    return {**_figures(values), "flips": float((values > 90).mean()) if len(values) else float("nan")}
+    return {**_figures(values), "flips": float((~(values <= 90)).mean()) if len(values) else float("nan")}
 
 
 def _true(path: str | Path, store: ImageStore, rows: np.ndarray, oversample: int) -> dict[str, np.ndarray]:

@@ -1,43 +1,207 @@
-"""`galvae run`: the stages in order, and only those whose inputs or settings have changed."""
+"""`galvae run`: the stages in order, only those whose inputs or settings have changed, and nothing lost unasked."""
 
+import json
+import shutil
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from galvae.catalog import check_catalog, read_catalog
+from galvae.data import ingest as ingesting
+from galvae.inference import figures
 from galvae.pipeline import run_recipe
 from galvae.recipe import load_recipe
+from galvae.training.trainer import Trainer
 
 TINY = ["simulate.galaxies=24", "train.epochs=1", "catalog.samples=2"]
+STAGES = ["simulate", "ingest", "train", "catalog", "plot"]
 
 
-def stages(directory, *changes):
+def stages(directory, *changes, sources=(), overwrite=False):
     recipe = load_recipe("smoke", [*TINY, *changes])
-    return {stage: made for stage, _, made in run_recipe(recipe, [], directory, device="cpu", quiet=True)}
+    done = run_recipe(recipe, list(sources), directory, device="cpu", overwrite=overwrite, quiet=True)
+    return {stage: made for stage, _, made in done}
+
+
+def made(*names):
+    return {stage: stage in names for stage in STAGES}
+
+
+def contents(directory):
+    return {path: path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+def draw_quickly(run, output, **_):
+    (output / "curves.png").write_bytes(b"")
+    return [output / "curves.png"]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Pictures are slow."""
+    monkeypatch.setattr(figures, "plot_run", draw_quickly)
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory):
+def drawn(tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
-    assert stages(directory) == dict.fromkeys(["simulate", "ingest", "train", "catalog", "plot"], True)
+    assert stages(directory) == made(*STAGES)
     return directory
 
 
-def test_the_whole_run_makes_a_catalog_and_pictures(directory):
-    catalog = read_catalog(directory / "catalog.ecsv")
+@pytest.fixture
+def directory(drawn, tmp_path, quick):
+    """A finished run to spoil, at the same path each time: where the cutouts lie counts."""
+    whole = shutil.copytree(drawn, tmp_path / "whole")
+    yield drawn
+    shutil.rmtree(drawn)
+    shutil.copytree(whole, drawn)
+
+
+def test_the_whole_run_makes_a_catalog_and_pictures(drawn):
+    catalog = read_catalog(drawn / "catalog.ecsv")
     check_catalog(catalog)
     assert len(catalog) == 24
     assert catalog.meta["recipe"]["train"]["epochs"] == 1
-    assert {"curves.png", "reconstructions.png"} <= {path.name for path in (directory / "figures").glob("*.png")}
+    assert {"curves.png", "reconstructions.png"} <= {path.name for path in (drawn / "figures").glob("*.png")}
 
 
-def test_unchanged_stages_are_skipped(directory):
-    assert not any(stages(directory).values())
+def test_unchanged_stages_are_skipped_and_no_file_is_touched(drawn):
+    before = contents(drawn)
+    assert stages(drawn) == stages(drawn, overwrite=True) == made()
+    assert contents(drawn) == before
 
 
-def test_a_changed_setting_redoes_what_depends_on_it(directory):
-    made = stages(directory, "catalog.samples=3")
-    assert made == {"simulate": False, "ingest": False, "train": False, "catalog": True, "plot": False}
-    made = stages(directory, "catalog.samples=3", "train.seed=1")
-    assert made == {"simulate": False, "ingest": False, "train": True, "catalog": True, "plot": True}
+@pytest.mark.parametrize(
+    ("change", "stage", "redone"),
+    [
+        ("simulate.galaxies=25", "simulate", STAGES),
+        ("ingest.Q=9", "ingest", ["ingest", "train", "catalog", "plot"]),
+        ("train.seed=1", "train", ["train", "catalog", "plot"]),
+        ("catalog.samples=3", "catalog", ["catalog"]),
+    ],
+)
+def test_a_changed_setting_is_named_and_redone_only_with_overwrite(directory, change, stage, redone):
+    before = contents(directory)
+    with pytest.raises(FileExistsError, match=rf"stage {stage} was done with other {change.split('=')[0]}[,;]"):
+        stages(directory, change)
+    assert contents(directory) == before
+    assert stages(directory, change, overwrite=True) == made(*redone)
+    assert stages(directory, change) == made()
+
+
+def test_a_survey_of_another_seed_is_not_taken(directory):
+    truth = directory / "survey" / "truth.ecsv"
+    truth.write_text(truth.read_text().replace("seed: 0", "seed: 7"))
+    with pytest.raises(FileExistsError, match="stage simulate was done with other seed;"):
+        stages(directory)
+
+
+@pytest.mark.parametrize("name", ["survey", "store", "run", "figures", "catalog.ecsv"])
+def test_what_is_not_ours_is_never_touched(name, tmp_path):
+    place = tmp_path / name
+    if name == "catalog.ecsv":
+        place.write_text("# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: int64}\nid\n1\n")
+    else:
+        place.mkdir()
+        (place / "thesis.tex").write_text("years of work")
+    before = contents(tmp_path)
+    with pytest.raises((FileExistsError, ValueError), match=f"{name}: (lies where the stage|not a galvae catalog)"):
+        stages(tmp_path, overwrite=True)
+    assert contents(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_without_the_store_what_was_made_of_it_is_kept_until_told(directory):
+    shutil.rmtree(directory / "store")
+    with pytest.raises(FileExistsError, match="stage train was done with other output of ingest"):
+        stages(directory)
+    assert stages(directory, overwrite=True) == made("ingest")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it is done."""
+
+
+def killed(*_, **__):
+    raise Killed
+
+
+def is_killed(monkeypatch, owner, name, replacement, directory, *changes):
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, name, replacement)
+        with pytest.raises(Killed):
+            stages(directory, *changes)
+
+
+def forget(directory, *names):
+    for name in names:
+        shutil.rmtree(directory / name)
+    (directory / "catalog.ecsv").unlink()
+
+
+def test_a_killed_ingest_goes_on(directory, monkeypatch):
+    forget(directory, "store", "run", "figures")
+    is_killed(monkeypatch, ingesting, "_finish", killed, directory)
+    parts = {path: path.stat().st_mtime_ns for path in (directory / "store").glob("part-*.h5")}
+    assert parts
+    assert stages(directory) == made("ingest", "train", "catalog", "plot")
+    assert parts == {path: path.stat().st_mtime_ns for path in parts}
+
+
+def test_a_training_killed_in_its_second_epoch_goes_on(directory, monkeypatch):
+    changes = ["train.epochs=2", "train.batch=8"]
+    take_step, steps = Trainer.take_step, []
+    forget(directory, "run", "figures")
+
+    def step(trainer):
+        if trainer.step > trainer.steps_per_epoch:
+            raise Killed
+        steps.append(trainer.step)
+        take_step(trainer)
+
+    is_killed(monkeypatch, Trainer, "take_step", step, directory, *changes)
+    described = json.loads((directory / "run" / "model.json").read_text())
+    assert not described["finished"]
+    assert 0 < described["steps"] <= len(steps)
+    assert stages(directory, *changes) == made("train", "catalog", "plot")
+    lines = (directory / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 2]
+
+
+def test_a_training_is_finished_when_its_last_line_is_written(directory, monkeypatch):
+    validate, run = Trainer.validate, directory / "run"
+
+    def last_killed(trainer, *, pixels):
+        return validate(trainer, pixels=pixels) if pixels else killed()
+
+    forget(directory, "run", "figures")
+    is_killed(monkeypatch, Trainer, "validate", last_killed, directory)
+    assert not json.loads((run / "model.json").read_text())["finished"]
+    assert stages(directory) == made("train", "catalog", "plot")
+    assert json.loads((run / "model.json").read_text())["finished"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_killed_pictures_are_drawn_again(directory, monkeypatch):
+    (directory / "figures" / "prior.png").unlink()
+    is_killed(monkeypatch, figures, "plot_run", killed, directory)
+    assert stages(directory) == made("plot")
+    assert stages(directory) == made()
+
+
+def test_a_folder_that_holds_the_output_does_not_take_in_its_pictures(tmp_path, quick):
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    redone = stages(tmp_path / "out", "train.batch=4", sources=[tmp_path])
+    assert redone == dict.fromkeys(STAGES[1:], True)
+    Image.new("RGB", (64, 64)).save(tmp_path / "out" / "figures" / "large.png")
+    assert not any(stages(tmp_path / "out", "train.batch=4", sources=[tmp_path]).values())
+    Image.new("RGB", (64, 64)).save(tmp_path / "12.png")
+    with pytest.raises(FileExistsError, match="stage ingest was done with other sources"):
+        stages(tmp_path / "out", "train.batch=4", sources=[tmp_path])
 
 
 def test_a_recipe_without_survey_needs_sources(tmp_path):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chosen_recipe
+from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chosen_recipe, say_how_to_go_on
 
 
 def ingest(
@@ -36,17 +34,12 @@ def ingest(
     from galvae.data.ingest import summary
     from galvae.progress import say
 
-    try:
+    with say_how_to_go_on(output / "plan.json"):
         done = run(
             sources, output, settings,
             table=table, workers=workers, limit=limit, resume=resume, overwrite=overwrite, strict=strict,
             quiet=quiet,
         )  # fmt: skip
-    except BaseException as error:
-        if not isinstance(error, Exception) and (output / "plan.json").is_file():
-            again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-            say(f"interrupted; what is done is kept. To go on: {shlex.join(['galvae', *again, '--resume'])}")
-        raise
     if as_json:
         import json
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,3 +52,18 @@ def refuse_existing(path: Path, overwrite: bool, *, resume: bool = False) -> Non
     """
     if path.exists() and not overwrite and not resume:
         raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
+
+
+@contextmanager
+def say_how_to_go_on(saved: Path, *, resume: str = "--resume") -> Iterator[None]:
+    """Print the command that goes on, where Ctrl-C or SIGTERM ends the work and `saved` is there to go on from."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and saved.exists():
+            from galvae.progress import say
+
+            again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+            command = ["galvae", *again, resume] if resume else ["galvae", *sys.argv[1:]]
+            say(f"interrupted; what is done is kept. To go on: {shlex.join(command)}")
+        raise

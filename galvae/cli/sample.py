@@ -45,11 +45,15 @@ def interpolate(
     refuse_existing(output, overwrite)
 
     from galvae.data.store import ImageStore
-    from galvae.inference.model import load
+    from galvae.inference.checks import check_fits
+    from galvae.inference.model import Model
     from galvae.sampling import interpolate as line
     from galvae.sampling import save_images
+    from galvae.training.checkpoint import load_model
 
-    model, images = load(run), ImageStore(store)
+    vae, description = load_model(run)
+    model, images = Model(vae, description), ImageStore(store)
+    check_fits(vae, description, images)
     ends = model.encode(images.images(images.rows_of([first, second])), oversample=images.ingest["oversample"])
     save_images(output, line(model, *ends.z, steps=steps, size=size), columns=steps)
     print(output)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chosen_recipe, refuse_existing
+from galvae.cli.options import (
+    Changes,
+    Json,
+    Overwrite,
+    Quiet,
+    RecipeName,
+    chosen_recipe,
+    refuse_existing,
+    say_how_to_go_on,
+)
 
 
 def train(
@@ -30,23 +37,15 @@ def train(
     settings = chosen_recipe(recipe, changes, default=str(own) if resume and own.is_file() else None)
 
     from galvae.data.store import ImageStore
-    from galvae.progress import say
     from galvae.training.checkpoint import STATE
-    from galvae.training.fit import Stopped, fit
+    from galvae.training.fit import fit
     from galvae.training.trainer import choose_device
 
-    try:
+    with say_how_to_go_on(output / STATE):
         last = fit(
             ImageStore(store), settings, output,
             device=choose_device(device), resume=resume, max_steps=max_steps, quiet=quiet,
         )  # fmt: skip
-    except BaseException as error:
-        if not isinstance(error, Exception) and (output / STATE).is_file():
-            again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-            say(f"stopped; what is done is saved. To go on: {shlex.join(['galvae', *again, '--resume'])}")
-        if isinstance(error, Stopped):
-            raise typer.Exit(128 + error.number) from None
-        raise
     if as_json:
         import json
 

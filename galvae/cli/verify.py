@@ -44,12 +44,12 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
     first = next(iter(found.values()))
     lines = [
         f"{first['galaxies']} galaxies not trained on, {first['elongated']} of them elongated (axis ratio < 0.7);"
-        f" median / 84th percentile",
-        f"{'':44}" + "".join(f"{name:>26}" for name in found),
+        f" {first['unmeasured']} without an axis ratio to tell by; median / 84th percentile",
+        f"{'':44}" + "".join(f"{name:>36}" for name in found),
     ]
 
     def row(label: str, *path: str, unit: str = "") -> None:
-        lines.append(f"{label:44}" + "".join(f"{_cell(figures, path, unit):>26}" for figures in found.values()))
+        lines.append(f"{label:44}" + "".join(f"{_cell(figures, path, unit):>36}" for figures in found.values()))
 
     row(f"axis against {reference}, elongated", "axis", unit="deg")
     row("  beyond 30 deg", "axis", "beyond_30", unit="%")
@@ -70,5 +70,6 @@ def _cell(figures: dict[str, Any], path: tuple[str, ...], unit: str) -> str:
     if value is None:
         return "-"
     if isinstance(value, dict):
-        return f"{value['median']:.2f} / {value['p84']:.2f} {unit}"
+        missing = f", {value['missing']} missing" if value["missing"] else ""
+        return f"{value['median']:.2f} / {value['p84']:.2f} {unit}{missing}"
     return f"{100 * value:.0f} %" if unit == "%" else f"{value:.2f}"

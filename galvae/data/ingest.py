@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galvae.data.part import make_part
-from galvae.data.pool import run_in_processes
+from galvae.data.pool import cores, run_in_processes
 from galvae.data.readers.base import Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
 from galvae.data.store import SCHEMA, part_path, part_summary, write_atomically
+from galvae.files import SCRATCH
 from galvae.progress import Progress
 from galvae.version import version
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from galvae.data.table import Matched
 
 _CAUSE = re.compile(r": |; ")
@@ -97,17 +100,21 @@ def ingest(
     fresh = _begin(store, _identity(items, settings, matched), sources, resume=resume, overwrite=overwrite)
     todo = [number for number in range(len(parts)) if not part_path(store, number).is_file()]
     integers = all(_is_int64(item.id) for item in items if item.reader != "unreadable")
+    columns = _labels(items, settings) | (matched.columns if matched else {})
     jobs = (
         (
-            len(parts[number]),
             (part_path(store, number), [items[k] for k in parts[number]], settings),
-            {"integer_ids": integers, "table": matched and matched.rows(parts[number]), "strict": strict},
+            {
+                "integer_ids": integers,
+                "table": {name: values[parts[number].start : parts[number].stop] for name, values in columns.items()},
+                "strict": strict,
+            },
         )
         for number in todo
     )
     try:
         with Progress("ingest", sum(len(parts[number]) for number in todo), quiet=quiet) as progress:
-            for count in run_in_processes(make_part, jobs, workers=workers or _cores()):
+            for count in run_in_processes(make_part, jobs, workers=workers or cores()):
                 progress.advance(count)
         return _finish(store, len(parts), settings, sources, table, matched)
     except ValueError:
@@ -122,17 +129,11 @@ def _mark_duplicates(items: list[Item]) -> None:
     for number, item in enumerate(items):
         if item.reader != "unreadable" and first.setdefault(item.id, number) != number:
             reason = f"duplicate id: {item.id} is first in {items[first[item.id]].source}"
-            items[number] = item._replace(reader="unreadable", place=(reason,))
+            items[number] = item._replace(reader="unreadable", place=(reason, *sorted(item.files())))
 
 
 def _is_int64(name: str) -> bool:
     return bool(_INTEGER.fullmatch(name)) and -(2**63) <= int(name) < 2**63
-
-
-def _cores() -> int:
-    if hasattr(os, "process_cpu_count"):
-        return os.process_cpu_count() or 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def identity(sources: Sequence[str | Path], settings: IngestSettings, *, skip: Path | None = None) -> str:
@@ -157,6 +158,15 @@ def _planned(
     return items, match_table(table, items, settings)
 
 
+def _labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.ndarray]:
+    """What the HDF5 files among the inputs say of their galaxies."""
+    if not any(item.reader == "hdf5" for item in items):
+        return {}
+    from galvae.data.table import labels
+
+    return labels(items, settings)
+
+
 def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched | None) -> str:
     """Digest of all that decides what the parts hold: which files, when they were written, and the settings."""
     digest = hashlib.sha256(settings.model_dump_json().encode())
@@ -179,7 +189,7 @@ def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume:
         raise FileExistsError(f"{store}: is a file; a store is a folder, choose another name")
     if described.is_file() and resume:
         if json.loads(described.read_text(encoding="utf-8"))["identity"] == identity:
-            for scratch in store.glob(".*.tmp"):
+            for scratch in store.glob(SCRATCH):
                 scratch.unlink()
             return False
         raise ValueError(
@@ -209,7 +219,7 @@ def _clear(store: Path) -> None:
     for path in (
         store / "store.json",
         *sorted(store.glob("part-*.h5")),
-        *store.glob(".*.tmp"),
+        *store.glob(SCRATCH),
         store / "plan.json",
     ):
         path.unlink(missing_ok=True)

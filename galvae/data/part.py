@@ -24,9 +24,9 @@ def make_part(
     settings: IngestSettings,
     *,
     integer_ids: bool,
-    table: Mapping[str, np.ndarray] | None,
+    table: Mapping[str, np.ndarray],
     strict: bool,
-) -> None:
+) -> int:
     """Make one part of a store.
 
     Parameters
@@ -40,10 +40,15 @@ def make_part(
     integer_ids
         Store the ids as int64.
     table
-        Columns of the user's table, a value for each item; ``ra``, ``dec`` and ``pixel_scale`` among them
-        are used.
+        Columns from elsewhere than the images, a value for each item; ``ra``, ``dec`` and ``pixel_scale`` among
+        them are used where an image does not say.
     strict
         Raise for the first input that gives no galaxy, instead of listing it as skipped.
+
+    Returns
+    -------
+    int
+        How many inputs it is made of.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def make_part(
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     for index, item in enumerate(items):
-        known = {name: values[index] for name, values in (table or {}).items() if name in ("ra", "dec", "pixel_scale")}
+        known = {name: values[index] for name, values in table.items() if name in ("ra", "dec", "pixel_scale")}
         try:
             field, row = make_galaxy(item, settings, known)
         except (ValueError, OSError, MemoryError) as error:
@@ -71,8 +76,9 @@ def make_part(
     for name in rows[0] if rows else ():
         columns.setdefault(name, np.array([row[name] for row in rows]))
     if rows:
-        columns |= {name: values[kept] for name, values in (table or {}).items() if name.startswith("table/")}
+        columns |= {name: values[kept] for name, values in table.items() if name.startswith("table/")}
     write_part(path, fields, columns, skipped)
+    return len(items)
 
 
 def make_galaxy(
@@ -88,7 +94,7 @@ def make_galaxy(
         The ``[ingest]`` table.
     known
         ``ra``, ``dec`` in degrees and ``pixel_scale`` in arcseconds from the user's table, NaN where not
-        known.
+        known; what the image itself says stands.
 
     Returns
     -------
@@ -104,7 +110,7 @@ def make_galaxy(
     """
     cutout = load(item, settings)
     for name, value in (known or {}).items():
-        if np.isfinite(value):
+        if np.isfinite(value) and not np.isfinite(getattr(cutout, name)):
             setattr(cutout, name, float(value))
     row: dict[str, Any] = {
         "bands": "",

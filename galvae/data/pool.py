@@ -10,13 +10,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
-from typing import Any
+from typing import Any, TypeVar
 
-Job = tuple[int, tuple[Any, ...], Mapping[str, Any]]
+Job = tuple[tuple[Any, ...], Mapping[str, Any]]
+Result = TypeVar("Result")
 
 
-def run_in_processes(work: Callable[..., None], jobs: Iterable[Job], *, workers: int) -> Iterator[int]:
-    """Run jobs, in this process where one worker is asked for, and say how much each has done.
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_in_processes(work: Callable[..., Result], jobs: Iterable[Job], *, workers: int) -> Iterator[Result]:
+    """Run jobs, in this process where one worker is asked for.
 
     Jobs are taken from `jobs` one by one, as workers become free, so that neither jobs nor results pile up.
     When this generator is closed or interrupted, jobs that have begun are finished and no new one is begun.
@@ -26,14 +34,14 @@ def run_in_processes(work: Callable[..., None], jobs: Iterable[Job], *, workers:
     work
         A function that another process can import.
     jobs
-        Size, positional and keyword arguments of each.
+        Positional and keyword arguments of each.
     workers
         How many processes.
 
     Yields
     ------
-    int
-        The size of a job that is done.
+    Result
+        What `work` gave for a job, in the order in which jobs are done.
 
     Raises
     ------
@@ -41,28 +49,27 @@ def run_in_processes(work: Callable[..., None], jobs: Iterable[Job], *, workers:
         If a worker was killed.
     """
     if workers == 1:
-        for size, arguments, keywords in jobs:
-            work(*arguments, **keywords)
-            yield size
+        for arguments, keywords in jobs:
+            yield work(*arguments, **keywords)
         return
     jobs = iter(jobs)
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare_worker)
     with pool:
-        sizes: dict[Future[None], int] = {}
+        begun: set[Future[Result]] = set()
         while True:
-            for size, arguments, keywords in islice(jobs, workers - len(sizes)):
-                sizes[pool.submit(work, *arguments, **keywords)] = size
-            if not sizes:
+            for arguments, keywords in islice(jobs, workers - len(begun)):
+                begun.add(pool.submit(work, *arguments, **keywords))
+            if not begun:
                 return
-            for future in wait(sizes, return_when=FIRST_COMPLETED).done:
+            done, begun = wait(begun, return_when=FIRST_COMPLETED)
+            for future in done:
                 try:
-                    future.result()
+                    result = future.result()
                 except BrokenProcessPool:
                     raise OSError(
-                        "a worker process was killed, as happens when memory runs out; go on with --resume and fewer "
-                        "--workers"
+                        "a worker process was killed, as happens when memory runs out; try again with fewer --workers"
                     ) from None
-                yield sizes.pop(future)
+                yield result
 
 
 def _prepare_worker() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from galvae.data.galaxies import BANDS
+from galvae.data.pool import cores, run_in_processes
 from galvae.data.settings import SimulateSettings
 from galvae.data.survey import ELECTRONS, SKY_NOISE, Field, field
 from galvae.data.truth import name_of, truth_of, truth_table
@@ -48,7 +47,8 @@ def simulate(
     settings
         Distributions; the defaults of the recipe's ``[simulate]`` table if None.
     workers
-        Processes; None takes the machine's cores where there is enough to do. The files do not depend on it.
+        Processes; None takes as many as this process may use cores, where there is enough to do. The files do
+        not depend on it.
     overwrite
         Replace an earlier survey in `directory`.
     quiet
@@ -98,7 +98,7 @@ def write_cutout(folder: Path, seen: Field, *, name: str = "", exposure: int = 0
     exposure
         Which noise (see :meth:`galvae.data.survey.Field.draw`).
     """
-    name = name or name_of(seen.key[1])
+    name = name or name_of(*seen.key)
     for band in BANDS:
         header = seen.frames[band].to_header()
         header["FILTER"] = band
@@ -112,34 +112,33 @@ def write_cutout(folder: Path, seen: Field, *, name: str = "", exposure: int = 0
         fits.PrimaryHDU(pixels, header).writeto(folder / f"{name}_{band}.fits")
 
 
-def _write_some(numbers: range, folder: Path, seed: int, settings: SimulateSettings) -> list[dict[str, Any]]:
+def _write_some(
+    numbers: range, folder: Path, seed: int, settings: SimulateSettings
+) -> tuple[range, list[dict[str, Any]]]:
     rows = []
     for number in numbers:
         seen = field(number, seed=seed, settings=settings)
         write_cutout(folder, seen)
         rows.append(truth_of(seen))
-    return rows
+    return numbers, rows
 
 
 def _write_all(
     folder: Path, n: int, seed: int, settings: SimulateSettings, workers: int | None, quiet: bool
 ) -> list[dict[str, Any]]:
     chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
-    work = partial(_write_some, folder=folder, seed=seed, settings=settings)
-    workers = min(workers or os.cpu_count() or 1, len(chunks) if workers else len(chunks) // 4 or 1)
-    rows = []
-    with Progress("simulate", n, quiet=quiet) as progress:
-        if workers == 1:
-            for chunk in chunks:
-                rows += work(chunk)
-                progress.advance(len(chunk))
-        else:
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-                for some in pool.map(work, chunks):
-                    rows += some
-                    progress.advance(len(some))
-    return rows
+    jobs = (((chunk, folder, seed, settings), {}) for chunk in chunks)
+    workers = min(workers or cores(), len(chunks) if workers else len(chunks) // 4 or 1)
+    rows: dict[int, dict[str, Any]] = {}
+    # Closed before the caller clears the folder: a worker that has begun still writes into it.
+    with (
+        closing(run_in_processes(_write_some, jobs, workers=workers)) as done,
+        Progress("simulate", n, quiet=quiet) as progress,
+    ):
+        for numbers, some in done:
+            rows |= zip(numbers, some, strict=True)
+            progress.advance(len(numbers))
+    return [rows[number] for number in range(n)]
 
 
 def _refuse(directory: Path, overwrite: bool) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +18,16 @@ from typing import Any
 import h5py
 import numpy as np
 
+from galvae.files import whole
+
 SCHEMA = 1
 _TEXT = h5py.string_dtype("utf-8")
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that it is either absent, or as before, or whole."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
+    with whole(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 def part_path(store: Path, number: int) -> Path:
@@ -54,8 +54,7 @@ def write_part(
     skipped
         (source, reason) of each input of this part that gave no galaxy.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with h5py.File(scratch, "w", track_order=True) as part:
+    with whole(path) as scratch, h5py.File(scratch, "w", track_order=True) as part:
         if len(images):
             pixels = np.stack(images)
             part.create_dataset("images", data=pixels, chunks=(1, *pixels.shape[1:]), compression="lzf")
@@ -68,7 +67,6 @@ def write_part(
         part.create_dataset("skipped", data=np.array(skipped, dtype=object).reshape(-1, 2), dtype=_TEXT)
         part.attrs["galaxies"] = len(images)
         part.attrs["digest"] = _digest(part)
-    os.replace(scratch, path)
 
 
 def _names(part: h5py.File) -> list[str]:

@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.table import Column, Table
 from astropy.utils.exceptions import AstropyWarning
 
+from galvae.data.readers import hdf5
 from galvae.data.readers.base import Item
 from galvae.data.settings import IngestSettings
 
@@ -40,10 +41,6 @@ class Matched:
     columns: dict[str, np.ndarray]
     unmatched: int
     digest: str
-
-    def rows(self, which: range) -> dict[str, np.ndarray]:
-        """The columns of some images."""
-        return {name: values[which.start : which.stop] for name, values in self.columns.items()}
 
 
 def match_table(path: str | Path, items: Sequence[Item], settings: IngestSettings) -> Matched:
@@ -97,6 +94,24 @@ def match_table(path: str | Path, items: Sequence[Item], settings: IngestSetting
     for name, values in columns.items():
         digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode() + np.ascontiguousarray(values).tobytes())
     return Matched(columns, int((found < 0).sum()), digest.hexdigest())
+
+
+def labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.ndarray]:
+    """Columns ``table/NAME`` that HDF5 files hold beside their images, in the order of `items`; no value elsewhere."""
+    rows: dict[str, list[tuple[int, int]]] = {}
+    for number, item in enumerate(items):
+        if item.reader == "hdf5":
+            path, row = item.place
+            rows.setdefault(path, []).append((number, row))
+    columns: dict[str, np.ndarray] = {}
+    found: dict[str, np.ndarray] = {}
+    for path, pairs in rows.items():
+        numbers, inside = np.array(pairs).T
+        for name, values in hdf5.columns(path, settings).items():
+            before = columns.get(name, values[:0])
+            found.setdefault(name, np.full(len(items), -1))[numbers] = len(before) + inside
+            columns[name] = np.concatenate([before, values])
+    return {f"table/{name}": _take(values, found[name]) for name, values in columns.items()}
 
 
 def _read(path: Path) -> Table:

@@ -75,9 +75,9 @@ COLUMNS: dict[str, tuple[str, str]] = {
 """Name of each column -> (unit, description)."""
 
 
-def name_of(number: int) -> str:
-    """The identifier of galaxy `number`."""
-    return f"sim_{number:06d}"
+def name_of(seed: int, number: int) -> str:
+    """The identifier of galaxy `number` of the survey `seed`; no two surveys share one."""
+    return f"sim_s{seed}_{number:06d}"
 
 
 def truth_of(field: Field) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def truth_of(field: Field) -> dict[str, Any]:
     parity = int(np.sign(np.linalg.det(jacobian)))
     sense = 0 if arms is None else arms.sense
     return {
-        "id": name_of(field.key[1]),
+        "id": name_of(*field.key),
         "kind": field.kind,
         "ra": galaxy.ra,
         "dec": galaxy.dec,

@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.special import ndtri
+from scipy.stats import beta
 from torch import Tensor
 
 from galvae.angles import wrap
@@ -19,6 +22,9 @@ from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.moments import Moments, adaptive_moments, luminance
+
+# Images x pixels x units of a generator's layer at once: 128 MiB in single precision.
+PIECE = 2**25
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,24 @@ def decode_canonical(vae: SpatialVAE, content: Tensor, *, size: int) -> Tensor:
 
 def decode_images(vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int) -> Tensor:
     """Mean images of the window at any resolution, shape (B, size, size, C), row 0 at the bottom."""
-    grid = None if size == vae.window else pixel_grid(size, device=content.device)
-    images = vae.likelihood.mean(vae.decode(pose, content, grid=grid))
-    return images.reshape(len(content), size, size, vae.channels)
+    grid = vae.grid if size == vae.window else pixel_grid(size, device=content.device)
+    if vae.settings.generator == "vanilla":
+        decoded = vae.decode(pose, content, grid=None if grid is vae.grid else grid)
+    else:
+        parts = pieces(vae, len(content), len(grid))
+        decoded = torch.cat([vae.decode(pose, content, grid=grid[part]) for part in parts], 1)
+    return vae.likelihood.mean(decoded).reshape(len(content), size, size, vae.channels)
+
+
+def pieces(vae: SpatialVAE, images: int, pixels: int) -> list[slice]:
+    """Parts of the pixels of so many images that are decoded at once: memory is that of a layer of one part.
+
+    A vanilla generator decodes all pixels at once, whatever is asked for.
+    """
+    if vae.settings.generator == "vanilla":
+        return [slice(0, pixels)]
+    step = max(1, PIECE // (max(images, 1) * vae.settings.generator_units))
+    return [slice(start, start + step) for start in range(0, pixels, step)]
 
 
 def place(
@@ -80,7 +101,10 @@ def direction(pose: Pose) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Spread:
-    """68% half-widths of what :class:`Placement` holds, under the posterior; of the axis the axial one."""
+    """68% half-widths of what :class:`Placement` holds, under the posterior; of the axis the axial standard deviation.
+
+    Of few draws they are unbiased: half-widths for normal errors, the axial one in its resultant length squared.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -114,16 +138,36 @@ def spread(
         ok = np.array([draw.canonical.ok for draw in draws])
         enough = ok.sum(0) >= max(2, len(draws) // 2)
         turn = np.array([np.exp(2j * draw.orientation) for draw in draws])
-        coherence = np.abs(np.where(ok, turn, 0).sum(0) / ok.sum(0))
-        axial = 0.5 * np.sqrt(-2 * np.log(np.minimum(coherence, 1.0)))
+        count = ok.sum(0)
+        # The resultant of n draws is too long: E[R^2] = rho^2 + (1 - rho^2) / n.
+        square = (np.abs(np.where(ok, turn, 0).sum(0) / count) ** 2 * count - 1) / (count - 1)
+        axial = 0.5 * np.sqrt(-np.log(np.clip(square, 0, 1)))
     widths = [_half_width(np.array([getattr(draw, name) for draw in draws])) for name in ("x", "y", "axis_ratio")]
     x, y, axis_ratio = (np.where(enough, width, np.nan) for width in widths)
     return Spread(x, y, np.where(enough, np.minimum(axial, math.pi / 2), np.nan), axis_ratio)
 
 
 def _half_width(values: np.ndarray) -> np.ndarray:
-    """Half of what lies between the 16th and the 84th percentile of S draws, NaN left out, (S, B) -> (B,)."""
+    """Half of what lies between the 16th and the 84th percentile of S draws, NaN left out, (S, B) -> (B,).
+
+    It is over what n normal draws of unit variance give on average, which is 0.68 for n = 4 and 0.90 for n = 16.
+    """
+    counts = np.isfinite(values).sum(0)
+    expected = np.array([_expected_half_width(int(count)) for count in counts])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # where no draw could be measured the answer is NaN
         low, high = np.nanpercentile(values, [15.87, 84.13], axis=0)
-    return (high - low) / 2
+    return (high - low) / 2 / expected
+
+
+@lru_cache
+def _expected_half_width(count: int) -> float:
+    """Of so many standard normal draws, from the means of their order statistics; NaN for fewer than two."""
+    if count < 2:
+        return math.nan
+    share, rank = math.modf(0.8413 * (count - 1))
+    chance = (np.arange(20_000) + 0.5) / 20_000
+    low, high = (
+        np.average(ndtri(chance), weights=beta.pdf(chance, k, count + 1 - k)) for k in (rank + 1, min(rank + 2, count))
+    )
+    return float((1 - share) * low + share * high)

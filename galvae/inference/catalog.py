@@ -13,7 +13,9 @@ from galvae.angles import wrap
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
-from galvae.inference.canonical import direction, place, spread
+from galvae.geometry import Pose
+from galvae.inference.canonical import direction, pieces, place, spread
+from galvae.inference.checks import check_fits
 from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
@@ -50,12 +52,8 @@ def infer_columns(
     ValueError
         If the store's fields are not what the model takes.
     """
+    check_fits(vae, description, store)
     oversample = store.ingest["oversample"]
-    if store.shape[2] != vae.channels or store.shape[0] < vae.window * oversample:
-        raise ValueError(
-            f"{store.path}: fields of {store.shape[0]} pixels and {store.shape[2]} channels, but the run takes windows "
-            f"of {vae.window * oversample} pixels and {vae.channels} channels; ingest with the recipe of the run"
-        )
     pieces: list[dict[str, np.ndarray]] = []
     with Progress("catalog", len(store), quiet=quiet) as progress:
         for rows, fields in store.batches(settings.batch):
@@ -98,11 +96,10 @@ def infer_batch(
     vague = spread(vae, posterior, chances, noise, size=_sample_size(vae, settings), start=placed.canonical)
     divergence = vae.divergence(posterior)
     one = posterior.draw(posterior.choose(chances[0], 1), noise[0][:, None])
-    log_likelihood = vae.log_likelihood(*one, view.images(vae.grid).flatten(2).mT)
-    content_std = posterior.spread_at(best)[2]
+    log_likelihood = _log_likelihood(vae, *one, view.images(vae.grid).flatten(2).mT)
     numbers = {
         "z": content,
-        "z_err": content_std,
+        "z_err": content_error(posterior),
         "theta_err": torch.rad2deg(circular_std(posterior)),
         "log_likelihood": log_likelihood,
         "kl_z": divergence.content,
@@ -125,6 +122,20 @@ def circular_std(posterior: Posterior) -> Tensor:
     cos = (length * torch.cos(posterior.theta)).sum(1)
     sin = (length * torch.sin(posterior.theta)).sum(1)
     return torch.sqrt(-2 * torch.log(torch.hypot(cos, sin).clamp(1e-6, 1))).clamp(max=math.pi)
+
+
+def content_error(posterior: Posterior) -> Tensor:
+    """Root mean square of z, under the mixture, about its mean under the best hypothesis, shape (B, Z)."""
+    _, best = posterior.draw(posterior.best())
+    square = posterior.content_std.square() + (posterior.content - best[:, None]).square()
+    return (posterior.log_weight.exp()[..., None] * square).sum(1).sqrt()
+
+
+def _log_likelihood(vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor) -> Tensor:
+    count, pixels, _ = values.shape
+    every = torch.arange(pixels, device=values.device).expand(count, -1)
+    parts = pieces(vae, count, pixels)
+    return sum(vae.log_likelihood(pose, content, values[:, part], pixels=every[:, part]) for part in parts)
 
 
 def _draws(posterior: Posterior, galaxy: Tensor, count: int, *, seed: int) -> tuple[Tensor, Tensor]:

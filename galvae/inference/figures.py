@@ -43,7 +43,7 @@ def plot_run(
     output
         The folder of the figures, made where it is not there.
     store
-        Galaxies to show, at most 1,000, those that were not trained on first; without them only the training and the
+        Galaxies to show, at most 400, those that were not trained on first; without them only the training and the
         prior are drawn.
     overwrite
         Replace figures of the same names.

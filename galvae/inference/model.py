@@ -11,7 +11,7 @@ import torch
 
 from galvae.geometry import Pose
 from galvae.inference.canonical import decode_canonical, decode_images, direction
-from galvae.inference.catalog import circular_std
+from galvae.inference.catalog import circular_std, content_error
 from galvae.model.vae import SpatialVAE
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
@@ -24,7 +24,7 @@ class Posterior:
     Parameters
     ----------
     z, z_err
-        Content latents and their standard deviations, shape (N, Z).
+        Content latents, and their root mean square about that under all hypotheses, shape (N, Z).
     theta, theta_err
         Direction of the canonical +x axis in the image as displayed, degrees counter-clockwise from right in [0, 360),
         and its circular standard deviation, shape (N,). Its zero belongs to the run.
@@ -67,7 +67,7 @@ class Model:
         """Length Z of the content vector."""
         return self._vae.settings.latents
 
-    def encode(self, images: np.ndarray, *, oversample: int = 1, batch: int = 128) -> Posterior:
+    def encode(self, images: np.ndarray, *, oversample: int | None = None, batch: int = 128) -> Posterior:
         """Infer pose and content of images.
 
         Parameters
@@ -76,16 +76,24 @@ class Model:
             uint8, or float in [0, 1]; shape (N, n, n, C), **row 0 at the bottom**; n at least the window: the model
             infers the window in the middle, and may look at what surrounds it.
         oversample
-            Pixels of the images per pixel of the window.
+            Pixels of the images per pixel of the window. Where it is not given they are one to one, and images larger
+            than the fields that the run was trained on are refused, as they are of another scale.
         batch
             So many at a time.
 
         Raises
         ------
         ValueError
-            If the images are not square, too small, of another number of channels, or not in [0, 1].
+            If the images are not square, too small or too large, of another number of channels, or not in [0, 1].
         """
         images = np.asarray(images)
+        largest = self.description.get("recipe", {}).get("ingest", {}).get("field")
+        if oversample is None and largest and images.ndim == 4 and images.shape[1] > largest:
+            raise ValueError(
+                f"images of {images.shape[1]} pixels, but the run was trained on whole cutouts of {largest}; scale "
+                f"them to that, as galvae ingest does, or say oversample"
+            )
+        oversample = oversample or 1
         n, c = self.window * oversample, self._vae.channels
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] < n or images.shape[3] != c:
             raise ValueError(f"images of shape {images.shape}; expected (N, n, n, {c}) with n >= {n}")
@@ -104,10 +112,10 @@ class Model:
         view = View.central(fields, self.window, oversample)
         posterior = self._vae.encode(view)
         pose, content = posterior.draw(posterior.best())
-        _, shift_std, content_std = posterior.spread_at(posterior.best())
+        shift_std = posterior.spread_at(posterior.best())[1]
         theta_err = torch.rad2deg(circular_std(posterior))
         z, z_err, theta_err, shift, shift_err = (
-            t.cpu().numpy() for t in (content, content_std, theta_err, pose.shift, shift_std)
+            t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_std)
         )
         return [z, z_err, direction(pose), theta_err, shift, shift_err]
 

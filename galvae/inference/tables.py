@@ -54,6 +54,8 @@ def make_catalog(
     meta = {
         **provenance(run, store, settings),
         "recipe": description["recipe"],
+        "steps": description["steps"],
+        "finished": description["finished"],
         "ingest": store.ingest,
         "galvae": version(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from galvae.data.store import write_atomically
+from galvae.files import whole
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
+from galvae.progress import say
 
 MODEL, DESCRIPTION, STATE = "model.safetensors", "model.json", "checkpoint/state.safetensors"
 
@@ -24,13 +26,9 @@ MODEL, DESCRIPTION, STATE = "model.safetensors", "model.json", "checkpoint/state
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
     """Write tensors (safetensors) under a temporary name and move the file into place when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        scratch,
-        metadata={"galvae": json.dumps(metadata or {})},
-    )
-    os.replace(scratch, path)
+    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path) as scratch:
+        save_file(contents, scratch, metadata={"galvae": json.dumps(metadata or {})})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -71,12 +69,14 @@ def save_model(
 def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[SpatialVAE, dict[str, Any]]:
     """The model of a run folder, ready to infer, and its description, with ``trained_on`` among it.
 
+    A run whose training is not finished is warned of.
+
     Raises
     ------
     FileNotFoundError
         If `run` holds no model.
     ValueError
-        If it is damaged.
+        If it is damaged, or by another galvae.
     """
     run = Path(run)
     if not (run / DESCRIPTION).is_file() or not (run / MODEL).is_file():
@@ -85,19 +85,25 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
         description = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{run / DESCRIPTION}: not JSON ({error}); train again") from None
-    vae = SpatialVAE(
-        ModelSettings.model_validate(description["model"]),
-        window=description["window"],
-        channels=description["channels"],
-    )
-    tensors, _ = load_tensors(run / MODEL)
-    description["trained_on"] = tensors.pop("trained_on").numpy().view(np.uint64)
     try:
+        vae = SpatialVAE(
+            ModelSettings.model_validate(description["model"]),
+            window=description["window"],
+            channels=description["channels"],
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"{run / DESCRIPTION}: not a description by this galvae ({what}); train again") from None
+    tensors, _ = load_tensors(run / MODEL)
+    try:
+        description["trained_on"] = tensors.pop("trained_on").numpy().view(np.uint64)
         vae.load_state_dict(tensors)
-    except RuntimeError:
+    except (KeyError, RuntimeError):
         raise ValueError(
             f"{run / MODEL}: holds another network than {DESCRIPTION} says, as an older galvae wrote it; train again"
         ) from None
+    if not description.get("finished", True):
+        say(f"warning: {run}: its training stopped at step {description['steps']}; go on with galvae train --resume")
     return vae.to(device).eval().requires_grad_(False), description
 
 

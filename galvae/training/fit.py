@@ -28,14 +28,6 @@ from galvae.version import version
 METRICS = "metrics.jsonl"
 
 
-class Stopped(BaseException):
-    """A signal asked training to stop; where it was is saved."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
 def trained_recipe(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe a training depends on, as the run folder records it."""
     return recipe.model_dump(mode="json", include={"ingest", "model", "train"})
@@ -75,8 +67,8 @@ def fit(
         If the loss is not finite; the last good state is kept.
     ValueError
         If `resume` finds that the run began with another store or another recipe.
-    Stopped
-        After SIGINT or SIGTERM, when the state is saved.
+    KeyboardInterrupt
+        After SIGINT, or what else the process does at it or at SIGTERM, when the state is saved.
     """
     run = Path(run)
     trainer = Trainer(store, recipe, device=device)
@@ -109,10 +101,12 @@ def fit(
             "store": store.digest, "recipe": settings, "metrics": lines,
         }  # fmt: skip
         save_state(run, trainer.vae, trainer.optimizer, state)
-        save_model(run, trainer.vae, {
-            **description, "steps": trainer.step, "finished": trainer.step == trainer.steps,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        }, trained_on=trainer.trained_on)  # fmt: skip
+        describe(finished=False)
+
+    def describe(*, finished: bool) -> None:
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {**description, "steps": trainer.step, "finished": finished, "date": date}
+        save_model(run, trainer.vae, told, trained_on=trainer.trained_on)
 
     def measure(*, pixels: int) -> dict[str, Any]:
         spent = seconds + time.monotonic() - start
@@ -151,8 +145,11 @@ def fit(
             raise
         save()
     if received:
-        raise Stopped(received[0])
-    return measure(pixels=0)
+        signal.raise_signal(received[0])
+        raise KeyboardInterrupt  # where the process takes no notice of the signal
+    line = measure(pixels=0)
+    describe(finished=trainer.step == trainer.steps)  # last: what is finished has its last line
+    return line
 
 
 @contextmanager

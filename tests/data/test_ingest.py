@@ -20,10 +20,11 @@ from astropy.wcs import WCS
 from PIL import Image
 
 from galvae.data.composite import compose
-from galvae.data.ingest import ingest, summary
+from galvae.data.ingest import identity, ingest, summary
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
+from galvae.files import SCRATCH
 from galvae.flags import Flag
 
 SMALL = IngestSettings(field=24, window=16)
@@ -111,7 +112,7 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
         ingest([source], broken, recipe.model_copy(update={"field": 32}), resume=True, quiet=True)
     assert ingest([source], broken, recipe, workers=1, resume=True, quiet=True)["galaxies"] == 600
     assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in broken.glob("part-*.h5")}.items()
-    assert not list(broken.glob(".*.tmp"))
+    assert not list(broken.glob(SCRATCH))
     ingest([source], whole, recipe, workers=2, quiet=True)
     assert_same(broken, whole)
     before = json.loads((whole / "store.json").read_text())["parts"]
@@ -263,3 +264,65 @@ def test_a_table_gives_positions_scales_and_labels(tmp_path):
     east, north = wcs.wcs_world2pix([[150.5 + 0.3 / 3600, -3], [150.5, -3 + 0.3 / 3600]], 0)
     assert east == pytest.approx([18.5, 19.5], abs=2e-3)
     assert north == pytest.approx([19.5, 20.5], abs=1e-3)
+
+
+def test_a_second_object_of_the_same_name_is_skipped_whatever_it_is_made_of(tmp_path):
+    for folder in ("A", "B"):
+        (tmp_path / folder).mkdir()
+        sky_files(tmp_path / folder)
+    for _ in range(2):
+        done = ingest([tmp_path], tmp_path / "s", SMALL, workers=1, overwrite=True, quiet=True)
+        assert (done["galaxies"], done["skipped"]) == (1, 1)
+    [(source, reason)] = ImageStore(tmp_path / "s").skipped
+    assert source == str(tmp_path / "B" / "obj_{g,i,r}.fits")
+    assert reason.startswith("duplicate id: obj is first in ")
+    (tmp_path / "B" / "obj_r.fits").touch()
+    with pytest.raises(ValueError, match="begun with other inputs"):
+        ingest([tmp_path], tmp_path / "s", SMALL, workers=1, resume=True, quiet=True)
+
+
+def test_labels_in_hdf5_files_travel_into_the_store(tmp_path):
+    random = np.random.default_rng(1)
+    for name, labels in (
+        ("a", {"ans": np.arange(40, dtype=np.uint8), "survey": np.array([f"s{k}" for k in range(40)], object)}),
+        ("b", {"redshift": np.linspace(0, 1, 5), "ans": np.full(5, 9, np.uint8)}),
+    ):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            count = len(labels["ans"])
+            file["images"] = random.integers(0, 90, (count, 30, 30, 3), np.uint8)
+            file["wavelengths"] = np.zeros(3)
+            for column, values in labels.items():
+                file[column] = values
+    (tmp_path / "p.png").write_bytes(png(pictures(1)[0]))
+    ingest([tmp_path], tmp_path / "s", SMALL, workers=1, quiet=True)
+    store = ImageStore(tmp_path / "s")
+    np.testing.assert_array_equal(store.column("table/ans"), [*range(40), *[9] * 5, np.nan])
+    np.testing.assert_array_equal(store.column("table/redshift"), [np.nan] * 40 + [0, 0.25, 0.5, 0.75, 1, np.nan])
+    assert store.column("table/survey").tolist() == [f"s{k}" for k in range(40)] + [""] * 6
+    assert "table/wavelengths" not in store.column_names
+    ingest([tmp_path / "a.h5"], tmp_path / "alone", SMALL, workers=1, quiet=True)
+    alone = ImageStore(tmp_path / "alone")
+    assert alone.column("table/ans").dtype == np.uint8
+    np.testing.assert_array_equal(alone.column("id"), np.arange(40))
+
+
+def test_a_files_own_pixel_scale_stands_against_the_table(tmp_path):
+    sky_files(tmp_path)
+    (tmp_path / "pic.png").write_bytes(png(pictures(1)[0]))
+    (tmp_path / "t.csv").write_text("id,pxscale\nobj,9.5\npic,0.25\n")
+    ingest([tmp_path], tmp_path / "s", SMALL, table=tmp_path / "t.csv", workers=1, quiet=True)
+    store = ImageStore(tmp_path / "s")
+    np.testing.assert_allclose(store.column("pixel_scale"), [np.hypot(0.3, 0.9) * 1.1e-4 * 3600, 0.25], rtol=1e-6)
+    assert store.column("table/pxscale").tolist() == [9.5, 0.25]
+
+
+def test_a_folder_to_skip_is_no_source(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(pictures(1)[0]))
+    before = identity([tmp_path], SMALL, skip=tmp_path / "out")
+    (tmp_path / "out" / "run").mkdir(parents=True)
+    (tmp_path / "out" / "run" / "curves.png").write_bytes(png(pictures(2)[1]))
+    assert identity([tmp_path], SMALL, skip=tmp_path / "out") == before != identity([tmp_path], SMALL)
+    done = ingest([tmp_path], tmp_path / "s", SMALL, skip=tmp_path / "out", workers=1, quiet=True)
+    assert (done["galaxies"], done["skipped"]) == (1, 0)
+    inside = ingest([tmp_path / "out" / "run"], tmp_path / "t", SMALL, skip=tmp_path / "out", workers=1, quiet=True)
+    assert inside["galaxies"] == 1

@@ -164,6 +164,15 @@ def test_hdf5_rows_have_positions_and_scales_and_integer_ids(tmp_path):
         plan([tmp_path], IngestSettings(id_column="ra"))
 
 
+def test_rows_of_several_hdf5_files_have_different_ids(tmp_path):
+    for name in ("north", "south"):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["images"] = np.stack([SCENE, SCENE])
+    ids = [item.id for item, _ in galaxies(tmp_path)]
+    assert ids == ["north_0", "north_1", "south_0", "south_1"]
+    assert [item.id for item, _ in galaxies(tmp_path / "south.h5")] == ["0", "1"]
+
+
 def test_the_gz2_mapping_turns_asset_numbers_into_objids(tmp_path):
     mapping = "objid,sample,asset_id\n587722981736120347,original,1\n587722981736579107,original,2\n"
     pictures = {f"images/{number}.jpg": encoded("JPEG") for number in (1, 2, 3)}

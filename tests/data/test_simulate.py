@@ -243,7 +243,9 @@ def test_workers_and_n_change_nothing(survey, tmp_path):
     for path in sorted((tmp_path / "one").glob("*.fits")):
         assert path.read_bytes() == (folder / path.name).read_bytes()
     assert all((fewer[name] == truth[name][:3]).all() for name in ("id", "ra", "orientation", "snr"))
+    assert truth["id"].tolist() == [f"sim_s5_{number:06d}" for number in range(30)]
     other = simulate(tmp_path / "other", 1, seed=6, quiet=True)
+    assert other["id"][0] == "sim_s6_000000"
     assert other["ra"][0] != truth["ra"][0]
 
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from galvae.flags import Flag
-from galvae.inference.catalog import circular_std, infer_batch, infer_columns
+from galvae.inference.canonical import _half_width
+from galvae.inference.catalog import circular_std, content_error, infer_batch, infer_columns
 from galvae.inference.settings import CatalogSettings
 from galvae.model.posterior import Posterior
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
 
 DESCRIPTION = {"trained_on": np.array([], np.uint64)}
 MANY = CatalogSettings(samples=400, sample_size=32)
@@ -145,3 +148,63 @@ def test_angles_lie_in_their_ranges(knowing, make_store, tmp_path, theta):
 def test_the_elbo_is_its_terms(knowing):
     found = inferred(knowing([0.1], torch.zeros(1, 2), [ELONGATED]))
     assert found["elbo"] == pytest.approx(found["log_likelihood"] - found["kl_z"] - found["kl_pose"])
+
+
+@pytest.mark.parametrize("count", [2, 4, 8, 16, 60])
+def test_half_widths_of_few_draws_are_not_too_small(count):
+    values = np.random.default_rng(0).normal(size=(count, 20_000))
+    assert _half_width(values).mean() == pytest.approx(1, abs=0.02)
+    values[:, 1::2] = np.nan
+    assert np.isnan(_half_width(values)[1::2]).all()
+
+
+def test_half_widths_leave_out_what_is_missing():
+    values = np.random.default_rng(0).normal(size=(16, 40_000))
+    values[4:] = np.nan
+    assert _half_width(values).mean() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("samples", [2, 4, 8, 16])
+def test_errors_do_not_depend_on_the_number_of_draws(knowing, samples):
+    """In the root mean square, of the axis as of the centre."""
+    count, std = 400, 0.05
+    vae = knowing(torch.zeros(count), torch.zeros(count, 2), torch.tensor(ELONGATED).expand(count, 4))
+    vae.encoder.told.theta_std.fill_(std)
+    vae.encoder.told.shift_std.fill_(std)
+    found = inferred(vae, count=count, settings=CatalogSettings(samples=samples, sample_size=24))
+    assert np.sqrt((found["orientation_err"] ** 2).mean()) == pytest.approx(math.degrees(std), rel=0.1)
+    assert found["dx_err"].mean() == pytest.approx(std * 63 / 2, rel=0.1)
+
+
+def test_z_err_is_that_of_all_hypotheses():
+    torch.manual_seed(0)
+    weight = torch.tensor([[0.6, 0.3, 0.1]])
+    q = Posterior(
+        weight.log(), torch.randn(1, 3, 2), 0.1 + torch.rand(1, 3, 2), torch.zeros(1, 3), torch.ones(1, 3),
+        torch.zeros(1, 3, 2), torch.ones(1, 3, 2),
+    )  # fmt: skip
+    which = torch.multinomial(weight[0], 200_000, replacement=True)
+    drawn = q.content[0, which] + q.content_std[0, which] * torch.randn(200_000, 2)
+    wanted = (drawn - q.content[0, 0]).square().mean(0).sqrt()
+    assert content_error(q)[0].numpy() == pytest.approx(wanted.numpy(), rel=0.01)
+    certain = Posterior(torch.tensor([[0.0, -1e9, -1e9]]), *list(vars(q).values())[1:])
+    assert torch.equal(content_error(certain)[0], q.content_std[0, 0])
+
+
+def test_decoding_in_pieces_is_decoding(monkeypatch):
+    torch.manual_seed(0)
+    settings = ModelSettings(latents=3, generator_units=16, encoder_units=8)
+    vae = SpatialVAE(settings, window=16, channels=3).eval().requires_grad_(False)
+    fields = torch.randint(0, 256, (5, 20, 20, 3), dtype=torch.uint8).numpy() / 255
+
+    def everything():
+        return infer_batch(vae, fields, np.arange(5), oversample=1, settings=CatalogSettings(samples=2))
+
+    whole = everything()
+    monkeypatch.setattr("galvae.inference.canonical.PIECE", 5 * 16 * 7)
+    for name, values in everything().items():
+        assert np.allclose(values, whole[name], rtol=1e-9, equal_nan=True), name
+    most = []
+    vae.generator.register_forward_hook(lambda module, given, result: most.append(given[0].shape[1]))
+    everything()
+    assert max(most) == 7

@@ -87,7 +87,7 @@ def test_killed_interrupted_terminated_and_resumed_is_unbroken(store, recipe, co
         assert "Traceback" not in err
         assert load_tensors(run / STATE)[1]["step"] > step
         step = load_tensors(run / STATE)[1]["step"]
-        assert err.splitlines()[-1].startswith("stopped; what is done is saved. To go on: galvae train ")
+        assert err.splitlines()[-1].startswith("interrupted; what is done is kept. To go on: galvae train ")
 
     said = shlex.split(err.splitlines()[-1].partition("To go on: ")[2])
     code, out, err = command(*said[1:], "-q")

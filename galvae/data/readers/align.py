@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import pixel_to_pixel
+from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_scales
 from scipy.ndimage import map_coordinates
 
 _SAME = 0.01
 _STALE = 1.0
+_SCALES = 0.05
 
 
 def onto(
@@ -37,7 +38,8 @@ def onto(
     Raises
     ------
     ValueError
-        If the planes have different sizes and a WCS is missing, or do not overlap.
+        If the planes have different sizes and a WCS is missing, their pixels' sizes differ by more than 5%, or
+        they do not overlap.
     """
     same_shape = base.shape == plane.shape
     if base_wcs is None or plane_wcs is None:
@@ -47,6 +49,13 @@ def onto(
             f"{name} band: {plane.shape[1]}x{plane.shape[0]} pixels, the reference band "
             f"{base.shape[1]}x{base.shape[0]}, "
             f"and no WCS to align them by"
+        )
+    here, there = (float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs)))) * 3600 for wcs in (base_wcs, plane_wcs))
+    if abs(there / here - 1) > _SCALES:
+        # Sampling it would alias a finer band, and change the flux in a pixel of either.
+        raise ValueError(
+            f"{name} band: pixels of {there:.3g} arcsec, the reference band's are of {here:.3g}; bring the bands of an "
+            f"object to one pixel scale first"
         )
     y, x = np.indices(base.shape, dtype=float)
     there_x, there_y = pixel_to_pixel(base_wcs, plane_wcs, x, y)

@@ -33,7 +33,7 @@ class Item(NamedTuple):
         """Paths of the files that it is read from."""
         if self.reader == "fits":
             return {path for _, path, *_ in self.place}
-        return {self.source.partition("::")[0] if self.reader == "unreadable" else self.place[0]}
+        return set(self.place[1:] if self.reader == "unreadable" else self.place[:1])
 
 
 class Place(NamedTuple):

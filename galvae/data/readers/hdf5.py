@@ -18,8 +18,10 @@ def _open(path: str) -> h5py.File:
     return h5py.File(path)
 
 
-def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
+def plan(path: str, settings: IngestSettings, *, prefix: str = "") -> Iterator[Item]:
     """One item for each row of the dataset named by ``ingest.images``.
+
+    Where ``ingest.id_column`` names no ids, they are the rows' numbers behind `prefix`.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
     try:
         file = _open(path)
     except OSError as error:
-        yield Item("unreadable", path, path, (f"damaged or truncated HDF5 file ({error})",))
+        yield Item("unreadable", path, path, (f"damaged or truncated HDF5 file ({error})", path))
         return
     images = file.get(settings.images)
     if not isinstance(images, h5py.Dataset):
@@ -43,7 +45,7 @@ def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
         )
     ids = _ids(file, len(images), settings.id_column, path)
     for row in range(len(images)):
-        yield Item("hdf5", str(row) if ids is None else ids[row], f"{path}::{row}", (path, row))
+        yield Item("hdf5", f"{prefix}{row}" if ids is None else ids[row], f"{path}::{row}", (path, row))
 
 
 def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
@@ -60,6 +62,21 @@ def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
         )
     values = data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:]
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def columns(path: str, settings: IngestSettings) -> dict[str, np.ndarray]:
+    """What else a file says of its galaxies: every dataset of one number or one text for each of them, by name."""
+    file = _open(path)
+    rows = file[settings.images].shape[:1]
+    found = {}
+    for name, data in file.items():
+        if not isinstance(data, h5py.Dataset) or data.shape != rows:
+            continue
+        if h5py.check_string_dtype(data.dtype):
+            found[name] = data.asstr(errors="replace")[:].astype(str)
+        elif data.dtype.kind in "biuf":
+            found[name] = data[:]
+    return found
 
 
 def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:

@@ -67,6 +67,7 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
         fits[min(numbers.values())]: (name, {band: fits[number] for band, number in numbers.items()})
         for name, numbers in group(stems)
     }
+    several = sum(what == "hdf5" for what in files.values()) > 1
     translations = _Translations([place for place, what in files.items() if what == "mapping"])
     for place, what in files.items():
         stem = _ENDINGS.sub("", place.name)
@@ -79,9 +80,9 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
         elif what == "mapping":
             continue
         elif what == "hdf5" and not place.member:
-            yield from hdf5.plan(place.path, settings)
+            yield from hdf5.plan(place.path, settings, prefix=f"{Path(place.path).stem}_" if several else "")
         else:
-            yield Item("unreadable", stem, str(place), (_why(what),))
+            yield Item("unreadable", stem, str(place), (_why(what), place.path))
 
 
 def _why(what: str) -> str:

@@ -7,8 +7,8 @@ from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 
 
-def load(place: tuple[str], settings: IngestSettings) -> Cutout:
-    """Refuse, with the reason found when planning.
+def load(place: tuple[str, ...], settings: IngestSettings) -> Cutout:
+    """Refuse, with the reason found when planning; the files' paths follow it in `place`.
 
     Raises
     ------

@@ -1,0 +1,128 @@
+"""Runs that are unfinished, foreign or of another store than theirs: said in one line, not catalogued in silence."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from galvae.cli.main import app
+from galvae.inference.checks import check_fits
+from galvae.inference.settings import CatalogSettings
+from galvae.inference.tables import make_catalog
+from galvae.info import describe
+from galvae.training.checkpoint import DESCRIPTION, MODEL, load_model, load_tensors, save_tensors
+from galvae.training.fit import fit
+
+
+@pytest.fixture(scope="module")
+def trained(store, tiny_recipe, tmp_path_factory):
+    path = tmp_path_factory.mktemp("checks") / "run"
+    fit(store, tiny_recipe(), path, device=torch.device("cpu"), quiet=True)
+    return path
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def change(run, **changes):
+    description = json.loads((run / DESCRIPTION).read_text())
+    (run / DESCRIPTION).write_text(json.dumps({**description, **changes}))
+
+
+def test_a_run_stopped_early_is_said_by_every_command(run, store, tmp_path):
+    change(run, finished=False, steps=7)
+    out = str(tmp_path / "out")
+    for arguments in (
+        ["sample", str(run), "-o", f"{out}.png"],
+        ["verify", str(run), str(store.path), "-q"],
+        ["catalog", str(run), str(store.path), "-o", f"{out}.ecsv", "-q"],
+        ["interpolate", str(run), str(store.path), "1000", "1001", "-o", f"{out}.npy"],
+    ):
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0
+        assert result.stderr.splitlines() == [
+            f"warning: {run}: its training stopped at step 7; go on with galvae train --resume"
+        ], arguments
+
+
+def test_a_catalog_carries_how_far_its_run_was_trained(run, store, capsys):
+    meta = make_catalog(run, store, CatalogSettings(samples=2, sample_size=16), quiet=True).meta
+    assert meta["finished"] is True
+    assert meta["steps"] == json.loads((run / DESCRIPTION).read_text())["steps"] > 0
+    assert capsys.readouterr().err == ""
+    change(run, finished=False, steps=0)
+    meta = make_catalog(run, store, CatalogSettings(samples=2, sample_size=16), quiet=True).meta
+    assert (meta["finished"], meta["steps"]) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("field", 40), ("oversample", 2), ("stretch", 5.0), ("Q", 8.0), ("band_scales", [1, 1, 1]), ("bands", ["i"])],
+)
+def test_a_store_of_another_ingest_is_warned_of(key, value, run, make_store, ellipses, tmp_path, capsys):
+    other = make_store(tmp_path / "store", ellipses(3, side=40), ingest={key: value})
+    check_fits(*load_model(run), other)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert f"{key} = {value} (the run: " in lines[0]
+
+
+def test_keys_that_say_where_things_are_may_differ(run, make_store, ellipses, tmp_path, capsys):
+    ingest = {"images": "pixels", "id_column": "name", "crop": "fixed", "seed": 4}
+    check_fits(*load_model(run), make_store(tmp_path / "store", ellipses(3), ingest=ingest))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("command", ["verify", "catalog", "plot", "interpolate"])
+def test_every_command_refuses_a_store_that_does_not_fit(command, run, make_store, ellipses, tmp_path):
+    small = make_store(tmp_path / "store", ellipses(3, side=12))
+    rest = {
+        "catalog": ["-o", str(tmp_path / "out.ecsv")],
+        "plot": ["-o", str(tmp_path / "figures")],
+        "interpolate": ["1000", "1001", "-o", str(tmp_path / "out.png")],
+        "verify": [],
+    }
+    with pytest.raises(ValueError, match=r"fields of 12 pixels .* ingest with the recipe of the run"):
+        CliRunner().invoke(app, [command, str(run), str(small.path), *rest[command]], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("changes", [{"model": 3}, {"model": {"future": 1}}, {"window": None}])
+def test_a_foreign_description_is_one_line(changes, run):
+    change(run, **changes)
+    with pytest.raises(ValueError, match=r"model\.json: not a description by this galvae") as caught:
+        load_model(run)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"model": 3}'])
+@pytest.mark.parametrize("name", ["model.json", "store.json"])
+def test_info_on_a_foreign_folder_is_one_line(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=tmp_path.name) as caught:
+        describe(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_forgot_what_it_was_trained_on_is_refused(run):
+    tensors, metadata = load_tensors(run / MODEL)
+    del tensors["trained_on"]
+    save_tensors(run / MODEL, tensors, metadata)
+    with pytest.raises(ValueError, match=r"model\.safetensors: holds another network"):
+        load_model(run)
+
+
+def test_arrays_larger_than_the_fields_trained_on_need_scaling(run, ellipses):
+    from galvae.inference.model import load
+
+    model = load(run)
+    assert len(model.encode(ellipses(2))) == 2
+    with pytest.raises(ValueError, match="images of 56 pixels, but the run was trained on whole cutouts of 28"):
+        model.encode(ellipses(2, side=56))
+    fine = model.encode(np.repeat(np.repeat(ellipses(2), 2, 1), 2, 2), oversample=2)
+    assert fine.z.shape == (2, 3)

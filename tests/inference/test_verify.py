@@ -1,0 +1,217 @@
+"""What `galvae verify` measures: nothing amiss of a network that knows, the turn of one that hides the pose in z."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from typer.testing import CliRunner
+
+from galvae.cli.main import app
+from galvae.geometry import Pose, rotation
+from galvae.model.posterior import Posterior
+from galvae.moments import adaptive_moments, luminance
+from galvae.verify import Found, summarize, turned, verify
+
+WINDOW, FIELD = 64, 112
+SIGMA = 0.2 * (WINDOW - 1) / 2  # of the generator's ellipse, window pixels
+HALF = (WINDOW - 1) / 2
+
+
+def galaxies(count, *, seed=0, side=FIELD):
+    """Ellipses whose blue end is the way they look, uint8 (count, side, side, 3), and their truth."""
+    rng = np.random.default_rng(seed)
+    way, ratio = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.35, 0.9, count)
+    dx, dy = rng.uniform(-3, 3, (2, count))
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    fields = []
+    for w, q, a, b in zip(way, ratio, dx, dy, strict=True):
+        along = (x - a) * np.cos(w) + (y - b) * np.sin(w)
+        across = (y - b) * np.cos(w) - (x - a) * np.sin(w)
+        light = np.exp(-0.5 * (along**2 + (across / q) ** 2) / SIGMA**2)
+        lean = 0.4 * np.tanh(along / SIGMA)
+        fields.append(light[..., None] * (0.5 + np.stack([-lean, 0 * lean, lean], -1)))
+    truth = {"orientation": np.degrees(way) % 180, "axis_ratio": ratio, "dx": dx, "dy": dy}
+    return np.round(np.array(fields) * 255).astype(np.uint8), truth
+
+
+class Measures(nn.Module):
+    """Measures the window itself: centre, axis and the blue end; tells it as the pose, or hides all of it in z."""
+
+    def __init__(self, *, hides=False, axial=False):
+        super().__init__()
+        self.hides, self.axial = hides, axial
+
+    def forward(self, view):
+        axis = torch.linspace(-1, 1, WINDOW)
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        images = view.images(torch.stack([x.reshape(-1), y.reshape(-1)], -1)).permute(0, 2, 3, 1).numpy()
+        found = adaptive_moments(luminance(images))
+        way = found.angle.copy()
+        if not self.axial:
+            along = x.numpy() * np.cos(way)[:, None, None] + y.numpy() * np.sin(way)[:, None, None]
+            lean = images[..., 2] - images[..., 0]
+            way[(lean * along).sum((1, 2)) < 0] += np.pi
+        centre = np.stack([found.x, found.y], 1) / HALF - 1
+        nothing = np.zeros_like(way)
+        told = np.stack([nothing, nothing, nothing, found.axis_ratio], 1)
+        if self.hides:
+            told = np.column_stack([found.angle, centre, found.axis_ratio])
+            way, centre = nothing, 0 * centre
+        content, way, centre = (torch.from_numpy(value).float() for value in (told, way, centre))
+        pose = Pose(-way, -(centre[:, None] @ rotation(-way))[:, 0])
+        small = torch.full_like(content, 1e-6)[:, None]
+        return Posterior(
+            torch.zeros(len(way), 1), content[:, None], small, pose.theta[:, None], small[..., 0],
+            pose.shift[:, None], small[..., :2],
+        )  # fmt: skip
+
+
+@pytest.fixture
+def measured(knowing, make_store, tmp_path, monkeypatch):
+    """A function: what verify finds on forty galaxies with the given encoder, and its store's truth."""
+    fields, truth = galaxies(40)
+    store = make_store(tmp_path / "store", fields)
+
+    def make(encoder, *, trained_on=(), **options):
+        vae = knowing(torch.zeros(1), torch.zeros(1, 2), torch.zeros(1, 4), window=WINDOW).float()
+        vae.encoder = encoder
+        description = {"trained_on": np.array(trained_on, np.uint64)}
+        monkeypatch.setattr("galvae.verify.load_model", lambda run: (vae, description))
+        return verify("run", store, quiet=True, **options)
+
+    make.store, make.truth = store, truth
+    return make
+
+
+def test_who_knows_passes_everything(measured):
+    found = measured(Measures())
+    assert found["galaxies"] == 40
+    assert 10 < found["elongated"] < 40
+    assert found["unmeasured"] == 0
+    for name in ("axis", "turn_elongated", "turn_round", "turn_axis_elongated"):
+        assert found[name]["p84"] < 0.5, name
+    assert found["centre"]["p84"] < 0.02
+    assert found["move"]["p84"] < 0.02
+    assert found["axis"]["beyond_30"] == found["turn_elongated"]["flips"] == found["turn_round"]["flips"] == 0
+    assert found["z_drift"] < 0.05
+
+
+def test_who_hides_the_pose_in_z_passes_the_axis_and_fails_the_turn(measured):
+    found = measured(Measures(hides=True))
+    assert found["axis"]["p84"] < 0.5
+    assert found["axis"]["beyond_30"] == 0
+    assert found["move"]["p84"] < 0.02
+    assert found["turn_elongated"]["median"] > 45
+    assert 0.25 < found["turn_elongated"]["flips"] < 0.75
+    assert found["z_drift"] > 0.5
+
+
+def test_who_knows_the_axis_but_not_the_way_flips(measured):
+    """Of half the galaxies; the axis itself turns rightly."""
+    found = measured(Measures(axial=True))
+    assert found["turn_axis_elongated"]["p84"] < 0.5
+    assert 0.25 < found["turn_elongated"]["flips"] < 0.75
+
+
+def test_truth_is_found_by_identifier_and_in_original_pixels(measured, tmp_path):
+    """Whatever the order of the table; one that is wrong by 40 degrees and 2 pixels shows."""
+    from astropy.table import Table
+
+    table = Table({"id": measured.store.column("id"), **measured.truth})[::-1]
+    table.write(tmp_path / "truth.ecsv")
+    found = measured(Measures(), truth=tmp_path / "truth.ecsv")
+    assert found["axis"]["p84"] < 0.5
+    assert found["centre"]["p84"] < 0.02
+    table["orientation"] += 40
+    table["dx"] += 2
+    table.write(tmp_path / "wrong.ecsv")
+    found = measured(Measures(), truth=tmp_path / "wrong.ecsv")
+    assert found["axis"]["median"] == pytest.approx(40, abs=0.2)
+    assert found["axis"]["beyond_30"] == 1
+    assert found["centre"]["median"] == pytest.approx(2, abs=0.02)
+    table[:-1].write(tmp_path / "short.ecsv")
+    with pytest.raises(ValueError, match="no row for galaxy 1000"):
+        measured(Measures(), truth=tmp_path / "short.ecsv")
+
+
+def test_only_galaxies_not_trained_on_count(measured):
+    from galvae.data.split import identifier_hashes
+
+    hashes = identifier_hashes(measured.store.column("id"))
+    assert measured(Measures(), trained_on=hashes[:25])["galaxies"] == 15
+    assert measured(Measures(), limit=7)["galaxies"] == 7
+    with pytest.raises(ValueError, match="no galaxy that run was not trained on"):
+        measured(Measures(), trained_on=hashes)
+
+
+@pytest.mark.parametrize("quarter", [0, 1, 2, 3])
+def test_turned_by_quarters_and_moved_by_whole_pixels_is_exact(quarter):
+    """NumPy turns clockwise where row 0 is at the bottom; the content is moved first."""
+    fields = np.zeros((2, 21, 21, 3), np.uint8)
+    fields[:, 6:15, 6:15] = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3))
+    offset = np.array([[3.0, -2.0], [0.0, 4.0]])
+    found = turned(torch.from_numpy(fields), np.full(2, quarter * np.pi / 2), offset)
+    for number, (dx, dy) in enumerate(offset.astype(int)):
+        wanted = np.rot90(np.roll(fields[number], (dy, dx), (0, 1)), -quarter)
+        assert found[number].numpy() == pytest.approx(wanted / 255, abs=1e-5)
+
+
+def answers(count, **changes):
+    flat = {"theta": np.zeros(count), "orientation": np.zeros(count), "centre": np.zeros((count, 2))}
+    return Found(**{**flat, "z": np.eye(count)[:, :2], **changes})
+
+
+def reference(ratio):
+    count = len(ratio)
+    return {"orientation": np.zeros(count), "axis_ratio": np.array(ratio), "centre": np.zeros((count, 2))}
+
+
+def test_what_is_not_said_is_a_failure_and_counted():
+    nothing = np.array([np.nan, 0, 0, 0])
+    start = answers(4, orientation=nothing, theta=nothing, centre=np.stack([nothing, nothing], 1))
+    found = summarize(
+        start, answers(4), reference([0.4, 0.4, 0.9, np.nan]), turn=np.zeros(4), shift=np.zeros((4, 2))
+    )  # fmt: skip
+    assert (found["elongated"], found["unmeasured"]) == (2, 1)
+    assert found["axis"] == {"median": 0, "p84": 0, "missing": 1, "beyond_30": 0.5}
+    assert found["turn_elongated"] == {"median": 0, "p84": 0, "missing": 1, "flips": 0.5}
+    assert found["turn_round"]["flips"] == 0
+    assert found["centre"]["missing"] == found["move"]["missing"] == 1
+
+
+def test_a_model_that_says_nothing_fails_altogether():
+    nothing = np.full(2, np.nan)
+    start = answers(2, orientation=nothing, theta=nothing, centre=np.stack([nothing, nothing], 1))
+    found = summarize(start, start, reference([0.4, 0.4]), turn=np.zeros(2), shift=np.zeros((2, 2)))
+    assert found["axis"]["beyond_30"] == found["turn_elongated"]["flips"] == 1
+    assert np.isnan(found["axis"]["median"])
+    assert found["axis"]["missing"] == 2
+
+
+@given(turn=st.floats(0, 360), theta=st.floats(0, 360), wrong=st.floats(-179, 179))
+def test_the_turn_is_over_360_degrees_and_the_axis_modulo_180(turn, theta, wrong):
+    start = answers(1, theta=np.array([theta]), orientation=np.array([theta % 180]))
+    after = theta + turn + wrong
+    end = answers(1, theta=np.array([after % 360]), orientation=np.array([after % 180]))
+    found = summarize(start, end, reference([0.4]), turn=np.array([turn]), shift=np.zeros((1, 2)))
+    assert found["turn_elongated"]["median"] == pytest.approx(abs(wrong), abs=1e-6)
+    axial = min(abs(wrong), 180 - abs(wrong))
+    assert found["turn_axis_elongated"]["median"] == pytest.approx(axial, abs=1e-6)
+
+
+def test_the_table_says_what_is_missing(measured, monkeypatch):
+    found = measured(Measures())
+    found["axis"]["missing"] = 3
+    monkeypatch.setattr("galvae.verify.verify", lambda *args, **options: found)
+    arguments = ["verify", "run", str(measured.store.path)]
+    lines = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout.splitlines()
+    (axis,) = [line for line in lines if line.startswith("axis against")]
+    (centre,) = [line for line in lines if line.startswith("centre against")]
+    assert axis.endswith("deg, 3 missing")
+    assert centre.endswith(" px")
+    result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout) == {"run": found}
