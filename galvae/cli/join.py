@@ -11,7 +11,10 @@ from galvae.cli.options import Json, Overwrite, Quiet, refuse_existing
 
 
 def join(
-    catalog: Annotated[Path, typer.Argument(help="A catalog written by galvae catalog, or any table with its id, ra, dec.", show_default=False)],
+    catalog: Annotated[
+        Path,
+        typer.Argument(help="A catalog, or any table with its id, ra and dec.", show_default=False),
+    ],
     other: Annotated[Path, typer.Argument(help="Any table: CSV, ECSV, FITS, VOTable, ...", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Joined table, format by ending.")],
     on: Annotated[str | None, typer.Option(metavar="COLUMN", help="Identifier column of OTHER.")] = None,

@@ -13,8 +13,8 @@ class ModelSettings(BaseModel):
 
     Lengths of priors are in pixels of the window, angles in radians. With a ``fitted`` prior each content latent is
     measured in units of its own spread over the training galaxies, about their mean, so that they are as N(0, 1) as a
-    shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate are
-    given to the generator beside it.
+    shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
+    are given to the generator beside it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

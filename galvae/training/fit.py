@@ -74,6 +74,7 @@ def fit(
     trainer = Trainer(store, recipe, device=device)
     last = trainer.steps if max_steps is None else min(max_steps, trainer.steps)
     seconds, lines = 0.0, []
+    recipe = trainer.recipe
     settings = trained_recipe(recipe)
     if resume:
         state = load_state(run, trainer.vae, trainer.optimizer)

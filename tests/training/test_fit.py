@@ -89,7 +89,7 @@ def test_a_run_folder(store, tiny_recipe, unbroken):
     description = json.loads((run / "model.json").read_text())
     assert description["store"] == store.digest
     assert description["steps"] == 3 * steps
-    assert not list(run.rglob("*.tmp"))
+    assert not list(run.rglob(".*.tmp*"))
 
 
 def held_in(store):
