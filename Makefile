@@ -18,7 +18,7 @@ $(VENV)/tested: $(VENV)/installed
 # The main job, end to end, on the built-in synthetic survey; then the same survey with a model that cannot turn.
 demo: $(VENV)/installed
 	$(BIN)/galvae run demo -o $(DEMO)
-	$(BIN)/galvae train $(DEMO)/store -o $(DEMO)/fixed-pose --recipe demo-fixed-pose --overwrite
+	$(BIN)/galvae train $(DEMO)/store -o $(DEMO)/fixed-pose --recipe demo-fixed-pose --overwrite --quiet
 	$(BIN)/galvae verify $(DEMO)/run $(DEMO)/store --truth $(DEMO)/survey/truth.ecsv --against $(DEMO)/fixed-pose
 	$(BIN)/galvae sample $(DEMO)/run -o $(DEMO)/figures/samples.png --overwrite
 	@echo "catalog:  $(DEMO)/catalog.ecsv"
