@@ -29,6 +29,8 @@ class View:
     angle
         An inference network is shown the content turned counter-clockwise by this about the window's centre, radians,
         shape (B,). What it answers is about the *upright* window nevertheless.
+    widen
+        How many times as much of the field, along a side, each window covers; 1 where not given; shape (B,).
     """
 
     fields: Tensor
@@ -36,6 +38,7 @@ class View:
     oversample: int
     offset: Tensor
     angle: Tensor
+    widen: Tensor | None = None
 
     @classmethod
     def central(cls, fields: Tensor, window: int, oversample: int = 1) -> View:
@@ -66,6 +69,8 @@ class View:
         """
         half_window = (self.window - 1) / 2 * self.oversample
         half_field = (self.fields.shape[1] - 1) / 2
+        if self.widen is not None:
+            points = points * self.widen[:, None, None]
         grid = (points * half_window + self.offset[:, None, :]) / half_field
         found = functional.grid_sample(self._values, grid[:, :, None], padding_mode="border", align_corners=True)
         return found[..., 0].mT

@@ -101,6 +101,7 @@ def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 
 def draw_batch(
     vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
     oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int,
+    widen: float = 1.0,
 ) -> Batch:  # fmt: skip
     """Draw windows of a batch of fields.
 
@@ -125,18 +126,26 @@ def draw_batch(
         Share of them that is drawn about the cutout's middle.
     seed, step
         The key of the randomness.
+    widen
+        Each window covers 1 to so many times as much of the field, evenly in the logarithm.
     """
     key = {"seed": seed, "step": step}
+    wider = (
+        widen ** uniform("widen", galaxy, 1, **key)
+        if widen > 1
+        else torch.ones_like(galaxy[:, None], dtype=torch.float)
+    )
     if isinstance(crop, Tensor):
         offset = crop.float()
     else:
-        margin = (fields.shape[1] - vae.window * oversample) // 2
-        offset = (normal("crop", galaxy, 2, **key) * (crop * oversample)).round().clamp(-margin, margin)
+        margin = ((fields.shape[1] - vae.window * oversample * wider) / 2).clamp(min=0).floor()
+        offset = (normal("crop", galaxy, 2, **key) * (crop * oversample)).round()
+        offset = torch.minimum(torch.maximum(offset, -margin), margin)
     angle = uniform("turn", galaxy, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
-    view = View(fields, vae.window, oversample, offset, angle)
+    view = View(fields, vae.window, oversample, offset, angle, wider[:, 0] if widen > 1 else None)
     if not 0 < pixels < vae.window**2:
         return Batch(view, galaxy, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
-    middle = -pixels_to_grid(offset / oversample, vae.window)
+    middle = -pixels_to_grid(offset / (oversample * wider), vae.window)
     density = pixel_density(vae.grid, middle, focus=focus)
     chosen, weight = random_pixels(density, pixels, galaxy, **key)
     return Batch(view, galaxy, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)

@@ -206,6 +206,7 @@ class Trainer:
         return draw_batch(
             self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
             rotate=self.recipe.train.rotate_encoder, pixels=pixels, focus=self.recipe.train.focus,
+            widen=self.recipe.train.widen,
             seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
 
