@@ -14,7 +14,6 @@ from galvae.cli.catalog import catalog
 from galvae.cli.info import info
 from galvae.cli.ingest import ingest
 from galvae.cli.join import join
-from galvae.cli.options import VERBOSE
 from galvae.cli.plot import plot
 from galvae.cli.recipe import recipe
 from galvae.cli.run import run as run_recipe
@@ -25,7 +24,8 @@ from galvae.cli.verify import verify
 
 app = typer.Typer(
     name="galvae",
-    help="Rotation- and translation-free galaxy morphologies from survey cutouts, as an astropy table.",
+    help="Rotation- and translation-free galaxy morphologies from survey cutouts, as an astropy table. "
+    "With -v, any command shows where an error came from.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -58,8 +58,12 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def run(arguments: list[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 1 our own fault, 2 the user's, 130 after Ctrl-C, 143 after SIGTERM."""
     signal.signal(signal.SIGTERM, _terminate)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # -v means the same in every command: it is taken off here.
+    detail = bool(os.environ.get("GALVAE_DEBUG")) or not {"-v", "--verbose"}.isdisjoint(words)
+    words = [word for word in words if word not in ("-v", "--verbose")]
     try:
-        code = app(args=arguments, prog_name="galvae", standalone_mode=False)
+        code = app(args=words, prog_name="galvae", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Terminated:
@@ -68,18 +72,18 @@ def run(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except (ValueError, OSError) as error:
-        code = _refuse(str(error))
+        code = _refuse(str(error), detail)
     except Exception as error:
         if hasattr(error, "format_message"):
-            code = _refuse(error.format_message()) if error.format_message() else error.exit_code
+            code = _refuse(error.format_message(), detail) if error.format_message() else error.exit_code
         else:
             traceback.print_exc()
             code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _refuse(message: str) -> int:
-    if VERBOSE:
+def _refuse(message: str, detail: bool) -> int:
+    if detail:
         traceback.print_exc()
     print("galvae: error: " + " ".join(message.split()), file=sys.stderr)
     return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -14,8 +13,6 @@ import typer
 
 if TYPE_CHECKING:
     from galvae.recipe import Recipe
-
-VERBOSE = bool(os.environ.get("GALVAE_DEBUG"))
 
 RecipeName = Annotated[
     str | None, typer.Option("--recipe", metavar="R", help="Name of a shipped recipe, or a path.", show_default=False)

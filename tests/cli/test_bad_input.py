@@ -67,3 +67,12 @@ def test_an_existing_output_is_refused(capsys, tmp_path, monkeypatch):
     (tmp_path / "out.png").write_text("mine")
     assert "already exists" in refused(["sample", "absent", "-o", "out.png"], capsys)
     assert (tmp_path / "out.png").read_text() == "mine"
+
+
+def test_v_shows_where_an_error_came_from(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(["info", "absent", "-v"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "Traceback" in said
+    assert said.strip().splitlines()[-1].startswith("galvae: error: absent")
