@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def make_catalog(
         "finished": description["finished"],
         "ingest": store.ingest,
         "galvae": version(),
+        "versions": {name: installed(name) for name in ("torch", "astropy", "numpy", "h5py")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return build_catalog({name: values for name, values in columns.items() if name not in ("x", "y")}, meta=meta)

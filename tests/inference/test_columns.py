@@ -106,6 +106,7 @@ def test_the_table_keeps_the_contract(runs, store):
     assert meta["recipe"]["model"]["encoder"] == "polar"
     assert meta["catalog"]["samples"] == 2
     assert len(meta["model_digest"]) == 64
+    assert set(meta["versions"]) == {"torch", "astropy", "numpy", "h5py"}
 
 
 def test_a_store_that_does_not_fit_is_refused(runs, make_store, tmp_path):
