@@ -20,7 +20,7 @@ import numpy as np
 
 
 def make_store(folder: Path, *, galaxies: int, field: int, crop: str) -> None:
-    from galvae.data.store import part_path, write_part
+    from galvae.data.store import part_path, part_summary, write_part
 
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (galaxies, field, field, 3), np.uint8)
@@ -28,7 +28,7 @@ def make_store(folder: Path, *, galaxies: int, field: int, crop: str) -> None:
     write_part(part_path(folder, 0), images, columns, [])
     description = {
         "schema": 1, "shape": [field, field, 3], "ingest": {"oversample": 1, "crop": crop},
-        "columns": list(columns), "parts": [{"galaxies": galaxies}],
+        "columns": list(columns), "parts": [part_summary(part_path(folder, 0))],
     }  # fmt: skip
     (folder / "store.json").write_text(json.dumps(description))
 

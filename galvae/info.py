@@ -12,6 +12,7 @@ import numpy as np
 
 from galvae.data.store import ImageStore
 from galvae.flags import MEANING
+from galvae.model.settings import bound
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _run(path: Path) -> dict[str, Any]:
         last = json.loads(lines[-1])
         found["epochs"] = last["epoch"]
         found["training"] = f"{last['seconds']:.0f} s, {last['images_per_second']:.0f} images/s"
-        found["pseudo-ELBO"] = (
+        found[bound(model["likelihood"])] = (
             f"{last['elbo']:.1f} nats in training, {last['validation_elbo']:.1f} on galaxies held out "
             f"({last['pixels']} pixels an image)"
         )

@@ -36,7 +36,7 @@ def uniform(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> T
     name
         What they are for: different names give independent numbers.
     galaxy
-        Index of each galaxy in its store, int64, shape (B,).
+        What tells galaxies apart, int64, shape (B,): the index in a store, or a hash of the identifier.
     count
         Numbers per galaxy.
     seed, step

@@ -80,52 +80,52 @@ def adaptive_moments(
     """
     images = np.asarray(images, float)
     count, height, width = images.shape
-    row, column = np.arange(height, dtype=float), np.arange(width, dtype=float)
     centre = np.tile([(width - 1) / 2, (height - 1) / 2], (count, 1))
-    first = (min(height, width) / 12) ** 2
+    first, largest = (min(height, width) / 12) ** 2, (max(height, width) / 3) ** 2
     cov = np.tile([first, first, 0.0], (count, 1))  # xx, yy, xy
     if start is not None:
         centre = np.where(start.ok[:, None], np.stack([start.x, start.y], 1), centre)
         cov = np.where(start.ok[:, None], _covariance(start), cov)
-    largest = (max(height, width) / 3) ** 2
-    ok, done = np.ones(count, bool), np.zeros(count, bool)
+    live, ok = np.arange(count), np.zeros(count, bool)
     for _ in range(iterations):
-        live = np.flatnonzero(ok & ~done)
         if not len(live):
             break
-        xx, yy, xy = cov[live].T
-        det = xx * yy - xy**2
-        x = column[None, :] - centre[live, 0, None]
-        y = row[None, :] - centre[live, 1, None]
-        weight = np.exp(
-            -0.5 * (yy / det)[:, None, None] * x[:, None, :] ** 2
-            - 0.5 * (xx / det)[:, None, None] * y[:, :, None] ** 2
-            + (xy / det)[:, None, None] * x[:, None, :] * y[:, :, None]
-        )
-        weight *= images[live]
-        along_x, along_y = weight.sum(1), weight.sum(2)
-        total = along_x.sum(1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = np.stack([(along_x * x).sum(1), (along_y * y).sum(1)], 1) / total[:, None]
-            seen = np.stack(
-                [(along_x * x**2).sum(1), (along_y * y**2).sum(1), np.einsum("bij,bj,bi->b", weight, x, y)], 1
-            )
-            seen = seen / total[:, None] - np.stack([mean[:, 0] ** 2, mean[:, 1] ** 2, mean[:, 0] * mean[:, 1]], 1)
+        total, mean, seen = _weighted(images[live], centre[live], cov[live])
         # Under its own matched weight an object shows half its covariance, and half an offset of its centre.
         new_cov, step = 2 * seen, 2 * mean
-        trace = new_cov[:, 0] + new_cov[:, 1]
-        new_det = new_cov[:, 0] * new_cov[:, 1] - new_cov[:, 2] ** 2
         moved = centre[live] + step
-        good = (total > 0) & np.isfinite(new_cov).all(1) & (new_det > 0.02) & (trace > 0) & (trace < 2 * largest)
+        trace = new_cov[:, 0] + new_cov[:, 1]
+        det = new_cov[:, 0] * new_cov[:, 1] - new_cov[:, 2] ** 2
+        good = (total > 0) & np.isfinite(new_cov).all(1) & (det > 0.02) & (trace > 0) & (trace < 2 * largest)
         good &= ((moved > -0.5) & (moved < [width - 0.5, height - 0.5])).all(1)
-        ok[live[~good]] = False
-        kept = live[good]
         still = np.abs(new_cov - cov[live]).max(1) < tolerance * trace
         still &= np.abs(step).max(1) < tolerance * np.sqrt(np.abs(trace))
-        cov[kept], centre[kept] = new_cov[good], moved[good]
-        done[live[good & still]] = True
-    ok &= done
+        cov[live], centre[live] = new_cov, moved
+        ok[live[good & still]] = True
+        live = live[good & ~still]
     return _shape(centre, cov, ok)
+
+
+def _weighted(images: np.ndarray, centre: np.ndarray, cov: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum of the light under Gaussian weights, its mean offset x, y from their centres, and its xx, yy, xy about it."""
+    _, height, width = images.shape
+    xx, yy, xy = cov.T
+    det = xx * yy - xy**2
+    x = np.arange(width, dtype=float)[None, :] - centre[:, 0, None]
+    y = np.arange(height, dtype=float)[None, :] - centre[:, 1, None]
+    weight = np.exp(
+        -0.5 * (yy / det)[:, None, None] * x[:, None, :] ** 2
+        - 0.5 * (xx / det)[:, None, None] * y[:, :, None] ** 2
+        + (xy / det)[:, None, None] * x[:, None, :] * y[:, :, None]
+    )
+    weight *= images
+    along_x, along_y = weight.sum(1), weight.sum(2)
+    total = along_x.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.stack([(along_x * x).sum(1), (along_y * y).sum(1)], 1) / total[:, None]
+        seen = np.stack([(along_x * x**2).sum(1), (along_y * y**2).sum(1), np.einsum("bij,bj,bi->b", weight, x, y)], 1)
+        seen = seen / total[:, None] - np.stack([mean[:, 0] ** 2, mean[:, 1] ** 2, mean[:, 0] * mean[:, 1]], 1)
+    return total, mean, seen
 
 
 def _covariance(found: Moments) -> np.ndarray:

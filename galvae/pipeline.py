@@ -6,6 +6,7 @@ What is compared is the provenance that every stage writes anyway.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from galvae.stages import Stage, differing, holds, read_json, run_stages
 
 def run_recipe(
     recipe: Recipe, sources: Sequence[Path], directory: str | Path, *,
+    table: str | Path | None = None, workers: int | None = None, limit: int | None = None,
     device: str = "auto", overwrite: bool = False, quiet: bool = False,
 ) -> Iterator[tuple[str, Path, bool]]:  # fmt: skip
     """Run the stages of a recipe, yielding each stage's name, its output, and whether it had to be made.
@@ -26,9 +28,16 @@ def run_recipe(
     recipe
         Everything that is chosen. With ``simulate.galaxies`` above zero and no `sources`, a survey is simulated first.
     sources
-        Files, folders, archives to ingest; what lies in `directory` is passed over.
+        Files, folders, archives to ingest.
     directory
-        Gets ``survey/`` (if simulated), ``store/``, ``run/``, ``catalog.ecsv`` and ``figures/``.
+        Gets ``survey/`` (if simulated), ``store/``, ``run/``, ``catalog.ecsv`` and ``figures/``, which is also copied
+        into ``run/``. It can be moved with all that is in it.
+    table
+        A table that astropy reads, joined to what is ingested by identifier or file name.
+    workers
+        Processes that simulate and ingest; where not given, as many as this process may use cores.
+    limit
+        Ingest only the first so many galaxies.
     device
         Where to train and infer.
     overwrite
@@ -47,9 +56,11 @@ def run_recipe(
     directory = Path(directory)
     if not sources and not recipe.simulate.galaxies:
         raise ValueError("no SOURCE, and the recipe simulates no survey (simulate.galaxies = 0); name files to ingest")
-    stages = [] if sources else [_simulate(recipe, directory / "survey", quiet)]
+    survey = directory / "survey"
+    stages = [] if sources else [_simulate(recipe, survey, workers, quiet)]
+    inputs = {"table": table, "limit": limit, "base": directory}
     stages += [
-        _ingest(recipe, sources or [directory / "survey"], directory, quiet),
+        _ingest(recipe, sources or [survey], directory / "store", inputs, workers, quiet),
         _train(recipe, directory, device, quiet),
         _catalog(recipe, directory, device, quiet),
         _plot(directory, quiet),
@@ -57,59 +68,64 @@ def run_recipe(
     yield from run_stages(stages, overwrite=overwrite)
 
 
-def _simulate(recipe: Recipe, survey: Path, quiet: bool) -> Stage:
+def _simulate(recipe: Recipe, survey: Path, workers: int | None, quiet: bool) -> Stage:
     from galvae.data.simulate import TRUTH, simulate
 
-    def compare() -> list[str]:
+    def _compare() -> list[str]:
         from galvae.tableio import read_table
 
         wanted = {"simulate": recipe.simulate.model_dump(mode="json"), "n": recipe.simulate.galaxies, "seed": 0}
         return differing(read_table(survey / TRUTH).meta, wanted)
 
-    def make(changed: list[str] | None) -> None:
-        simulate(survey, recipe.simulate.galaxies, settings=recipe.simulate, overwrite=bool(changed), quiet=quiet)
+    def _make(changed: list[str] | None) -> None:
+        n, settings = recipe.simulate.galaxies, recipe.simulate
+        simulate(survey, n, settings=settings, workers=workers, overwrite=bool(changed), quiet=quiet)
 
-    return Stage("simulate", survey, partial(holds, survey, TRUTH), compare, make)
+    return Stage("simulate", survey, partial(holds, survey, TRUTH), _compare, _make)
 
 
-def _ingest(recipe: Recipe, sources: Sequence[Path], directory: Path, quiet: bool) -> Stage:
+def _ingest(
+    recipe: Recipe, sources: Sequence[Path], store: Path, inputs: dict[str, Any], workers: int | None, quiet: bool
+) -> Stage:
     from galvae.data.ingest import identity, ingest
 
-    store = directory / "store"
-
-    def compare() -> list[str] | None:
+    def _compare() -> list[str] | None:
         described = read_json(store / "store.json")
-        if read_json(store / "plan.json").get("identity") == identity(sources, recipe.ingest, skip=directory):
+        if read_json(store / "plan.json").get("identity") == identity(sources, recipe.ingest, **inputs):
             return [] if described else None
-        return differing(described, {"ingest": recipe.ingest.model_dump(mode="json")}) or ["sources"]
+        return differing(described, {"ingest": recipe.ingest.model_dump(mode="json")}) or ["sources, table or limit"]
 
-    def make(changed: list[str] | None) -> None:
+    def _make(changed: list[str] | None) -> None:
         resume = changed is None and (store / "plan.json").is_file()
-        ingest(sources, store, recipe.ingest, skip=directory, resume=resume, overwrite=bool(changed), quiet=quiet)
+        ingest(
+            sources, store, recipe.ingest, **inputs,
+            workers=workers, resume=resume, overwrite=bool(changed), quiet=quiet,
+        )  # fmt: skip
 
-    return Stage("ingest", store, partial(holds, store, "store.json", "plan.json"), compare, make)
+    return Stage("ingest", store, partial(holds, store, "store.json", "plan.json"), _compare, _make)
 
 
 def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.data.store import ImageStore
     from galvae.training.checkpoint import DESCRIPTION, STATE, load_tensors
-    from galvae.training.fit import fit, trained_recipe
+    from galvae.training.fit import fit
+    from galvae.training.run import trained_recipe
     from galvae.training.trainer import choose_device
 
     run = directory / "run"
 
-    def compare() -> list[str] | None:
+    def _compare() -> list[str] | None:
         described = read_json(run / DESCRIPTION) or load_tensors(run / STATE)[1]
         before = {"store": described.get("store"), **described.get("recipe", {})}
         now = {"store": ImageStore(directory / "store").digest, **trained_recipe(recipe)}
         return differing(before, now) or ([] if described.get("finished") else None)
 
-    def make(changed: list[str] | None) -> None:
+    def _make(changed: list[str] | None) -> None:
         resume = changed is None and (run / STATE).is_file()
         store = ImageStore(directory / "store")
         fit(store, recipe, run, device=choose_device(device), resume=resume, quiet=quiet)
 
-    return Stage("train", run, partial(holds, run, DESCRIPTION, STATE), compare, make)
+    return Stage("train", run, partial(holds, run, DESCRIPTION, STATE), _compare, _make)
 
 
 def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
@@ -121,18 +137,18 @@ def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage
     run, catalog = directory / "run", directory / "catalog.ecsv"
 
     @cache
-    def meta() -> dict[str, Any]:
+    def _meta() -> dict[str, Any]:
         return read_catalog(catalog).meta
 
-    def compare() -> list[str]:
-        return differing(meta(), provenance(run, ImageStore(directory / "store"), recipe.catalog))
+    def _compare() -> list[str]:
+        return differing(_meta(), provenance(run, ImageStore(directory / "store"), recipe.catalog))
 
-    def make(changed: list[str] | None) -> None:
+    def _make(changed: list[str] | None) -> None:
         store = ImageStore(directory / "store")
         table = make_catalog(run, store, recipe.catalog, device=str(choose_device(device)), quiet=quiet)
         write_catalog(table, catalog, overwrite=bool(changed))
 
-    return Stage("catalog", catalog, lambda: "model_digest" in meta(), compare, make, feeds=False)
+    return Stage("catalog", catalog, lambda: "model_digest" in _meta(), _compare, _make, feeds=False)
 
 
 def _plot(directory: Path, quiet: bool) -> Stage:
@@ -140,23 +156,26 @@ def _plot(directory: Path, quiet: bool) -> Stage:
     from galvae.inference import figures as drawn
     from galvae.training.checkpoint import MODEL, digest
 
-    figures, described = directory / "figures", directory / "figures" / "figures.json"
+    run, figures, described = directory / "run", directory / "figures", directory / "figures" / "figures.json"
 
-    def wanted() -> dict[str, str]:
-        return {"model": digest(directory / "run" / MODEL), "store": ImageStore(directory / "store").digest}
+    def _wanted() -> dict[str, str]:
+        return {"model": digest(run / MODEL), "store": ImageStore(directory / "store").digest}
 
-    def compare() -> list[str] | None:
+    def _compare() -> list[str] | None:
         before = read_json(described)
-        if not before or not all((figures / name).is_file() for name in before["figures"]):
+        names = before.get("figures", [])
+        if not names or not all((at / name).is_file() for at in (figures, run / "figures") for name in names):
             return None
-        return differing(before, wanted())
+        return differing(before, _wanted())
 
-    def make(changed: list[str] | None) -> None:
+    def _make(changed: list[str] | None) -> None:
         figures.mkdir(exist_ok=True)
         write_atomically(described, "{}\n")  # until all are drawn
         store = ImageStore(directory / "store")
-        paths = drawn.plot_run(directory / "run", figures, store=store, overwrite=True, quiet=quiet)
-        names = [path.name for path in paths]
-        write_atomically(described, json.dumps({**wanted(), "figures": names}, indent=1) + "\n")
+        names = [path.name for path in drawn.plot_run(run, figures, store=store, overwrite=True, quiet=quiet)]
+        (run / "figures").mkdir(exist_ok=True)
+        for name in names:
+            shutil.copyfile(figures / name, run / "figures" / name)
+        write_atomically(described, json.dumps({**_wanted(), "figures": names}, indent=1) + "\n")
 
-    return Stage("plot", figures, described.is_file, compare, make, feeds=False)
+    return Stage("plot", figures, described.is_file, _compare, _make, feeds=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from galvae.files import whole
+from galvae.files import check_output, whole
 
 if TYPE_CHECKING:
     from galvae.inference.model import Model
@@ -55,13 +55,12 @@ def save_images(path: str | Path, images: np.ndarray, *, columns: int | None = N
     ------
     ValueError
         If the path ends in none of .png, .fits and .npy.
+    OSError
+        If it cannot be written.
     """
-    path = Path(path)
-    writers = {".png": _write_png, ".fits": _write_fits, ".npy": _write_npy}
-    if path.suffix.lower() not in writers:
-        raise ValueError(f"{path}: images are written as .png, .fits or .npy; choose one of these endings")
+    check_output(path, IMAGES, overwrite=True)
     with whole(path) as scratch:
-        writers[path.suffix.lower()](scratch, images, columns)
+        IMAGES[scratch.suffix](scratch, images, columns)
 
 
 def as_rgb(images: np.ndarray) -> np.ndarray:
@@ -96,3 +95,7 @@ def _write_fits(path: Path, images: np.ndarray, columns: int | None) -> None:
 
 def _write_npy(path: Path, images: np.ndarray, columns: int | None) -> None:
     np.save(path, images)
+
+
+IMAGES = {".png": _write_png, ".fits": _write_fits, ".npy": _write_npy}
+"""What writes images, by the ending of the file's name."""

@@ -20,6 +20,7 @@ from astropy.wcs import WCS, WcsError
 from astropy.wcs.utils import wcs_to_celestial_frame
 
 from galvae.angles import wrap
+from galvae.covariance import carried, widths
 
 Headers = str | Sequence[str] | np.ndarray
 Values = np.ndarray | float
@@ -83,10 +84,10 @@ class LocalSky:
         up = sign * (a * np.cos(pa) - c * np.sin(pa))
         return wrap(np.degrees(np.arctan2(up, right)), 180 if axial else 360)
 
-    def errors(self, x_err: Values, y_err: Values) -> tuple[np.ndarray, np.ndarray]:
-        """Errors towards East and North in arcsec, of independent errors along x and y in pixels."""
-        east, north = _apply(self.jacobian**2, np.square(x_err), np.square(y_err))
-        return np.sqrt(east), np.sqrt(north)
+    def errors(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Errors towards East and North in arcsec, of a covariance of (x, y) in pixels squared, shape (..., 2, 2)."""
+        east, north = np.moveaxis(widths(carried(covariance, self.jacobian)), -1, 0)
+        return east, north
 
 
 def local_sky(headers: Headers, x: Values, y: Values) -> LocalSky:

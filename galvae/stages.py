@@ -23,7 +23,7 @@ class Stage(NamedTuple):
         Names what differs from what is wanted: nothing if the output is whole and the same, None if it was begun with
         the same and can be gone on with.
     make
-        Makes the output; given what `compare` found, None also where nothing is there.
+        Makes the output, and the folders above it; given what `compare` found, None also where nothing is there.
     feeds
         Whether the stages after it are made from it.
     """
@@ -51,7 +51,6 @@ def run_stages(stages: Sequence[Stage], *, overwrite: bool = False) -> Iterator[
         changed = stage.compare() if fresh and _is_there(stage.output) else found[stage.name]
         made = changed != []
         if made:
-            stage.output.parent.mkdir(parents=True, exist_ok=True)
             stage.make(changed)
         fresh = fresh or (made and stage.feeds)
         yield stage.name, stage.output, made

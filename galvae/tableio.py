@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
+from astropy.utils.exceptions import AstropyWarning
 
 from galvae.files import whole
 
@@ -26,6 +27,8 @@ FORMATS = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",
 }
+# Endings that astropy leaves undecided; its own guessing reads them.
+_GUESSED = dict.fromkeys(("", ".txt", ".dat", ".tsv", ".tbl", ".cat"), "ascii")
 _KEY = "galvae"
 _INSTALL = "pip install 'galvae[parquet]'"
 
@@ -110,9 +113,11 @@ def read_table(path: str | Path) -> Table:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    form = FORMATS.get(path.suffix.lower())
+    form = (FORMATS | _GUESSED).get(path.suffix.lower())
     try:
-        return _plain(_read(path, form))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # of other programs' units, keywords and names
+            return _plain(_read(path, form))
     except ImportError as error:
         raise ValueError(f"{path}: needs a package that is not there ({error}); {_INSTALL}") from None
     except Exception as error:  # astropy's readers raise whatever their parsers do
@@ -190,9 +195,7 @@ def _read(path: Path, form: str | None) -> Table:
     if form == "votable":
         from astropy.io import votable
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", votable.exceptions.W03)
-            first = votable.parse(str(path)).get_first_table()
+        first = votable.parse(str(path)).get_first_table()
         table = first.to_table(use_names_over_ids=True)
         packed = next((info.value for info in first.infos if info.name == _KEY), None)
     elif form == "parquet" and _is_foreign_parquet(path):

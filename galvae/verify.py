@@ -7,9 +7,8 @@ known amounts before the model's window is cut. A model that hides the pose in z
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,8 +26,7 @@ from galvae.training.checkpoint import load_model
 from galvae.windows import View
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What a model says about N windows: angles in degrees, lengths in window pixels from the window's centre.
 
     Parameters
@@ -47,6 +45,14 @@ class Found:
     orientation: np.ndarray
     centre: np.ndarray
     z: np.ndarray
+
+
+class Reference(NamedTuple):
+    """What N windows are measured against: as in :class:`Found`, and the axis ratio; NaN where there is nothing."""
+
+    orientation: np.ndarray
+    axis_ratio: np.ndarray
+    centre: np.ndarray
 
 
 def verify(
@@ -92,31 +98,23 @@ def verify(
     rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), description["trained_on"]))[:limit]
     if not len(rows):
         raise ValueError(f"{store.path}: no galaxy that {run} was not trained on; use another store")
+    oversample = store.ingest["oversample"]
+    reference = None if truth is None else _true(truth, store, rows, oversample)
     random = np.random.default_rng(seed)
     turn = random.uniform(0, 360, len(rows))
     shift = random.uniform(-move, move, (len(rows), 2))
-    oversample = store.ingest["oversample"]
-    before, after, references = [], [], []
+    before, after, measured = [], [], []
     with Progress("verify", len(rows), quiet=quiet) as progress, torch.inference_mode():
         for part in np.array_split(np.arange(len(rows)), -(-len(rows) // 128)):
             fields = torch.from_numpy(store.images(rows[part]))
-            view = View.central(fields, vae.window, oversample)
-            before.append(find(vae, view))
             copies = turned(fields, np.radians(turn[part]), shift[part] * oversample)
-            after.append(find(vae, View.central(copies, vae.window, oversample)))
-            images = view.images(vae.grid).permute(0, 2, 3, 1).numpy()
-            references.append(adaptive_moments(luminance(images)))
+            view, again = (View.central(content, vae.window, oversample) for content in (fields, copies))
+            before.append(find(vae, view))
+            after.append(find(vae, again))
+            if reference is None:
+                measured.append(_measured(view.images(vae.grid)))
             progress.advance(len(part))
-    start, end = _stack(before), _stack(after)
-    middle = (vae.window - 1) / 2
-    reference = {
-        "orientation": np.degrees(np.concatenate([r.angle for r in references])),
-        "axis_ratio": np.concatenate([r.axis_ratio for r in references]),
-        "centre": np.concatenate([np.stack([r.x, r.y], 1) for r in references]) - middle,
-    }
-    if truth is not None:
-        reference = _true(truth, store, rows, oversample)
-    return summarize(start, end, reference, turn=turn, shift=shift)
+    return summarize(_joined(before), _joined(after), reference or _joined(measured), turn=turn, shift=shift)
 
 
 def find(vae: SpatialVAE, view: View) -> Found:
@@ -134,13 +132,10 @@ def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
     return view.images(pixel_grid(size)).permute(0, 2, 3, 1).contiguous()
 
 
-def summarize(
-    start: Found, end: Found, reference: dict[str, np.ndarray], *, turn: np.ndarray, shift: np.ndarray
-) -> dict[str, Any]:
+def summarize(start: Found, end: Found, reference: Reference, *, turn: np.ndarray, shift: np.ndarray) -> dict[str, Any]:
     """The figures of :func:`verify` from what was found before and after turning by `turn` and moving by `shift`."""
-    long = reference["axis_ratio"] < 0.7
-    round_ = reference["axis_ratio"] >= 0.7
-    axis = _difference(start.orientation, reference["orientation"], 180)
+    long, round_ = reference.axis_ratio < 0.7, reference.axis_ratio >= 0.7
+    axis = _difference(start.orientation, reference.orientation, 180)
     theta = _difference(end.theta - start.theta, turn, 360)
     axial = _difference(end.orientation - start.orientation, turn, 180)
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
@@ -153,7 +148,7 @@ def summarize(
         "elongated": int(long.sum()),
         "unmeasured": int((~long & ~round_).sum()),
         "axis": {**_figures(axis[long]), "beyond_30": float((~(axis[long] <= 30)).mean())} if long.any() else None,
-        "centre": _figures(np.hypot(*(start.centre - reference["centre"]).T)),
+        "centre": _figures(np.hypot(*(start.centre - reference.centre).T)),
         "turn_elongated": _turns(theta[long]),
         "turn_round": _turns(theta[round_]),
         "turn_axis_elongated": _figures(axial[long]),
@@ -162,8 +157,8 @@ def summarize(
     }
 
 
-def _stack(found: list[Found]) -> Found:
-    return Found(*(np.concatenate([getattr(f, name) for f in found]) for name in Found.__dataclass_fields__))
+def _joined(parts: list[Any]) -> Any:
+    return type(parts[0])(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:
@@ -181,14 +176,22 @@ def _turns(values: np.ndarray) -> dict[str, float]:
     return {**_figures(values), "flips": float((~(values <= 90)).mean()) if len(values) else float("nan")}
 
 
-def _true(path: str | Path, store: ImageStore, rows: np.ndarray, oversample: int) -> dict[str, np.ndarray]:
+def _measured(images: Tensor) -> Reference:
+    """Adaptive second moments of windows (N, C, n, n)."""
+    found = adaptive_moments(luminance(images.permute(0, 2, 3, 1).numpy()))
+    centre = np.stack([found.x, found.y], 1) - (images.shape[-1] - 1) / 2
+    return Reference(np.degrees(found.angle), found.axis_ratio, centre)
+
+
+def _true(path: str | Path, store: ImageStore, rows: np.ndarray, oversample: int) -> Reference:
     """Truth by identifier, lengths in window pixels."""
     from galvae.tableio import read_table
 
     table = read_table(path)
-    missing = [name for name in ("id", "orientation", "axis_ratio", "dx", "dy") if name not in table.colnames]
+    wanted = ("orientation", "axis_ratio", "dx", "dy")
+    missing = [name for name in ("id", *wanted) if name not in table.colnames]
     if missing:
-        raise ValueError(f"{path}: no column {missing[0]}; a truth table has id, orientation, axis_ratio, dx, dy")
+        raise ValueError(f"{path}: no column {missing[0]}; a truth table has id, {', '.join(wanted)}")
     place = {str(identifier): number for number, identifier in enumerate(table["id"])}
     ids = store.column("id")[rows]
     absent = [i for i in ids if str(i) not in place]
@@ -196,9 +199,5 @@ def _true(path: str | Path, store: ImageStore, rows: np.ndarray, oversample: int
         raise ValueError(f"{path}: no row for galaxy {absent[0]} and {len(absent) - 1} others of {store.path}")
     chosen = table[[place[str(i)] for i in ids]]
     scale = np.sqrt(np.abs(np.linalg.det(store.column("affine")[rows][:, :, :2]))) * oversample
-    centre = np.stack([np.asarray(chosen["dx"]), np.asarray(chosen["dy"])], 1) / scale[:, None]
-    return {
-        "orientation": np.asarray(chosen["orientation"], float),
-        "axis_ratio": np.asarray(chosen["axis_ratio"], float),
-        "centre": centre,
-    }
+    orientation, axis_ratio, dx, dy = (np.asarray(chosen[name], float) for name in wanted)
+    return Reference(orientation, axis_ratio, np.stack([dx, dy], 1) / scale[:, None])

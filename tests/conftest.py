@@ -2,6 +2,9 @@
 
 import json
 import math
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 import pytest
@@ -52,6 +55,8 @@ def make_store():
             "wcs": np.full(count, ""),
             "flags": np.zeros(count, np.int32),
             "window": np.zeros((count, 2), np.int32),
+            "bands": np.full(count, ""),
+            "stretch": np.full(count, np.nan, np.float32),
             **columns,
         }
         path.mkdir(parents=True)
@@ -72,6 +77,29 @@ def make_store():
         return ImageStore(path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def spoiled():
+    """A function: of a JSON value, every copy in which one thing is gone or something else, each with its name."""
+
+    def paths(value, path=()):
+        for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+            yield (*path, key)
+            yield from paths(value[key], (*path, key))
+
+    def spoil(value):
+        for *way, last in paths(value):
+            for wrong in ("gone", None, -1, "x", [], {}):
+                copy = deepcopy(value)
+                owner = reduce(getitem, way, copy)
+                if wrong == "gone":
+                    del owner[last]
+                else:
+                    owner[last] = wrong
+                yield f"{'.'.join(map(str, (*way, last)))} {wrong}", copy
+
+    return spoil
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from galvae.catalog import check_catalog, read_catalog
 from galvae.data import ingest as ingesting
+from galvae.data.store import ImageStore
 from galvae.inference import figures
 from galvae.pipeline import run_recipe
 from galvae.recipe import load_recipe
@@ -18,9 +20,9 @@ TINY = ["simulate.galaxies=24", "train.epochs=1", "catalog.samples=2"]
 STAGES = ["simulate", "ingest", "train", "catalog", "plot"]
 
 
-def stages(directory, *changes, sources=(), overwrite=False):
+def stages(directory, *changes, sources=(), **options):
     recipe = load_recipe("smoke", [*TINY, *changes])
-    done = run_recipe(recipe, list(sources), directory, device="cpu", overwrite=overwrite, quiet=True)
+    done = run_recipe(recipe, list(sources), directory, device="cpu", quiet=True, **options)
     return {stage: made for stage, _, made in done}
 
 
@@ -64,7 +66,10 @@ def test_the_whole_run_makes_a_catalog_and_pictures(drawn):
     check_catalog(catalog)
     assert len(catalog) == 24
     assert catalog.meta["recipe"]["train"]["epochs"] == 1
-    assert {"curves.png", "reconstructions.png"} <= {path.name for path in (drawn / "figures").glob("*.png")}
+    names = {path.name for path in (drawn / "figures").glob("*.png")}
+    assert {"curves.png", "reconstructions.png"} <= names
+    for name in names:
+        assert (drawn / "run" / "figures" / name).read_bytes() == (drawn / "figures" / name).read_bytes()
 
 
 def test_unchanged_stages_are_skipped_and_no_file_is_touched(drawn):
@@ -185,7 +190,7 @@ def test_a_training_is_finished_when_its_last_line_is_written(directory, monkeyp
 
 
 def test_killed_pictures_are_drawn_again(directory, monkeypatch):
-    (directory / "figures" / "prior.png").unlink()
+    shutil.rmtree(directory / "run" / "figures")
     is_killed(monkeypatch, figures, "plot_run", killed, directory)
     assert stages(directory) == made("plot")
     assert stages(directory) == made()
@@ -202,6 +207,45 @@ def test_a_folder_that_holds_the_output_does_not_take_in_its_pictures(tmp_path, 
     Image.new("RGB", (64, 64)).save(tmp_path / "12.png")
     with pytest.raises(FileExistsError, match="stage ingest was done with other sources"):
         stages(tmp_path / "out", "train.batch=4", sources=[tmp_path])
+
+
+def test_the_folder_of_the_images_can_be_that_of_the_output(tmp_path, quick, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(f"{number}.png")
+    here = Path(".")
+    assert stages(here, "train.batch=4", sources=[here]) == dict.fromkeys(STAGES[1:], True)
+    assert len(ImageStore(here / "store")) == 12
+    assert not any(stages(here, "train.batch=4", sources=[here]).values())
+
+
+def test_a_finished_run_can_be_moved_and_copied_whole(directory, tmp_path):
+    assert stages(shutil.copytree(directory, tmp_path / "moved")) == made()
+
+
+def test_a_table_and_a_limit_are_part_of_what_is_compared(tmp_path, quick):
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "in" / f"{number}.png")
+    (tmp_path / "t.csv").write_text("id,label\n3,spiral\n")
+    given = {"sources": [tmp_path / "in"], "table": tmp_path / "t.csv", "limit": 10}
+
+    def again(**changes):
+        return stages(tmp_path / "out", "train.batch=4", **{**given, **changes})
+
+    again(workers=1)
+    store = ImageStore(tmp_path / "out" / "store")
+    assert len(store) == 10
+    assert "spiral" in store.column("table/label")
+    assert not any(again(workers=2).values())
+    for change in ({"limit": 11}, {"limit": None}, {"table": None}):
+        with pytest.raises(FileExistsError, match="stage ingest was done with other sources, table or limit;"):
+            again(**change)
+    (tmp_path / "t.csv").write_text("id,label\n3,merger\n")
+    with pytest.raises(FileExistsError, match="stage ingest was done with other sources, table or limit;"):
+        again()
 
 
 def test_a_recipe_without_survey_needs_sources(tmp_path):

@@ -364,7 +364,7 @@ def test_one_galaxy_is_enough_and_none_is_refused(run, make_store, ellipses, tmp
     assert len(list(plot_run(run, tmp_path / "figures", store=one, quiet=True))) == 6
     description = (one.path / "store.json").read_text()
     (one.path / "store.json").write_text(description.replace('"galaxies": 1', '"galaxies": 0'))
-    with pytest.raises(ValueError, match="holds no galaxies"):
+    with pytest.raises(ValueError, match="without galaxies"):
         list(plot_run(run, tmp_path / "none", store=ImageStore(one.path)))
     assert not (tmp_path / "none").exists()
 

@@ -167,9 +167,30 @@ def test_many_galaxies_equal_each_alone_and_unknown_is_nan():
 
 def test_errors_turn_with_the_field():
     straight, turned, half = (local_sky(field(turn=t).tostring(), 31.5, 31.5) for t in (0, 90, 45))
-    assert straight.errors(2.0, 1.0) == pytest.approx((0.8, 0.4), rel=1e-6)
-    assert turned.errors(2.0, 1.0) == pytest.approx((0.4, 0.8), rel=1e-6)
-    assert half.errors(2.0, 1.0) == pytest.approx((0.4 * np.sqrt(2.5),) * 2, rel=1e-6)
+    apart = np.diag([4.0, 1.0])
+    assert straight.errors(apart) == pytest.approx((0.8, 0.4), rel=1e-6)
+    assert turned.errors(apart) == pytest.approx((0.4, 0.8), rel=1e-6)
+    assert half.errors(apart) == pytest.approx((0.4 * np.sqrt(2.5),) * 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_errors_that_go_together_cancel_on_one_axis_of_a_field_turned_by_half_a_right_angle(sign):
+    east, north = local_sky(field(turn=45).tostring(), 31.5, 31.5).errors(np.array([[1.0, sign], [sign, 1.0]]))
+    small, large = sorted((float(east), float(north)))
+    assert small == pytest.approx(0, abs=1e-4)
+    assert large == pytest.approx(0.4 * np.sqrt(2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("turn", "parity_"), [(0, -1), (20, -1), (75, 1)])
+def test_errors_on_the_sky_by_monte_carlo(turn, parity_):
+    """Scattered positions through the whole WCS, no Jacobian; far from the equator, where RA alone means little."""
+    header = field(turn=turn, parity=parity_, dec=84.0)
+    covariance = np.array([[4.0, -1.2], [-1.2, 0.7]])
+    x, y = np.random.default_rng(0).multivariate_normal([31.5, 20.0], covariance, 20_000).T
+    ra, dec = sky_position(header.tostring(), x, y)
+    sky = local_sky(header.tostring(), 31.5, 20.0)
+    east, north = difference(ra, sky.ra) * np.cos(np.radians(dec)) * 3600, (dec - sky.dec) * 3600
+    assert sky.errors(covariance) == pytest.approx((np.sqrt((east**2).mean()), north.std()), rel=0.02)
 
 
 def _central_segment(image):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chosen_recipe, refuse_existing
+from galvae.cli.options import Changes, Device, Json, Overwrite, Quiet, RecipeName, chosen_recipe, print_result
 
 
 def catalog(
@@ -18,17 +18,17 @@ def catalog(
     ],
     recipe: RecipeName = None,
     changes: Changes = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     flat: Annotated[bool, typer.Option("--flat", help="z_00, z_01 ... instead of vector columns.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the catalog of a store: latents, orientation, centre, sky position, each with its error."""
-    from galvae.tableio import output_format, write_table
+    from galvae.files import check_output
+    from galvae.tableio import FORMATS, write_table
 
-    output_format(output)
-    refuse_existing(output, overwrite)
+    check_output(output, FORMATS, overwrite=overwrite)
     own = run / "recipe.toml"
     settings = chosen_recipe(recipe, changes, default=str(own) if own.is_file() else None).catalog
 
@@ -39,9 +39,4 @@ def catalog(
     table = make_catalog(run, ImageStore(store), settings, device=str(choose_device(device)), quiet=quiet)
     write_table(table, output, flat=flat, overwrite=overwrite)
     summary = {"catalog": str(output), "galaxies": len(table), "flagged": int((table["flags"] != 0).sum())}
-    if as_json:
-        import json
-
-        print(json.dumps(summary))
-    else:
-        print(f"{output}: {summary['galaxies']} galaxies")
+    print_result(summary, f"{output}: {len(table)} galaxies", as_json=as_json)

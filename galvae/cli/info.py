@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from galvae.cli.options import Json
+from galvae.cli.options import Json, print_result
 
 
 def info(
@@ -17,14 +17,10 @@ def info(
     from galvae.info import describe
 
     found = describe(path)
-    if as_json:
-        import json
+    print_result(found, "\n".join(f"{name + ':':14} {_words(value)}" for name, value in found.items()), as_json=as_json)
 
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{count} {key}" for key, count in value.items()) or "none"
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        print(f"{name + ':':14} {value}")
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{count} {key}" for key, count in value.items()) or "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

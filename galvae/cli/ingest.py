@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Changes, Json, Overwrite, Quiet, RecipeName, chosen_recipe, say_how_to_go_on
+from galvae.cli.options import (
+    Changes,
+    Json,
+    Limit,
+    Overwrite,
+    Quiet,
+    RecipeName,
+    Table,
+    Workers,
+    chosen_recipe,
+    print_result,
+    say_how_to_go_on,
+)
 
 
 def ingest(
@@ -15,12 +27,9 @@ def ingest(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STORE", help="Image store to write, a folder.")],
     recipe: RecipeName = None,
     changes: Changes = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(metavar="T", help="Table with RA, Dec, pixel scale, labels, joined by id or file name."),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: as many as cores).")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first N galaxies.")] = None,
+    table: Table = None,
+    workers: Workers = None,
+    limit: Limit = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an ingest was interrupted.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Make the first input that is skipped an error.")] = False,
     overwrite: Overwrite = False,
@@ -28,6 +37,9 @@ def ingest(
     quiet: Quiet = False,
 ) -> None:
     """Ingest galaxy cutouts (FITS, JPEG, PNG, HDF5, zip): files -> image store."""
+    from galvae.files import check_output
+
+    check_output(output, overwrite=True)  # what may be there, the ingest knows best
     settings = chosen_recipe(recipe, changes).ingest
 
     from galvae.data.ingest import ingest as run
@@ -40,13 +52,8 @@ def ingest(
             table=table, workers=workers, limit=limit, resume=resume, overwrite=overwrite, strict=strict,
             quiet=quiet,
         )  # fmt: skip
-    if as_json:
-        import json
-
-        print(json.dumps({"store": str(output), **done}))
-        return
     for cause, told in done["reasons"].items():
-        say(f"skipped {told['first']}" if told["count"] == 1 else f"skipped {told['count']}: {cause}")
+        say(f"skipped {told['first']}" if told["count"] == 1 else f"skipped {told['count']}: {cause}", quiet=as_json)
     if done["skipped"]:
-        say("each is listed in the store's skipped table")
-    print(f"{output}: {summary(done)}")
+        say("each is listed in the store's skipped table", quiet=as_json)
+    print_result({"store": str(output), **done}, f"{output}: {summary(done)}", as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Json, Overwrite, Quiet, refuse_existing
+from galvae.cli.options import Json, Overwrite, Quiet, print_result
 
 
 def join(
@@ -20,23 +20,21 @@ def join(
     on: Annotated[str | None, typer.Option(metavar="COLUMN", help="Identifier column of OTHER.")] = None,
     radius: Annotated[float | None, typer.Option(metavar="ARCSEC", help="Largest separation on the sky.")] = None,
     overwrite: Overwrite = False,
-    json: Json = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Join a catalog with another table, by identifier or by separation on the sky."""
-    import json as json_text
-
     from galvae.crossmatch import join as joined
+    from galvae.files import check_output
     from galvae.progress import say
-    from galvae.tableio import output_format, read_table, write_table
+    from galvae.tableio import FORMATS, read_table, write_table
 
-    refuse_existing(output, overwrite)
-    output_format(output)
+    check_output(output, FORMATS, overwrite=overwrite)
     table, summary = joined(read_table(catalog), read_table(other), on=on, radius=radius)
     write_table(table, output, overwrite=overwrite)
     for line in _lines(summary):
         say(line, quiet=quiet)
-    print(json_text.dumps({"output": str(output), **summary}) if json else output)
+    print_result({"output": str(output), **summary}, str(output), as_json=as_json)
 
 
 def _lines(summary: dict) -> list[str]:

@@ -39,11 +39,11 @@ app.add_typer(recipe, name="recipe")
 
 
 @app.callback(invoke_without_command=True)
-def _root(context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
-    if version:
-        from importlib.metadata import version as installed
+def _root(context: typer.Context, show: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if show:
+        from galvae.version import version
 
-        print(f"galvae {installed('galvae')}")
+        print(f"galvae {version()}")
         raise typer.Exit
 
 

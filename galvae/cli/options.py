@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +27,32 @@ Changes = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Table = Annotated[
+    Path | None,
+    typer.Option(metavar="T", help="Table with RA, Dec, pixel scale, labels, joined by id or file name."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes (default: as many as cores).")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first N galaxies.")]
+
+
+def print_result(result: Any, text: str, *, as_json: bool) -> None:
+    """Print a result on standard output, as JSON or as text."""
+    print(json_text(result) if as_json else text)
+
+
+def print_results(results: Iterable[dict[str, Any]], line: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
+    """Print several results: each as a line of text as soon as it is there, or all as one JSON list at the end."""
+    if as_json:
+        print(json_text(list(results)))
+    else:
+        for result in results:
+            print(line(result), flush=True)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """JSON, null where there is a number that JSON does not have."""
+    return json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None), **options)
 
 
 def chosen_recipe(name: str | None, changes: list[str] | None, default: str | None = None) -> Recipe:
@@ -34,21 +63,17 @@ def chosen_recipe(name: str | None, changes: list[str] | None, default: str | No
 
 
 def default_recipe() -> str:
-    """``galaxy-zoo`` where there is a CUDA device, else ``galaxy-zoo-cpu``; asked without importing torch."""
+    """``galaxy-zoo`` where torch will find a CUDA device, else ``galaxy-zoo-cpu``; asked without importing it."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
     present = any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))
-    return "galaxy-zoo" if present else "galaxy-zoo-cpu"
+    return "galaxy-zoo" if present and not hidden and not _torch_version().endswith("+cpu") else "galaxy-zoo-cpu"
 
 
-def refuse_existing(path: Path, overwrite: bool, *, resume: bool = False) -> None:
-    """Refuse to write where something is, unless told to.
-
-    Raises
-    ------
-    FileExistsError
-        If `path` exists and neither `overwrite` nor `resume` is given.
-    """
-    if path.exists() and not overwrite and not resume:
-        raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
+def _torch_version() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Overwrite, Quiet
+from galvae.cli.options import Json, Overwrite, Quiet, print_results
 
 
 def plot(
@@ -15,12 +15,17 @@ def plot(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A folder for the figures.")],
     store: Annotated[Path | None, typer.Argument(help="An image store: its galaxies are shown too.")] = None,
     overwrite: Overwrite = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw training curves and the prior; with a store also reconstructions, canonical views, latents, orientations."""
+    from galvae.files import check_output
+
+    check_output(output, overwrite=True)  # other pictures may be there
+
     from galvae.data.store import ImageStore
     from galvae.inference.figures import plot_run
 
     images = None if store is None else ImageStore(store)
-    for path in plot_run(run, output, store=images, overwrite=overwrite, quiet=quiet):
-        print(path)
+    drawn = plot_run(run, output, store=images, overwrite=overwrite, quiet=quiet)
+    print_results(({"figure": str(path)} for path in drawn), lambda result: result["figure"], as_json=as_json)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from galvae.cli.options import Overwrite, refuse_existing
+from galvae.cli.options import Json, Overwrite, print_result
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Ends in .png, .fits or .npy.")]
 Size = Annotated[int | None, typer.Option(min=2, help="Pixels along a side; the window's by default.")]
@@ -20,15 +23,19 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="The same seed, the same galaxies.")] = 0,
     size: Size = None,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Draw galaxies from the prior, at theta = 0 and shift = 0."""
-    refuse_existing(output, overwrite)
+    from galvae.files import check_output
+    from galvae.sampling import IMAGES, save_images
+
+    check_output(output, IMAGES, overwrite=overwrite)
 
     from galvae.inference.model import load
-    from galvae.sampling import save_images
 
-    save_images(output, load(run).sample(n, seed=seed, size=size))
-    print(output)
+    images = load(run).sample(n, seed=seed, size=size)
+    save_images(output, images)
+    _say_written(output, images, as_json)
 
 
 def interpolate(
@@ -40,20 +47,29 @@ def interpolate(
     steps: Annotated[int, typer.Option(min=2, help="Images, both ends included.")] = 8,
     size: Size = None,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Decode the line between the content vectors of two galaxies."""
-    refuse_existing(output, overwrite)
+    from galvae.files import check_output
+    from galvae.sampling import IMAGES, save_images
+    from galvae.sampling import interpolate as line
+
+    check_output(output, IMAGES, overwrite=overwrite)
 
     from galvae.data.store import ImageStore
     from galvae.inference.checks import check_fits
     from galvae.inference.model import Model
-    from galvae.sampling import interpolate as line
-    from galvae.sampling import save_images
     from galvae.training.checkpoint import load_model
 
     vae, description = load_model(run)
     model, images = Model(vae, description), ImageStore(store)
     check_fits(vae, description, images)
     ends = model.encode(images.images(images.rows_of([first, second])), oversample=images.ingest["oversample"])
-    save_images(output, line(model, *ends.z, steps=steps, size=size), columns=steps)
-    print(output)
+    found = line(model, *ends.z, steps=steps, size=size)
+    save_images(output, found, columns=steps)
+    _say_written(output, found, as_json)
+
+
+def _say_written(output: Path, images: np.ndarray, as_json: bool) -> None:
+    count, size = images.shape[:2]
+    print_result({"output": str(output), "images": count, "size": size}, str(output), as_json=as_json)

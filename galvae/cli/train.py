@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from galvae.cli.options import (
     Changes,
+    Device,
     Json,
     Overwrite,
     Quiet,
     RecipeName,
     chosen_recipe,
-    refuse_existing,
+    print_result,
     say_how_to_go_on,
 )
+
+if TYPE_CHECKING:
+    from galvae.data.store import ImageStore
 
 
 def train(
@@ -24,31 +28,51 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Run folder to write.")],
     recipe: RecipeName = None,
     changes: Changes = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a spatial-VAE: store -> run folder (model, metrics)."""
-    refuse_existing(output, overwrite, resume=resume)
+    """Train a spatial-VAE: store -> run folder (model, metrics, figures)."""
+    from galvae.files import check_output
+
+    check_output(output, overwrite=overwrite or resume)
     own = output / "recipe.toml"
     settings = chosen_recipe(recipe, changes, default=str(own) if resume and own.is_file() else None)
 
     from galvae.data.store import ImageStore
+    from galvae.model.settings import bound
     from galvae.training.checkpoint import STATE
     from galvae.training.fit import fit
     from galvae.training.trainer import choose_device
 
+    images = ImageStore(store)
     with say_how_to_go_on(output / STATE):
         last = fit(
-            ImageStore(store), settings, output,
-            device=choose_device(device), resume=resume, max_steps=max_steps, quiet=quiet,
-        )  # fmt: skip
-    if as_json:
-        import json
+            images, settings, output, device=choose_device(device), resume=resume, max_steps=max_steps, quiet=quiet
+        )
+    held_out = f"{bound(settings.model.likelihood)} of galaxies held out {last['validation_elbo']:.1f} nats"
+    print_result({"run": str(output), **last}, f"{output}: {last['step']} steps, {held_out}", as_json=as_json)
+    _draw(output, images, quiet)
 
-        print(json.dumps({"run": str(output), **last}))
-    else:
-        print(f"{output}: {last['step']} steps, pseudo-ELBO of galaxies held out {last['validation_elbo']:.1f} nats")
+
+def _draw(run: Path, images: ImageStore, quiet: bool) -> None:
+    """Leave the figures in the run folder; the training is worth keeping without them."""
+    import shlex
+
+    from galvae.progress import say
+
+    figures = run / "figures"
+    again = shlex.join(["galvae", "plot", str(run), str(images.path), "-o", str(figures), "--overwrite"])
+    try:
+        from galvae.inference.figures import plot_run
+
+        for _ in plot_run(run, figures, store=images, overwrite=True, quiet=quiet):
+            pass
+    except Exception as error:
+        say(f"{figures}: not all drawn ({type(error).__name__}: {error}); the training is whole. To draw: {again}")
+    except BaseException:
+        say(f"interrupted; the training is whole, its figures are not. To draw them: {again}")
+        raise

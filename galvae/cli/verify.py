@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from galvae.cli.options import Json, Overwrite, Quiet, refuse_existing
+from galvae.cli.options import Json, Overwrite, Quiet, json_text, print_result
 
 
 def verify(
@@ -25,19 +25,20 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Axis, centre and the turn test, on galaxies that the run was not trained on."""
-    import json
+    from galvae.files import check_output
+
+    if output:
+        check_output(output, (".json",), overwrite=overwrite)
 
     from galvae.data.store import ImageStore, write_atomically
     from galvae.verify import verify as measure
 
-    if output:
-        refuse_existing(output, overwrite)
     images = ImageStore(store)
     runs = [run] if against is None else [run, against]
     found = {str(path): measure(path, images, truth=truth, limit=limit, seed=seed, quiet=quiet) for path in runs}
     if output:
-        write_atomically(output, json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found) if as_json else _table(found, "the truth" if truth else "adaptive moments"))
+        write_atomically(output, json_text(found, indent=1) + "\n")
+    print_result(found, _table(found, "the truth" if truth else "adaptive moments"), as_json=as_json)
 
 
 def _table(found: dict[str, dict[str, Any]], reference: str) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,19 +31,10 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 def ingest(
-    sources: Sequence[str | Path],
-    store: str | Path,
-    settings: IngestSettings,
-    *,
-    table: str | Path | None = None,
-    skip: Path | None = None,
-    workers: int | None = None,
-    limit: int | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    strict: bool = False,
-    quiet: bool = False,
-) -> dict[str, Any]:
+    sources: Sequence[str | Path], store: str | Path, settings: IngestSettings, *,
+    table: str | Path | None = None, base: Path | None = None, workers: int | None = None, limit: int | None = None,
+    resume: bool = False, overwrite: bool = False, strict: bool = False, quiet: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Make an image store from files.
 
     The store's datasets depend neither on `workers` nor on whether the work was interrupted and resumed.
@@ -58,8 +49,8 @@ def ingest(
         The ``[ingest]`` table.
     table
         A table that astropy reads, joined by identifier or file name.
-    skip
-        A folder to pass over, besides `store`, where it lies inside a source.
+    base
+        A folder that may move with all in it, between an interruption and `resume`.
     workers
         Processes; where not given, as many as this process may use cores.
     limit
@@ -94,33 +85,39 @@ def ingest(
         )
     if len(settings.bands) > 3:
         raise ValueError(f"ingest.bands = {', '.join(settings.bands)}: a composite has one to three bands, for R, G, B")
-    items, matched = _planned(sources, settings, table=table, skip=(store, skip), limit=limit)
-    size = min(256, max(16, -(-len(items) // 16)))
-    parts = [range(start, min(start + size, len(items))) for start in range(0, len(items), size)]
-    fresh = _begin(store, _identity(items, settings, matched), sources, resume=resume, overwrite=overwrite)
-    todo = [number for number in range(len(parts)) if not part_path(store, number).is_file()]
-    integers = all(_is_int64(item.id) for item in items if item.reader != "unreadable")
+    items, matched = _planned(sources, settings, table=table, limit=limit)
+    fresh = _begin(store, _identity(items, settings, matched, base), sources, resume=resume, overwrite=overwrite)
     columns = _labels(items, settings) | (matched.columns if matched else {})
-    jobs = (
-        (
-            (part_path(store, number), [items[k] for k in parts[number]], settings),
-            {
-                "integer_ids": integers,
-                "table": {name: values[parts[number].start : parts[number].stop] for name, values in columns.items()},
-                "strict": strict,
-            },
-        )
-        for number in todo
-    )
     try:
-        with Progress("ingest", sum(len(parts[number]) for number in todo), quiet=quiet) as progress:
-            for count in run_in_processes(make_part, jobs, workers=workers or cores()):
-                progress.advance(count)
-        return _finish(store, len(parts), settings, sources, table, matched)
+        parts = _make_parts(store, items, columns, settings, workers=workers or cores(), strict=strict, quiet=quiet)
+        return _finish(store, parts, settings, sources, table, matched)
     except ValueError:
         if fresh:
             _clear(store)
         raise
+
+
+def _make_parts(
+    store: Path, items: Sequence[Item], columns: Mapping[str, np.ndarray], settings: IngestSettings, *,
+    workers: int, strict: bool, quiet: bool,
+) -> list[Path]:  # fmt: skip
+    """Make the parts of a store that are not there yet; where all of them lie."""
+    size = min(256, max(16, -(-len(items) // 16)))
+    starts = range(0, len(items), size)
+    parts = {part_path(store, number): slice(start, start + size) for number, start in enumerate(starts)}
+    todo = {path: rows for path, rows in parts.items() if not path.is_file()}
+    integers = all(_is_int64(item.id) for item in items if item.reader != "unreadable")
+    jobs = (
+        (
+            (path, items[rows], settings),
+            {"integer_ids": integers, "table": {k: values[rows] for k, values in columns.items()}, "strict": strict},
+        )
+        for path, rows in todo.items()
+    )
+    with Progress("ingest", sum(len(items[rows]) for rows in todo.values()), quiet=quiet) as progress:
+        for count in run_in_processes(make_part, jobs, workers=workers):
+            progress.advance(count)
+    return list(parts)
 
 
 def _mark_duplicates(items: list[Item]) -> None:
@@ -136,20 +133,19 @@ def _is_int64(name: str) -> bool:
     return bool(_INTEGER.fullmatch(name)) and -(2**63) <= int(name) < 2**63
 
 
-def identity(sources: Sequence[str | Path], settings: IngestSettings, *, skip: Path | None = None) -> str:
-    """Digest of all that decides what a store of these sources holds, as its ``plan.json`` records it.
-
-    Files in the folder `skip` are passed over, as by :func:`ingest`.
-    """
-    items, matched = _planned(sources, settings, table=None, skip=(skip,), limit=None)
-    return _identity(items, settings, matched)
+def identity(
+    sources: Sequence[str | Path], settings: IngestSettings, *,
+    table: str | Path | None = None, base: Path | None = None, limit: int | None = None,
+) -> str:  # fmt: skip
+    """Digest of all that decides what a store holds, as :func:`ingest` with the same arguments records it."""
+    items, matched = _planned(sources, settings, table=table, limit=limit)
+    return _identity(items, settings, matched, base)
 
 
 def _planned(
-    sources: Sequence[str | Path], settings: IngestSettings, *,
-    table: str | Path | None, skip: Iterable[Path | None], limit: int | None,
-) -> tuple[list[Item], Matched | None]:  # fmt: skip
-    items = plan(sources, settings, passed_over=filter(None, skip), limit=limit)
+    sources: Sequence[str | Path], settings: IngestSettings, *, table: str | Path | None, limit: int | None
+) -> tuple[list[Item], Matched | None]:
+    items = plan(sources, settings, limit=limit)
     _mark_duplicates(items)
     if not table:
         return items, None
@@ -167,16 +163,24 @@ def _labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.nda
     return labels(items, settings)
 
 
-def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched | None) -> str:
-    """Digest of all that decides what the parts hold: which files, when they were written, and the settings."""
+def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched | None, base: Path | None) -> str:
+    """Digest of all that decides what the parts hold: which files, when they were written, and the settings.
+
+    Paths in the folder `base` count from there.
+    """
+    start = os.path.join(base, "") if base else ""
+
+    def told(value: object) -> bytes:
+        return repr(value).replace(f"'{start}", "'").encode()
+
     digest = hashlib.sha256(settings.model_dump_json().encode())
     files = set()
     for item in items:
-        digest.update(repr(tuple(item)).encode())
+        digest.update(told(tuple(item)))
         files.update(item.files())
     for name in sorted(files):
         state = os.stat(name)
-        digest.update(f"{name} {state.st_size} {state.st_mtime_ns}".encode())
+        digest.update(told((name, state.st_size, state.st_mtime_ns)))
     if matched:
         digest.update(matched.digest.encode())
     return digest.hexdigest()
@@ -184,59 +188,48 @@ def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched 
 
 def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume: bool, overwrite: bool) -> bool:
     """Make the store's folder ready; whether it was begun now (True) or is being resumed."""
-    described = store / "plan.json"
+    described, finished = store / "plan.json", (store / "store.json").is_file()
     if store.exists() and not store.is_dir():
         raise FileExistsError(f"{store}: is a file; a store is a folder, choose another name")
     if described.is_file() and resume:
-        if json.loads(described.read_text(encoding="utf-8"))["identity"] == identity:
-            for scratch in store.glob(SCRATCH):
-                scratch.unlink()
-            return False
-        raise ValueError(
-            f"{store}: was begun with other inputs, settings, table or limit; "
-            f"give the same ones to --resume, or begin again with --overwrite"
-        )
+        if json.loads(described.read_text(encoding="utf-8"))["identity"] != identity:
+            raise ValueError(
+                f"{store}: was begun with other inputs, settings, table or limit; "
+                f"give the same ones to --resume, or begin again with --overwrite"
+            )
+        for scratch in store.glob(SCRATCH):
+            scratch.unlink()
+        return False
     if store.is_dir() and any(store.iterdir()):
-        ours = described.is_file() or (store / "store.json").is_file()
-        if not ours:
+        if not (described.is_file() or finished):
             raise FileExistsError(f"{store}: is a folder of something else; choose another output")
         if not overwrite:
-            finished = (store / "store.json").is_file()
             raise FileExistsError(
                 f"{store}: already exists{'' if finished else ', unfinished'}; choose another output or add "
                 f"{'--overwrite' if finished else '--resume to go on, or --overwrite'}"
             )
         _clear(store)
     store.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        described, json.dumps({"identity": identity, "sources": [str(s) for s in sources]}, indent=1) + "\n"
-    )
+    begun = {"identity": identity, "sources": [str(source) for source in sources]}
+    write_atomically(described, json.dumps(begun, indent=1) + "\n")
     return True
 
 
 def _clear(store: Path) -> None:
     """Remove a store; store.json goes first, so that what is left is never taken for a whole one."""
-    for path in (
-        store / "store.json",
-        *sorted(store.glob("part-*.h5")),
-        *store.glob(SCRATCH),
-        store / "plan.json",
-    ):
+    parts = sorted(store.glob("part-*.h5"))
+    for path in (store / "store.json", *parts, *store.glob(SCRATCH), store / "plan.json"):
         path.unlink(missing_ok=True)
     if not any(store.iterdir()):
         store.rmdir()
 
 
 def _finish(
-    store: Path,
-    parts: int,
-    settings: IngestSettings,
-    sources: Sequence[str | Path],
-    table: str | Path | None,
-    matched: Matched | None,
-) -> dict[str, Any]:
+    store: Path, parts: Sequence[Path], settings: IngestSettings, sources: Sequence[str | Path],
+    table: str | Path | None, matched: Matched | None,
+) -> dict[str, Any]:  # fmt: skip
     """Describe the finished parts in store.json; what they hold as a whole."""
-    found = [part_summary(part_path(store, number)) for number in range(parts)]
+    found = [part_summary(path) for path in parts]
     galaxies = sum(part["galaxies"] for part in found)
     skipped = [pair for part in found for pair in part["why"]]
     if not galaxies:
@@ -259,15 +252,12 @@ def _finish(
         "parts": [{key: part[key] for key in ("galaxies", "skipped", "digest")} for part in found],
     }
     write_atomically(store / "store.json", json.dumps(description, indent=1) + "\n")
-    causes: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, Any]] = {}
     for source, reason in skipped:
-        causes.setdefault(_CAUSE.split(reason)[0], []).append(f"{source}: {reason}")
-    return {
-        "galaxies": galaxies,
-        "skipped": len(skipped),
-        "reasons": {cause: {"count": len(told), "first": told[0]} for cause, told in causes.items()},
-        "unmatched": matched.unmatched if matched else None,
-    }
+        told = reasons.setdefault(_CAUSE.split(reason)[0], {"count": 0, "first": f"{source}: {reason}"})
+        told["count"] += 1
+    unmatched = matched.unmatched if matched else None
+    return {"galaxies": galaxies, "skipped": len(skipped), "reasons": reasons, "unmatched": unmatched}
 
 
 def summary(done: dict[str, Any]) -> str:

@@ -19,14 +19,9 @@ from galvae.flags import Flag
 
 
 def make_part(
-    path: Path,
-    items: Sequence[Item],
-    settings: IngestSettings,
-    *,
-    integer_ids: bool,
-    table: Mapping[str, np.ndarray],
-    strict: bool,
-) -> int:
+    path: Path, items: Sequence[Item], settings: IngestSettings, *,
+    integer_ids: bool, table: Mapping[str, np.ndarray], strict: bool,
+) -> int:  # fmt: skip
     """Make one part of a store.
 
     Parameters
@@ -112,22 +107,15 @@ def make_galaxy(
     for name, value in (known or {}).items():
         if np.isfinite(value) and not np.isfinite(getattr(cutout, name)):
             setattr(cutout, name, float(value))
-    row: dict[str, Any] = {
-        "bands": "",
-        "stretch": np.float32("nan"),
-        "missing": np.float32(0),
-        "clipped": np.float32(0),
-    }
-    flags = Flag(0)
     if cutout.pixels.dtype == np.uint8:
-        colours = cutout.pixels
+        colours, flags = cutout.pixels, Flag(0)
+        told = {"bands": "", "stretch": np.float32("nan"), "missing": np.float32(0), "clipped": np.float32(0)}
         if is_error_page(colours):
             raise ValueError("a server's error message rendered as a picture, not a galaxy")
     else:
         from galvae.data.composite import compose
 
         colours, told, flags = compose(cutout, settings)
-        row |= told
     if colours.min() == colours.max():
         raise ValueError("every pixel has the same value")
     where = frame(colours.shape[:2], settings)
@@ -142,14 +130,13 @@ def make_galaxy(
         "wcs": cutout.wcs or (_north_up(cutout) if settings.north_up else ""),
         "flags": np.int32(flags),
         "window": np.array(fixed_window(item.id, settings) if settings.crop == "fixed" else (0, 0), np.int32),
-        **row,
+        **told,
     }
     return to_field(colours, where), row
 
 
 def _north_up(cutout: Cutout) -> str:
-    """Header of a TAN projection with North up and East left, the galaxy's position at the centre of the
-    cutout."""
+    """Header of a TAN projection with North up and East left, the galaxy's position at the cutout's centre."""
     if not all(map(math.isfinite, (cutout.ra, cutout.dec, cutout.pixel_scale))):
         return ""
     from astropy.wcs import WCS

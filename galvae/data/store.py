@@ -11,13 +11,16 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from galvae.description import read_description
 from galvae.files import whole
 
 SCHEMA = 1
@@ -88,9 +91,20 @@ def _digest(part: h5py.File) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def _open_part(path: Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path) as part:
+            yield part
+    except (KeyError, OSError, RuntimeError) as error:  # h5py raises any of them of a damaged file
+        what = " ".join(str(error).split())
+        remedy = "remove it and complete the store with galvae ingest --resume"
+        raise OSError(f"{path}: not a whole part of this store ({what}); {remedy}") from None
+
+
 def part_summary(path: Path) -> dict[str, Any]:
     """What a part holds: how many galaxies and skipped inputs, its digest, names of its columns, why it skipped."""
-    with h5py.File(path) as part:
+    with _open_part(path) as part:
         return {
             "galaxies": int(part.attrs["galaxies"]),
             "skipped": len(part["skipped"]),
@@ -98,6 +112,28 @@ def part_summary(path: Path) -> dict[str, Any]:
             "columns": [name for name in _names(part) if name not in ("images", "skipped")],
             "why": [(source, reason) for source, reason in part["skipped"].asstr()[:]],
         }
+
+
+class _Part(BaseModel):
+    galaxies: NonNegativeInt
+    digest: str
+
+
+class _Ingest(BaseModel):
+    oversample: PositiveInt
+    crop: Literal["random", "fixed"]
+
+
+class _Description(BaseModel):
+    """What reading a store needs of its store.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    version: Literal[1] = Field(alias="schema")
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    ingest: _Ingest
+    columns: list[str]
+    parts: list[_Part]
 
 
 class ImageStore:
@@ -113,24 +149,22 @@ class ImageStore:
     FileNotFoundError
         If there is no finished store at `path`.
     ValueError
-        If the store was written by an unknown version of the schema, or a part is missing.
+        If it is damaged, foreign or of another schema, or a part is missing; a part that is damaged itself raises an
+        OSError when it is read.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        description = self.path / "store.json"
-        if not description.is_file():
+        path = self.path / "store.json"
+        if not path.is_file():
             raise FileNotFoundError(
                 f"{self.path}: no image store here (store.json is missing); make one with galvae ingest"
             )
-        self.description: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-        if self.description.get("schema") != SCHEMA:
-            raise ValueError(
-                f"{self.path}: store schema {self.description.get('schema')}, this galvae reads {SCHEMA}; "
-                f"ingest the images again"
-            )
+        self.description = read_description(path, _Description, remedy="ingest the images again")
         self._lengths = [part["galaxies"] for part in self.description["parts"]]
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)]).astype(int)
+        if not len(self):
+            raise ValueError(f"{self.path}: a store without galaxies; ingest the images again")
         for number in range(len(self._lengths)):
             if not part_path(self.path, number).is_file():
                 raise ValueError(
@@ -157,10 +191,16 @@ class ImageStore:
         kept = {k: self.description[k] for k in ("schema", "shape", "ingest", "parts")}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
-    def _parts(self) -> Iterator[tuple[int, h5py.File]]:
-        for number in range(len(self._lengths)):
-            with h5py.File(part_path(self.path, number)) as part:
-                yield number, part
+    @contextmanager
+    def _part(self, number: int) -> Iterator[h5py.File]:
+        """One part, open; whatever is wrong with it is said in one line."""
+        path = part_path(self.path, number)
+        with _open_part(path) as part:
+            told = self.description["parts"][number]
+            same = part.attrs["digest"] == told["digest"] and part.attrs["galaxies"] == told["galaxies"]
+            if not same or (told["galaxies"] and part["images"].shape[1:] != self.shape):
+                raise OSError("it is not the part that store.json describes")
+            yield part
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -170,10 +210,10 @@ class ImageStore:
     def column(self, name: str) -> np.ndarray:
         """One per-galaxy column of the whole store, shape (galaxies, ...); text as str."""
         if name not in self.column_names:
-            raise ValueError(f"{self.path}: no column {name!r}; there are {', '.join(self.column_names)}")
+            raise ValueError(f"{self.path}: the store has no column {name!r}; there are {', '.join(self.column_names)}")
         pieces = []
-        for number, part in self._parts():
-            if self._lengths[number]:
+        for number in np.flatnonzero(self._lengths):
+            with self._part(number) as part:
                 data = part[name]
                 pieces.append(data.asstr()[:].astype(str) if h5py.check_string_dtype(data.dtype) else data[:])
         return np.concatenate(pieces)
@@ -198,7 +238,11 @@ class ImageStore:
     @cached_property
     def skipped(self) -> list[tuple[str, str]]:
         """(source, reason) of every input that gave no galaxy."""
-        return [(s, r) for _, part in self._parts() for s, r in part["skipped"].asstr()[:]]
+        found = []
+        for number in range(len(self._lengths)):
+            with self._part(number) as part:
+                found += [(source, reason) for source, reason in part["skipped"].asstr()[:]]
+        return found
 
     def images(self, rows: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Fields of some galaxies, (n, field, field, channels) uint8, row 0 at the bottom."""
@@ -210,7 +254,7 @@ class ImageStore:
             inside = rows[where] - self._starts[number]
             order = np.argsort(inside, kind="stable")
             distinct, back = np.unique(inside[order], return_inverse=True)
-            with h5py.File(part_path(self.path, number)) as part:
+            with self._part(number) as part:
                 # A slice is read at once; h5py visits the rows of a list one by one.
                 whole = slice(distinct[0], distinct[-1] + 1)
                 rows_read = part["images"][whole if len(distinct) == distinct[-1] + 1 - distinct[0] else distinct]

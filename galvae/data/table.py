@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,13 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.table import Column, Table
-from astropy.utils.exceptions import AstropyWarning
 
 from galvae.data.readers import hdf5
 from galvae.data.readers.base import Item
 from galvae.data.settings import IngestSettings
+from galvae.tableio import read_table
 
 _ID_NAMES = ("id", "objid", "dr7objid", "galaxyid", "asset_id", "name", "filename", "file", "image")
-
-# Endings that astropy leaves undecided; its own guessing reads them.
-_PLAIN = ("", ".txt", ".dat", ".tsv", ".tbl", ".cat")
 
 
 @dataclass
@@ -67,7 +63,9 @@ def match_table(path: str | Path, items: Sequence[Item], settings: IngestSetting
         If it cannot be read, has no such column, has an id twice, matches no image, or holds positions or
         scales that cannot be ones.
     """
-    table = _read(Path(path))
+    table = read_table(path)
+    if not len(table):
+        raise ValueError(f"{path}: the table has no rows")
     key = _key_column(table, path, settings.id_column)
     row_of = _rows_by_name(table[key], f"{path}: column {key!r}")
     found = np.array([_find(row_of, item) for item in items])
@@ -112,22 +110,6 @@ def labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.ndar
             found.setdefault(name, np.full(len(items), -1))[numbers] = len(before) + inside
             columns[name] = np.concatenate([before, values])
     return {f"table/{name}": _take(values, found[name]) for name, values in columns.items()}
-
-
-def _read(path: Path) -> Table:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such table")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
-        try:
-            table = Table.read(path, **({"format": "ascii"} if path.suffix.lower() in _PLAIN else {}))
-        except Exception as error:  # each of astropy's table formats raises its own
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{path}: astropy cannot read this table ({reason})") from None
-        table.convert_bytestring_to_unicode()
-    if not len(table):
-        raise ValueError(f"{path}: the table has no rows")
-    return table
 
 
 def _key_column(table: Table, path: str | Path, wanted: str) -> str:

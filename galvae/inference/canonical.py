@@ -18,6 +18,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from galvae.angles import wrap
+from galvae.covariance import robust_covariance
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
@@ -41,6 +42,8 @@ class Placement:
         Minor over major axis, shape (B,).
     canonical
         The moments of the canonical images; where they are not ``ok`` all is NaN.
+    centre
+        Their centre in the object frame, grid units, shape (B, 2).
     """
 
     x: np.ndarray
@@ -48,6 +51,7 @@ class Placement:
     orientation: np.ndarray
     axis_ratio: np.ndarray
     canonical: Moments
+    centre: Tensor
 
 
 def decode_canonical(vae: SpatialVAE, content: Tensor, *, size: int) -> Tensor:
@@ -91,7 +95,12 @@ def place(
     centre = torch.from_numpy(np.stack([found.x / half - 1, found.y / half - 1], 1)).to(pose.shift)
     in_image = to_image(centre[:, None], pose)[:, 0].cpu().double().numpy() * ((vae.window - 1) / 2)
     orientation = wrap(found.angle - pose.theta.cpu().double().numpy(), math.pi)
-    return Placement(in_image[:, 0], in_image[:, 1], orientation, found.axis_ratio, found)
+    return Placement(in_image[:, 0], in_image[:, 1], orientation, found.axis_ratio, found, centre)
+
+
+def coarse(vae: SpatialVAE, size: int) -> int:
+    """Pixels along a side to decode at where `size` are enough; a vanilla generator has the window's only."""
+    return vae.window if vae.settings.generator == "vanilla" else min(size, vae.window)
 
 
 def direction(pose: Pose) -> np.ndarray:
@@ -101,13 +110,21 @@ def direction(pose: Pose) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Spread:
-    """68% half-widths of what :class:`Placement` holds, under the posterior; of the axis the axial standard deviation.
+    """How what :class:`Placement` holds varies under the posterior.
 
     Of few draws they are unbiased: half-widths for normal errors, the axial one in its resultant length squared.
+
+    Parameters
+    ----------
+    centre
+        Covariance of (x, y), window pixels squared, its diagonal the squares of 68% half-widths, shape (B, 2, 2).
+    orientation
+        Axial standard deviation, radians, shape (B,).
+    axis_ratio
+        68% half-width, shape (B,).
     """
 
-    x: np.ndarray
-    y: np.ndarray
+    centre: np.ndarray
     orientation: np.ndarray
     axis_ratio: np.ndarray
 
@@ -142,9 +159,12 @@ def spread(
         # The resultant of n draws is too long: E[R^2] = rho^2 + (1 - rho^2) / n.
         square = (np.abs(np.where(ok, turn, 0).sum(0) / count) ** 2 * count - 1) / (count - 1)
         axial = 0.5 * np.sqrt(-np.log(np.clip(square, 0, 1)))
-    widths = [_half_width(np.array([getattr(draw, name) for draw in draws])) for name in ("x", "y", "axis_ratio")]
-    x, y, axis_ratio = (np.where(enough, width, np.nan) for width in widths)
-    return Spread(x, y, np.where(enough, np.minimum(axial, math.pi / 2), np.nan), axis_ratio)
+    x, y, axis_ratio = (np.array([getattr(draw, name) for draw in draws]) for name in ("x", "y", "axis_ratio"))
+    return Spread(
+        np.where(enough[:, None, None], robust_covariance(x, y, _half_width), np.nan),
+        np.where(enough, np.minimum(axial, math.pi / 2), np.nan),
+        np.where(enough, _half_width(axis_ratio), np.nan),
+    )
 
 
 def _half_width(values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,14 @@ import torch
 from torch import Tensor
 
 from galvae.angles import wrap
+from galvae.covariance import carried, widths
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
 from galvae.geometry import Pose
-from galvae.inference.canonical import direction, pieces, place, spread
+from galvae.inference.canonical import coarse, direction, pieces, place, spread
 from galvae.inference.checks import check_fits
+from galvae.inference.errors import circular_std, content_error
 from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
@@ -45,7 +46,8 @@ def infer_columns(
     Returns
     -------
     dict
-        Columns by the names of the contract, besides ``x``, ``y``: the centre in original pixels, 0-based.
+        Columns by the names of the contract, and for the sky ``x``, ``y``: the centre in original pixels, 0-based, and
+        ``covariance``: of them, shape (N, 2, 2).
 
     Raises
     ------
@@ -54,23 +56,28 @@ def infer_columns(
     """
     check_fits(vae, description, store)
     oversample = store.ingest["oversample"]
+    identifiers = store.column("id")
+    hashes = identifier_hashes(identifiers)
     pieces: list[dict[str, np.ndarray]] = []
     with Progress("catalog", len(store), quiet=quiet) as progress:
         for rows, fields in store.batches(settings.batch):
-            pieces.append(infer_batch(vae, fields, rows, oversample=oversample, settings=settings))
+            keys = hashes[rows].view(np.int64)
+            pieces.append(infer_batch(vae, fields, keys, oversample=oversample, settings=settings))
             progress.advance(len(rows))
     found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     found = _to_original(found, store, vae.window, oversample)
-    found["id"] = store.column("id")
-    found["flags"] = _flags(found, description, store)
+    found["id"] = identifiers
+    found["flags"] = _flags(found, store, np.isin(hashes, description["trained_on"]))
     return {name: values for name, values in found.items() if name not in ("inside", "ok")}
 
 
 @torch.inference_mode()
 def infer_batch(
-    vae: SpatialVAE, fields: np.ndarray, rows: np.ndarray, *, oversample: int, settings: CatalogSettings
+    vae: SpatialVAE, fields: np.ndarray, keys: np.ndarray, *, oversample: int, settings: CatalogSettings
 ) -> dict[str, np.ndarray]:
     """Columns of one batch in the frame of the window: lengths in window pixels, angles in degrees.
+
+    Instead of ``dx_err`` and ``dy_err`` there is their ``covariance``, shape (B, 2, 2).
 
     Parameters
     ----------
@@ -78,8 +85,8 @@ def infer_batch(
         The model.
     fields
         uint8, shape (B, F, F, C), row 0 at the bottom.
-    rows
-        Their rows in the store, which key the draws that the errors rest on, shape (B,).
+    keys
+        int64 that name the galaxies and so the draws that their errors rest on, in whatever store they are, shape (B,).
     oversample
         Field pixels per window pixel.
     settings
@@ -91,9 +98,9 @@ def infer_batch(
     best = posterior.best()
     pose, content = posterior.draw(best)
     placed = place(vae, pose, content, size=vae.window)
-    galaxy = torch.from_numpy(rows).to(device)
+    galaxy = torch.from_numpy(keys).to(device)
     chances, noise = _draws(posterior, galaxy, settings.samples, seed=settings.seed)
-    vague = spread(vae, posterior, chances, noise, size=_sample_size(vae, settings), start=placed.canonical)
+    vague = spread(vae, posterior, chances, noise, size=coarse(vae, settings.sample_size), start=placed.canonical)
     divergence = vae.divergence(posterior)
     one = posterior.draw(posterior.choose(chances[0], 1), noise[0][:, None])
     log_likelihood = _log_likelihood(vae, *one, view.images(vae.grid).flatten(2).mT)
@@ -109,26 +116,11 @@ def infer_batch(
     half = vae.window / 2
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()},
-        "theta": direction(pose), "dx": placed.x, "dy": placed.y, "dx_err": vague.x, "dy_err": vague.y,
+        "theta": direction(pose), "dx": placed.x, "dy": placed.y, "covariance": vague.centre,
         "orientation": np.degrees(placed.orientation), "orientation_err": np.degrees(vague.orientation),
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": vague.axis_ratio,
         "ok": placed.canonical.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
     }  # fmt: skip
-
-
-def circular_std(posterior: Posterior) -> Tensor:
-    """Circular standard deviation of theta under the mixture, ``sqrt(-2 ln R)``, radians, at most pi, shape (B,)."""
-    length = (posterior.log_weight - 0.5 * posterior.theta_std.square()).exp()
-    cos = (length * torch.cos(posterior.theta)).sum(1)
-    sin = (length * torch.sin(posterior.theta)).sum(1)
-    return torch.sqrt(-2 * torch.log(torch.hypot(cos, sin).clamp(1e-6, 1))).clamp(max=math.pi)
-
-
-def content_error(posterior: Posterior) -> Tensor:
-    """Root mean square of z, under the mixture, about its mean under the best hypothesis, shape (B, Z)."""
-    _, best = posterior.draw(posterior.best())
-    square = posterior.content_std.square() + (posterior.content - best[:, None]).square()
-    return (posterior.log_weight.exp()[..., None] * square).sum(1).sqrt()
 
 
 def _log_likelihood(vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor) -> Tensor:
@@ -149,10 +141,6 @@ def _draws(posterior: Posterior, galaxy: Tensor, count: int, *, seed: int) -> tu
     )
 
 
-def _sample_size(vae: SpatialVAE, settings: CatalogSettings) -> int:
-    return vae.window if vae.settings.generator == "vanilla" else min(settings.sample_size, vae.window)
-
-
 def _to_original(
     found: dict[str, np.ndarray], store: ImageStore, window: int, oversample: int
 ) -> dict[str, np.ndarray]:
@@ -164,9 +152,11 @@ def _to_original(
     along = np.radians(found["orientation"])
     towards = _apply(linear, np.cos(along), np.sin(along))
     scale = np.sqrt(np.abs(np.linalg.det(linear)))
+    covariance = carried(found["covariance"], linear)
+    x_err, y_err = widths(covariance).T
     found |= {
         "x": x, "y": y, "dx": x - (size[:, 1] - 1) / 2, "dy": y - (size[:, 0] - 1) / 2,
-        "dx_err": found["dx_err"] * scale, "dy_err": found["dy_err"] * scale,
+        "dx_err": x_err, "dy_err": y_err, "covariance": covariance,
         "orientation": wrap(np.degrees(np.arctan2(towards[:, 1], towards[:, 0])), 180),
         "scale": scale * (window - 1) / 2,
     }  # fmt: skip
@@ -180,12 +170,11 @@ def _apply(linear: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.einsum("bij,bj->bi", linear, np.stack([x, y], 1))
 
 
-def _flags(found: dict[str, np.ndarray], description: dict[str, Any], store: ImageStore) -> np.ndarray:
+def _flags(found: dict[str, np.ndarray], store: ImageStore, trained: np.ndarray) -> np.ndarray:
     flags = store.column("flags").astype(np.int32)
     with np.errstate(invalid="ignore"):
         vague = (found["axis_ratio"] > 0.9) | ~(found["orientation_err"] < 30)
     flags |= np.where(vague, Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     flags |= np.where(~found["ok"], Flag.NO_MOMENTS, 0).astype(np.int32)
     flags |= np.where(found["ok"] & ~found["inside"], Flag.OUTSIDE, 0).astype(np.int32)
-    trained = np.isin(identifier_hashes(found["id"]), description["trained_on"])
     return flags | np.where(trained, Flag.TRAINED_ON, 0).astype(np.int32)

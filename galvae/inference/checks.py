@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from galvae.data.store import ImageStore
 from galvae.model.vae import SpatialVAE
 from galvae.progress import say
-
-# What decides scale and colour of a field; other keys say where a source keeps what.
-DECIDING = ("field", "oversample", "stretch", "Q", "band_scales", "bands")
 
 
 def check_fits(vae: SpatialVAE, description: dict[str, Any], store: ImageStore) -> None:
@@ -36,7 +35,7 @@ def check_fits(vae: SpatialVAE, description: dict[str, Any], store: ImageStore) 
     wanted = description.get("recipe", {}).get("ingest", {})
     differing = [
         f"{key} = {store.ingest[key]} (the run: {wanted[key]})"
-        for key in DECIDING
+        for key in _deciding(store)
         if key in wanted and key in store.ingest and store.ingest[key] != wanted[key]
     ]
     if differing:
@@ -44,3 +43,13 @@ def check_fits(vae: SpatialVAE, description: dict[str, Any], store: ImageStore) 
             f"warning: {store.path} was ingested otherwise than what the run was trained on: {', '.join(differing)}; "
             f"ingest with the recipe of the run"
         )
+
+
+def _deciding(store: ImageStore) -> tuple[str, ...]:
+    """The keys that decide scale and colour of these fields: colours of pictures are ready-made, grey has none."""
+    keys: tuple[str, ...] = ("field", "oversample")
+    if np.isfinite(store.column("stretch")).any():
+        keys += ("stretch", "Q")
+    if any("," in bands for bands in np.unique(store.column("bands"))):
+        keys += ("band_scales", "bands")
+    return keys

@@ -20,10 +20,11 @@ from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.catalog import infer_columns
 from galvae.inference.model import Model, Posterior
 from galvae.inference.settings import CatalogSettings
+from galvae.model.settings import bound
 from galvae.progress import say
 from galvae.sky import local_sky
 from galvae.training.checkpoint import load_model
-from galvae.training.fit import METRICS
+from galvae.training.run import METRICS
 from galvae.windows import View
 
 GALAXIES = 400
@@ -69,8 +70,8 @@ def plot_run(
     figures: dict[str, Callable[[], Figure]] = {}
     metrics = _metrics(Path(run) / METRICS)
     if metrics:
-        bound = "pseudo-ELBO" if description["model"]["likelihood"] == "bernoulli" else "ELBO"
-        figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=bound)
+        objective = bound(description["model"]["likelihood"])
+        figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=objective)
     else:
         say(f"{run}: {METRICS} has no epoch yet: no curves.png")
     figures["prior"] = lambda: _prior(model)
@@ -120,10 +121,10 @@ class Selection:
         return self.store.column(name)[self.rows]
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Rows **in the store**, and fields."""
+        """Rows of the selection, and fields."""
         for start in range(0, len(self), size):
-            rows = self.rows[start : start + size]
-            yield rows, self.store.images(rows)
+            rows = np.arange(start, min(start + size, len(self)))
+            yield rows, self.store.images(self.rows[rows])
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
@@ -132,8 +133,6 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _rows(store: ImageStore, description: dict[str, Any]) -> np.ndarray:
-    if not len(store):
-        raise ValueError(f"{store.path}: holds no galaxies; there is nothing to show")
     rows = np.random.default_rng(0).permutation(len(store))
     trained = np.isin(identifier_hashes(store.column("id")), description["trained_on"])
     return rows[np.argsort(trained[rows], kind="stable")][:GALAXIES]

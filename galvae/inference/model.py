@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from galvae.geometry import Pose
-from galvae.inference.canonical import decode_canonical, decode_images, direction
-from galvae.inference.catalog import circular_std, content_error
+from galvae.inference.canonical import coarse, decode_canonical, decode_images, direction, place
+from galvae.inference.errors import circular_std, content_error, shift_error
+from galvae.inference.settings import CatalogSettings
 from galvae.model.vae import SpatialVAE
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
@@ -29,7 +30,9 @@ class Posterior:
         Direction of the canonical +x axis in the image as displayed, degrees counter-clockwise from right in [0, 360),
         and its circular standard deviation, shape (N,). Its zero belongs to the run.
     shift, shift_err
-        Offset in the **object** frame in grid units (the window spans -1..1), shape (N, 2).
+        Offset in the **object** frame in grid units (the window spans -1..1), and its root mean square about that under
+        all hypotheses, shape (N, 2). Other hypotheses have other object frames: each counts by the shift with which
+        this one would put the galaxy's centre where that one puts it in the image.
     """
 
     z: np.ndarray
@@ -112,10 +115,12 @@ class Model:
         view = View.central(fields, self.window, oversample)
         posterior = self._vae.encode(view)
         pose, content = posterior.draw(posterior.best())
-        shift_std = posterior.spread_at(posterior.best())[1]
         theta_err = torch.rad2deg(circular_std(posterior))
+        placed = place(self._vae, pose, content, size=coarse(self._vae, CatalogSettings().sample_size), tolerance=1e-3)
+        # Where there is no centre to measure the frame's origin has to do.
+        shift_err = shift_error(posterior, placed.centre.nan_to_num())
         z, z_err, theta_err, shift, shift_err = (
-            t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_std)
+            t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_err)
         )
         return [z, z_err, direction(pose), theta_err, shift, shift_err]
 

@@ -18,6 +18,9 @@ from galvae.sky import local_sky
 from galvae.training.checkpoint import MODEL, digest, load_model
 from galvae.version import version
 
+# What the sky is made of, and no column of the catalog.
+INTERNAL = ("x", "y", "covariance")
+
 
 def make_catalog(
     run: str | Path, store: ImageStore, settings: CatalogSettings, *, device: str = "cpu", quiet: bool = False
@@ -62,7 +65,7 @@ def make_catalog(
         "versions": {name: installed(name) for name in ("torch", "astropy", "numpy", "h5py")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return build_catalog({name: values for name, values in columns.items() if name not in ("x", "y")}, meta=meta)
+    return build_catalog({name: values for name, values in columns.items() if name not in INTERNAL}, meta=meta)
 
 
 def provenance(run: str | Path, store: ImageStore, settings: CatalogSettings) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def provenance(run: str | Path, store: ImageStore, settings: CatalogSettings) ->
 def sky_columns(columns: dict[str, np.ndarray], store: ImageStore) -> dict[str, np.ndarray]:
     """Position and position angle on the sky with their errors; NaN without a WCS."""
     sky = local_sky(store.column("wcs"), columns["x"], columns["y"])
-    east, north = sky.errors(columns["dx_err"], columns["dy_err"])
+    east, north = sky.errors(columns["covariance"])
     pa = sky.position_angle(columns["orientation"], axial=True)
     pa_err = np.where(np.isfinite(pa), columns["orientation_err"], np.nan)
     return {"ra": sky.ra, "dec": sky.dec, "ra_err": east, "dec_err": north, "pa": pa, "pa_err": pa_err}

@@ -74,10 +74,6 @@ class Posterior:
             shift = shift + shift_std * noise[..., n + 1 :]
         return Pose(theta.flatten(0, 1), shift.flatten(0, 1)), content.flatten(0, 1)
 
-    def spread_at(self, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Standard deviations of theta, shift and content under chosen hypotheses; shapes as in :meth:`draw`."""
-        return tuple(std.flatten(0, 1) for std in self._at(which, self.theta_std, self.shift_std, self.content_std))
-
     def _at(self, which: Tensor, *values: Tensor) -> list[Tensor]:
         rows = torch.arange(len(which), device=which.device)[:, None]
         return [value[rows, which] for value in values]

@@ -8,6 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 
+def bound(likelihood: str) -> str:
+    """What the objective is called with a likelihood: not an ELBO where that is not normalised over pixel values."""
+    return "pseudo-ELBO" if likelihood == "bernoulli" else "ELBO"
+
+
 class ModelSettings(BaseModel):
     """Networks, likelihood and priors (Bepler et al. 2019, sections 2 and 4.1).
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, PositiveInt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from galvae.data.store import write_atomically
+from galvae.description import read_description
 from galvae.files import whole
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
@@ -24,11 +25,20 @@ MODEL, DESCRIPTION, STATE = "model.safetensors", "model.json", "checkpoint/state
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any] | None = None) -> None:
-    """Write tensors (safetensors) under a temporary name and move the file into place when it is whole."""
+    """Write tensors (safetensors) under a temporary name and move the file into place when it is whole.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole(path) as scratch:
-        save_file(contents, scratch, metadata={"galvae": json.dumps(metadata or {})})
+        try:
+            save_file(contents, scratch, metadata={"galvae": json.dumps(metadata or {})})
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -42,7 +52,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["galvae"])  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:  # of other programs, no metadata or no JSON
         raise ValueError(f"{path}: not a whole safetensors file ({error}); train again") from None
 
 
@@ -66,6 +76,18 @@ def save_model(
     write_atomically(run / DESCRIPTION, json.dumps({**shape, **description}, indent=1) + "\n")
 
 
+class _Description(BaseModel):
+    """What inference needs of a run's model.json."""
+
+    window: PositiveInt
+    channels: PositiveInt
+    model: ModelSettings
+    recipe: dict[str, dict[str, Any]]
+    store: str
+    steps: int
+    finished: bool
+
+
 def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[SpatialVAE, dict[str, Any]]:
     """The model of a run folder, ready to infer, and its description, with ``trained_on`` among it.
 
@@ -81,28 +103,21 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
     run = Path(run)
     if not (run / DESCRIPTION).is_file() or not (run / MODEL).is_file():
         raise FileNotFoundError(f"{run}: no trained run here ({DESCRIPTION} is missing); make one with galvae train")
-    try:
-        description = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{run / DESCRIPTION}: not JSON ({error}); train again") from None
-    try:
-        vae = SpatialVAE(
-            ModelSettings.model_validate(description["model"]),
-            window=description["window"],
-            channels=description["channels"],
-        )
-    except (KeyError, TypeError, ValidationError) as error:
-        what = " ".join(str(error).split())
-        raise ValueError(f"{run / DESCRIPTION}: not a description by this galvae ({what}); train again") from None
+    description = read_description(run / DESCRIPTION, _Description, remedy="train again")
+    vae = SpatialVAE(
+        ModelSettings.model_validate(description["model"]),
+        window=description["window"],
+        channels=description["channels"],
+    )
     tensors, _ = load_tensors(run / MODEL)
     try:
         description["trained_on"] = tensors.pop("trained_on").numpy().view(np.uint64)
         vae.load_state_dict(tensors)
-    except (KeyError, RuntimeError):
+    except (KeyError, RuntimeError, ValueError):
         raise ValueError(
             f"{run / MODEL}: holds another network than {DESCRIPTION} says, as an older galvae wrote it; train again"
         ) from None
-    if not description.get("finished", True):
+    if not description["finished"]:
         say(f"warning: {run}: its training stopped at step {description['steps']}; go on with galvae train --resume")
     return vae.to(device).eval().requires_grad_(False), description
 

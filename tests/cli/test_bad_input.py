@@ -1,8 +1,11 @@
 """Bad input against every command: one clear line on standard error, exit code 2, nothing written."""
 
-import pytest
+import re
 
-from galvae.cli.main import run
+import pytest
+from PIL import Image
+
+from galvae.cli.main import app, run
 
 
 def refused(arguments, capsys):
@@ -62,11 +65,109 @@ def test_a_recipe_that_is_no_toml_is_refused(capsys, tmp_path, monkeypatch):
     assert "not a TOML file" in refused(["run", "mine.toml", "-o", "out"], capsys)
 
 
-def test_an_existing_output_is_refused(capsys, tmp_path, monkeypatch):
+FILES = {
+    "catalog": ["catalog", "RUN", "STORE"],
+    "join": ["join", "TABLE", "TABLE", "--on", "id"],
+    "sample": ["sample", "RUN"],
+    "interpolate": ["interpolate", "RUN", "STORE", "1", "2"],
+    "verify": ["verify", "RUN", "STORE"],
+}
+ENDING = {"catalog": ".ecsv", "join": ".fits", "sample": ".png", "interpolate": ".npy", "verify": ".json"}
+FOLDERS = {
+    "simulate": ["simulate", "-n", "2"],
+    "ingest": ["ingest", "SOURCE"],
+    "train": ["train", "STORE"],
+    "plot": ["plot", "RUN", "STORE"],
+    "run": ["run", "smoke", "SOURCE"],
+}
+WRITING = FILES | FOLDERS
+READING = WRITING | {"info": ["info", "RUN"], "run --table": ["run", "smoke", "SOURCE", "--table", "TABLE"]}
+
+
+def test_every_command_is_tried():
+    names = {command.callback.__name__ for command in app.registered_commands} - {"info"}
+    assert names == set(WRITING)
+
+
+@pytest.fixture
+def inputs(store, tmp_path, monkeypatch):
+    """A function: a command on inputs of which those named exist, and all that may not change for it."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "out.png").write_text("mine")
-    assert "already exists" in refused(["sample", "absent", "-o", "out.png"], capsys)
-    assert (tmp_path / "out.png").read_text() == "mine"
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.effect_noise((64, 64), 90).save(images / "1.png")
+    (tmp_path / "table.csv").write_text("id,x\n1,2\n")
+    # No model that could be run: what is refused for its output is refused before.
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "model.json").write_text("{}")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    there = {"RUN": "trained", "STORE": store.path, "SOURCE": "images", "TABLE": "table.csv"}
+
+    def words(command, **changes):
+        return [{**there, **changes}.get(word, word) for word in command]
+
+    return words
+
+
+def kept(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+INPUTS = [(name, word) for name, words in READING.items() for word in sorted(set(words)) if word.isupper()]
+
+
+@pytest.mark.parametrize("wrong", ["absent", "other"])
+@pytest.mark.parametrize(("name", "word"), INPUTS)
+def test_an_input_that_is_not_there_or_is_something_else_is_named(name, word, wrong, inputs, capsys, tmp_path):
+    given = {"RUN": "absent", word: wrong}  # the store is looked at where there is no run, too
+    output = [] if name == "info" else ["-o", f"out{ENDING.get(name, '')}"]
+    before = kept(tmp_path)
+    said = refused([*inputs(READING[name], **given), *output], capsys)
+    assert wrong in said or "absent" in said
+    assert kept(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_an_existing_output_is_refused(name, inputs, trained, capsys, tmp_path):
+    output = tmp_path / f"out{ENDING.get(name, '')}"
+    if name in FOLDERS:
+        output.mkdir()
+    for kind in {"plot": ["prior.png"], "run": ["store", "run"]}.get(name, ["thesis.tex"]):
+        place = output / kind if name in FOLDERS else output
+        if kind in ("store", "run"):
+            place.mkdir()
+            place = place / "thesis.tex"
+        place.write_text("years of work")
+    before = kept(tmp_path)
+    assert str(output) in refused([*inputs(WRITING[name], RUN=trained), "-o", output], capsys)
+    assert kept(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_in_a_missing_folder_is_refused_before_the_work(name, inputs, capsys, tmp_path):
+    before = kept(tmp_path)
+    said = refused([*inputs(FILES[name]), "-o", f"absent/out{ENDING[name]}"], capsys)
+    assert f"absent/out{ENDING[name]}: there is no folder absent; make it first" in said
+    assert kept(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("ending", ["", ".docx"])
+def test_a_wrong_ending_is_refused_with_the_right_ones(name, ending, inputs, capsys, tmp_path):
+    before = kept(tmp_path)
+    said = refused([*inputs(FILES[name]), "-o", f"out{ending}"], capsys)
+    assert f"out{ending}: cannot be written as {ending or 'a name without ending'}; use one of ." in said
+    assert ENDING[name] in said
+    assert kept(tmp_path) == before
+
+
+@pytest.mark.parametrize("output", ["table.csv", "table.csv/out"])
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_file_is_no_folder_to_write(name, output, inputs, capsys, tmp_path):
+    before = kept(tmp_path)
+    assert re.search(r"table\.csv:? is a file", refused([*inputs(FOLDERS[name]), "-o", output], capsys))
+    assert kept(tmp_path) == before
 
 
 def test_v_shows_where_an_error_came_from(capsys):

@@ -316,13 +316,29 @@ def test_a_files_own_pixel_scale_stands_against_the_table(tmp_path):
     assert store.column("table/pxscale").tolist() == [9.5, 0.25]
 
 
-def test_a_folder_to_skip_is_no_source(tmp_path):
+@pytest.mark.parametrize("mark", ["store.json", "plan.json", "model.safetensors", "figures.json"])
+def test_a_folder_that_galvae_wrote_is_no_source(mark, tmp_path):
     (tmp_path / "a.png").write_bytes(png(pictures(1)[0]))
-    before = identity([tmp_path], SMALL, skip=tmp_path / "out")
-    (tmp_path / "out" / "run").mkdir(parents=True)
-    (tmp_path / "out" / "run" / "curves.png").write_bytes(png(pictures(2)[1]))
-    assert identity([tmp_path], SMALL, skip=tmp_path / "out") == before != identity([tmp_path], SMALL)
-    done = ingest([tmp_path], tmp_path / "s", SMALL, skip=tmp_path / "out", workers=1, quiet=True)
-    assert (done["galaxies"], done["skipped"]) == (1, 0)
-    inside = ingest([tmp_path / "out" / "run"], tmp_path / "t", SMALL, skip=tmp_path / "out", workers=1, quiet=True)
-    assert inside["galaxies"] == 1
+    before = identity([tmp_path], SMALL)
+    (tmp_path / "out" / "figures").mkdir(parents=True)
+    (tmp_path / "out" / "figures" / "curves.png").write_bytes(png(pictures(2)[1]))
+    assert identity([tmp_path], SMALL) != before
+    (tmp_path / "out" / mark).write_text("{}")
+    assert identity([tmp_path], SMALL) == before
+
+
+def test_files_below_the_base_may_move_with_it(tmp_path, monkeypatch):
+    """But they must not change, and others must not move."""
+    (tmp_path / "a" / "in").mkdir(parents=True)
+    sky_files(tmp_path / "a" / "in")
+    (tmp_path / "a" / "in" / "a.png").write_bytes(png(pictures(1)[0]))
+    monkeypatch.chdir(tmp_path)
+    names = [Path("a"), tmp_path / "a"]
+    before, from_root = (identity([base / "in"], SMALL, base=base) for base in names)
+    assert before == from_root
+    without = identity([Path("a") / "in"], SMALL)
+    (tmp_path / "a").rename(tmp_path / "data")
+    assert identity([Path("data") / "in"], SMALL, base=Path("data")) == before
+    assert identity([Path("data") / "in"], SMALL) != without
+    os.utime(tmp_path / "data" / "in" / "a.png", ns=(0, 0))
+    assert identity([Path("data") / "in"], SMALL, base=Path("data")) != before

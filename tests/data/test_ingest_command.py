@@ -63,7 +63,7 @@ def test_users_mistakes_are_one_line_and_2(archive, tmp_path):
         (("nowhere", "-o", tmp_path / "s"), "nowhere: there is no such file or folder"),
         ((archive, "-o", tmp_path), "is a folder of something else"),
         ((archive, "-o", tmp_path / "s", "--set", "ingest.feild=3"), "unknown key ingest.feild"),
-        ((archive, "-o", tmp_path / "s", "--table", "t.csv"), "t.csv: there is no such table"),
+        ((archive, "-o", tmp_path / "s", "--table", "t.csv"), "t.csv: no such file"),
     ]:
         (tmp_path / "notes.txt").write_text("x")
         code, out, err = typed(*words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -30,7 +31,7 @@ def store(tmp_path_factory):
     described = {
         "schema": SCHEMA,
         "shape": [6, 6, 3],
-        "ingest": {"field": 6},
+        "ingest": {"field": 6, "oversample": 1, "crop": "random"},
         "columns": parts[0]["columns"],
         "parts": [{key: part[key] for key in ("galaxies", "skipped", "digest")} for part in parts],
     }
@@ -91,8 +92,64 @@ def test_what_is_no_whole_store_is_refused(store, tmp_path):
     with pytest.raises(FileNotFoundError, match="no image store here"):
         ImageStore(tmp_path)
     (tmp_path / "store.json").write_text(json.dumps({**store.description, "schema": 99}))
-    with pytest.raises(ValueError, match="store schema 99, this galvae reads 1"):
+    with pytest.raises(ValueError, match=r"store\.json: .*\(schema: Input should be 1, got 99\); ingest"):
         ImageStore(tmp_path)
     (tmp_path / "store.json").write_text(json.dumps(store.description))
     with pytest.raises(ValueError, match=r"part-00000\.h5 is missing"):
         ImageStore(tmp_path)
+
+
+def _use(path):
+    store = ImageStore(path)
+    assert store.ingest["oversample"]
+    assert store.ingest["crop"]
+    assert len(store.digest) == 64
+    return [store.images(slice(None)), store.skipped, *(store.column(name) for name in store.column_names)]
+
+
+def _said(path, use):
+    """What was wrong, '' if nothing was; anything else than a ValueError or OSError passes."""
+    try:
+        use(path)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def test_a_foreign_or_damaged_description_is_one_line(store, spoiled, tmp_path):
+    copy = shutil.copytree(store.path, tmp_path / "copy")
+    described = json.loads((copy / "store.json").read_text())
+    texts = {"empty": "", "list": "[]", "number": "3", "cut": "{", "null": "null", "latin": b'{"sch\xe9ma": 1}'}
+    texts |= {where: json.dumps(value) for where, value in spoiled(described)}
+    silent = set()
+    for where, text in texts.items():
+        (copy / "store.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+        said = _said(copy, _use)
+        assert "\n" not in said, said
+        assert (copy.name in said and "; " in said) or not said, said
+        silent |= {where} if not said else set()
+    # Nothing reads these but galvae info; a column less, or no part at the end, is another whole store.
+    harmless = ("ingest.field", "parts.0.skipped", "parts.1.skipped", "parts.2.skipped", "parts.3.skipped")
+    assert {where for where in silent if not where.startswith(harmless)} <= {
+        *(f"columns.{n} gone" for n in range(3)), "columns []", "parts.3 gone"
+    }  # fmt: skip
+
+
+def test_a_damaged_part_is_said(store, tmp_path):
+    copy = shutil.copytree(store.path, tmp_path / "copy")
+    part = part_path(copy, 0)
+    whole = part.read_bytes()
+    random = np.random.default_rng(0)
+    for length in (0, 1, 100, *random.integers(200, len(whole), 20)):
+        part.write_bytes(whole[:length])
+        assert "remove it and complete the store" in _said(copy, _use), length
+    for place in random.integers(0, len(whole), 100):
+        part.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        _said(copy, _use)
+    part.write_bytes(part_path(store.path, 2).read_bytes())
+    assert "not the part that store.json describes" in _said(copy, _use)
+    with h5py.File(part, "w") as foreign:
+        foreign["images"] = IMAGES
+    assert "remove it and complete the store" in _said(copy, _use)
+    with pytest.raises(OSError, match="not a whole part of this store"):
+        part_summary(part)

@@ -1,11 +1,14 @@
 """Runs that are unfinished, foreign or of another store than theirs: said in one line, not catalogued in silence."""
 
 import json
+import math
+import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from galvae.cli.main import app
@@ -61,16 +64,26 @@ def test_a_catalog_carries_how_far_its_run_was_trained(run, store, capsys):
     assert (meta["finished"], meta["steps"]) == (False, 0)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("field", 40), ("oversample", 2), ("stretch", 5.0), ("Q", 8.0), ("band_scales", [1, 1, 1]), ("bands", ["i"])],
-)
-def test_a_store_of_another_ingest_is_warned_of(key, value, run, make_store, ellipses, tmp_path, capsys):
-    other = make_store(tmp_path / "store", ellipses(3, side=40), ingest={key: value})
-    check_fits(*load_model(run), other)
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert f"{key} = {value} (the run: " in lines[0]
+OTHER = {"field": 40, "oversample": 2, "stretch": 5.0, "Q": 8.0, "band_scales": [1, 1, 1], "bands": ["i"]}
+PICTURES = {"bands": ["", "", ""], "stretch": [math.nan, math.nan, math.nan]}
+GREY = {"bands": ["", "r", ""], "stretch": [math.nan, 0.5, 0.5]}
+COLOURS = {"bands": ["", "i,r,g", "r"], "stretch": [math.nan, 0.5, 0.5]}
+
+
+@pytest.mark.parametrize(("made", "deciding"), [(PICTURES, 2), (GREY, 4), (COLOURS, 6)])
+def test_a_store_of_another_ingest_is_warned_of_where_it_matters(
+    made, deciding, run, make_store, ellipses, tmp_path, capsys
+):
+    """Colours of pictures are ready-made: no stretch decides them, and no bands those of grey galaxies."""
+    model = load_model(run)
+    for number, (key, value) in enumerate(OTHER.items()):
+        columns = {name: np.array(values) for name, values in made.items()}
+        check_fits(
+            *model, make_store(tmp_path / key, ellipses(3, side=40), ingest={"field": 28, key: value}, **columns)
+        )
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == (number < deciding), key
+        assert all(f": {key} = {value} (the run: " in line for line in lines)
 
 
 def test_keys_that_say_where_things_are_may_differ(run, make_store, ellipses, tmp_path, capsys):
@@ -92,12 +105,46 @@ def test_every_command_refuses_a_store_that_does_not_fit(command, run, make_stor
         CliRunner().invoke(app, [command, str(run), str(small.path), *rest[command]], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("changes", [{"model": 3}, {"model": {"future": 1}}, {"window": None}])
-def test_a_foreign_description_is_one_line(changes, run):
-    change(run, **changes)
-    with pytest.raises(ValueError, match=r"model\.json: not a description by this galvae") as caught:
+def said(use, *arguments):
+    """What was wrong, '' if nothing was; anything else than a ValueError passes."""
+    try:
+        use(*arguments)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_a_foreign_description_is_one_line(run, spoiled):
+    """Whatever is gone or of another kind: it is said, or nothing rests on it."""
+    path = run / DESCRIPTION
+    description = json.loads(path.read_text())
+    texts = {"empty": "", "list": "[]", "number": "3", "cut": "{", "null": "null", "latin": b'{"window\xe9": 1}'}
+    texts |= {where: json.dumps(value) for where, value in spoiled(description)}
+    silent = set()
+    for where, text in texts.items():
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        wrong = said(load_model, run)
+        assert re.fullmatch(r".*model\.(json|safetensors): .*; train again|", wrong), (where, wrong)
+        silent |= {where} if not wrong else set()
+    assert {where for where in silent if re.fullmatch(r"\w+ gone", where)} == {"galvae gone", "date gone"}
+
+
+def test_a_foreign_network_is_one_line(run):
+    whole = (run / MODEL).read_bytes()
+    random = np.random.default_rng(0)
+    for length in random.integers(0, len(whole), 20):
+        (run / MODEL).write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file .*; train again"):
+            load_model(run)
+    (run / MODEL).write_bytes(whole)
+    tensors, _ = load_tensors(run / MODEL)
+    for metadata in (None, {"format": "pt"}, {"galvae": "{"}):
+        save_file(tensors, run / MODEL, metadata)
+        with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):
+            load_model(run)
+    save_tensors(run / MODEL, {**tensors, "trained_on": torch.zeros(3)})
+    with pytest.raises(ValueError, match=r"model\.safetensors: holds another network"):
         load_model(run)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"model": 3}'])

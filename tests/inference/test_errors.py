@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from galvae.covariance import widths
 from galvae.flags import Flag
+from galvae.geometry import Pose, rotation, to_image
 from galvae.inference.canonical import _half_width
-from galvae.inference.catalog import circular_std, content_error, infer_batch, infer_columns
+from galvae.inference.catalog import infer_batch, infer_columns
+from galvae.inference.errors import circular_std, content_error, shift_error
+from galvae.inference.model import Model
 from galvae.inference.settings import CatalogSettings
 from galvae.model.posterior import Posterior
 from galvae.model.settings import ModelSettings
@@ -28,7 +32,8 @@ def double_precision():
 
 def inferred(vae, *, count=1, settings=MANY):
     fields = np.full((count, 80, 80, 3), 0.2)
-    return infer_batch(vae, fields, np.arange(count), oversample=1, settings=settings)
+    found = infer_batch(vae, fields, np.arange(count), oversample=1, settings=settings)
+    return found | dict(zip(("dx_err", "dy_err"), widths(found["covariance"]).T, strict=True))
 
 
 def rivals(theta, weight, std):
@@ -88,8 +93,8 @@ def test_errors_are_those_of_pose_and_content_together(knowing):
     assert np.allclose(found["z_err"][0], content_std[0, 0])
 
 
-def columns_of(vae, make_store, path, *, count=1):
-    store = make_store(path, np.full((count, 80, 80, 3), 51, np.uint8))
+def columns_of(vae, make_store, path, *, count=1, **columns):
+    store = make_store(path, np.full((count, 80, 80, 3), 51, np.uint8), **columns)
     store.batches = lambda size: [(np.arange(count), store.images(slice(None)) / 255)]
     return infer_columns(vae, DESCRIPTION, store, CatalogSettings(samples=60), quiet=True)
 
@@ -125,6 +130,7 @@ def test_a_decoded_image_without_a_galaxy_has_no_moments(knowing, make_store, tm
         "dy_err",
         "x",
         "y",
+        "covariance",
     }
     assert missing == measured | {"dx_arcsec", "dy_arcsec", "dx_arcsec_err", "dy_arcsec_err"}
     assert found["theta"][0] == pytest.approx(360 - math.degrees(0.1))
@@ -189,6 +195,72 @@ def test_z_err_is_that_of_all_hypotheses():
     assert content_error(q)[0].numpy() == pytest.approx(wanted.numpy(), rel=0.01)
     certain = Posterior(torch.tensor([[0.0, -1e9, -1e9]]), *list(vars(q).values())[1:])
     assert torch.equal(content_error(certain)[0], q.content_std[0, 0])
+
+
+def mixture(theta=(0.3, 2.9, -1.0)):
+    """Three hypotheses about one galaxy."""
+    torch.manual_seed(0)
+    shape = (1, 3, 2)
+    return Posterior(
+        torch.tensor([[0.6, 0.3, 0.1]]).log(), torch.zeros(shape), torch.ones(shape), torch.tensor([theta]),
+        torch.full((1, 3), 0.1), torch.randn(shape), 0.1 + torch.rand(shape),
+    )  # fmt: skip
+
+
+CENTRE = torch.tensor([[0.3, -0.2]]).double()
+
+
+def test_shift_err_is_that_of_all_hypotheses_in_the_frame_of_the_best():
+    """Places of the galaxy's centre in the image, drawn, each said as a shift of the best hypothesis."""
+    q = mixture()
+    which = torch.multinomial(q.log_weight.exp()[0], 200_000, replacement=True)
+    shift = q.shift[0, which] + q.shift_std[0, which] * torch.randn(200_000, 2)
+    place = to_image(CENTRE, Pose(q.theta[0, which], shift))[:, 0]
+    said = CENTRE - place @ rotation(q.theta[0, 0])
+    wanted = (said - q.shift[0, 0]).square().mean(0).sqrt()
+    assert shift_error(q, CENTRE)[0].numpy() == pytest.approx(wanted.numpy(), rel=0.01)
+    certain = Posterior(torch.tensor([[0.0, -1e9, -1e9]]), *list(vars(q).values())[1:])
+    assert torch.allclose(shift_error(certain, CENTRE)[0], q.shift_std[0, 0])
+
+
+def test_rivals_that_agree_about_the_centre_are_no_error_of_the_shift():
+    """Whatever their theta: the object's origin, far from the centre, swings about it."""
+    theta = torch.tensor([[0.3, 2.9, -1.0]])
+    shift = CENTRE[:, None] - torch.tensor([0.1, 0.4]) @ rotation(theta)
+    q = Posterior(*list(vars(mixture()).values())[:3], theta, torch.zeros(1, 3), shift, torch.full((1, 3, 2), 0.01))
+    assert torch.allclose(shift_error(q, CENTRE), torch.tensor([0.01]))
+    assert (shift_error(q, torch.zeros(1, 2)) > 0.1).all()
+
+
+def test_a_model_measures_the_centre_that_its_shift_err_is_about(knowing):
+    theta = torch.tensor([[0.3, 2.9]])
+    shift = CENTRE[:, None] - torch.tensor([0.1, 0.15]) @ rotation(theta)
+    content = torch.tensor([[[0.4, *CENTRE[0], 0.5]] * 2])
+    vae = knowing(theta, shift, content, weight=[[0.6, 0.4]], std=0.01)
+    found = Model(vae, {}).encode(np.zeros((1, 80, 80, 3), np.uint8))
+    assert found.shift_err[0] == pytest.approx([0.01, 0.01], rel=0.05)
+
+
+def test_errors_of_the_centre_carry_their_covariance(knowing):
+    """The shift's along the object's axes, turned: long and thin at 30 degrees in the image."""
+    vae = knowing([-math.radians(30)], torch.zeros(1, 2), [[0.0, 0, 0, 0.5]])
+    vae.encoder.told.shift_std.copy_(torch.tensor([0.05, 0.005]))
+    found = inferred(vae)["covariance"][0] / (63 / 2) ** 2
+    turn = rotation(torch.tensor(math.radians(30))).numpy().T
+    assert found == pytest.approx(turn @ np.diag([0.05**2, 0.005**2]) @ turn.T, abs=0.15 * 0.05**2)
+    assert np.linalg.eigvalsh(found) == pytest.approx([0.005**2, 0.05**2], rel=0.4)
+
+
+def test_errors_of_the_centre_go_through_any_affine_map(knowing, make_store, tmp_path):
+    vae = knowing([[-0.5]] * 2, torch.zeros(2, 1, 2), torch.tensor([[ELONGATED]] * 2))
+    vae.encoder.told.shift_std.copy_(torch.tensor([0.05, 0.005]))
+    plain = columns_of(vae, make_store, tmp_path / "plain")["covariance"][0]
+    linear = np.array([[2.0, -1.0], [0.5, 1.5]])
+    affine = np.concatenate([linear, [[7.0], [-4.0]]], axis=1)[None]
+    found = columns_of(vae, make_store, tmp_path / "store", affine=affine)
+    assert found["covariance"][0] == pytest.approx(linear @ plain @ linear.T)
+    assert found["dx_err"] == pytest.approx(np.sqrt(found["covariance"][:, 0, 0]))
+    assert found["dy_err"] == pytest.approx(np.sqrt(found["covariance"][:, 1, 1]))
 
 
 def test_decoding_in_pieces_is_decoding(monkeypatch):

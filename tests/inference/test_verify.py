@@ -14,7 +14,7 @@ from galvae.cli.main import app
 from galvae.geometry import Pose, rotation
 from galvae.model.posterior import Posterior
 from galvae.moments import adaptive_moments, luminance
-from galvae.verify import Found, summarize, turned, verify
+from galvae.verify import Found, Reference, summarize, turned, verify
 
 WINDOW, FIELD = 64, 112
 SIGMA = 0.2 * (WINDOW - 1) / 2  # of the generator's ellipse, window pixels
@@ -167,7 +167,7 @@ def answers(count, **changes):
 
 def reference(ratio):
     count = len(ratio)
-    return {"orientation": np.zeros(count), "axis_ratio": np.array(ratio), "centre": np.zeros((count, 2))}
+    return Reference(np.zeros(count), np.array(ratio), np.zeros((count, 2)))
 
 
 def test_what_is_not_said_is_a_failure_and_counted():

@@ -44,5 +44,3 @@ def test_draws_keep_those_of_an_image_together():
     assert torch.allclose(noisy_content - content, 0.5 * torch.tensor([0.0, 1.0]).expand(8, 2), atol=1e-6)
     assert torch.allclose(noisy.theta - pose.theta, torch.full((8,), 0.2), atol=1e-6)
     assert torch.allclose(noisy.shift - pose.shift, 0.2 * torch.tensor([3.0, 4.0]).expand(8, 2), atol=1e-6)
-    theta_std, shift_std, content_std = q.spread_at(which)
-    assert (theta_std.shape, shift_std.shape, content_std.shape) == ((8,), (8, 2), (8, 2))

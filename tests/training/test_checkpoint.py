@@ -24,6 +24,8 @@ from galvae.training.checkpoint import (
     save_tensors,
 )
 
+DESCRIPTION = {"recipe": {}, "store": "abc", "steps": 1, "finished": True}
+
 
 def build(seed=0, **changes):
     torch.manual_seed(seed)
@@ -45,7 +47,7 @@ def step(vae, adam):
 )
 def test_two_files_are_all_that_inference_needs(tmp_path, changes):
     vae = build(**changes)
-    save_model(tmp_path, vae, {"store": "abc"})
+    save_model(tmp_path, vae, DESCRIPTION)
     assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json"}
     found, description = load_model(tmp_path)
     assert found.settings == vae.settings
@@ -112,11 +114,11 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
     other = build(encoder="polar")
     with pytest.raises(ValueError, match="another model"):
         load_state(tmp_path, other, optimizer(other))
-    save_model(tmp_path, vae, {})
+    save_model(tmp_path, vae, DESCRIPTION)
     save_tensors(tmp_path / MODEL, {"trained_on": torch.zeros(0, dtype=torch.int64)})
     with pytest.raises(ValueError, match="another network"):
         load_model(tmp_path)
-    save_model(tmp_path, vae, {})
+    save_model(tmp_path, vae, DESCRIPTION)
     for name in (MODEL, STATE):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):

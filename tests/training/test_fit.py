@@ -92,6 +92,27 @@ def test_a_run_folder(store, tiny_recipe, unbroken):
     assert not list(run.rglob(".*.tmp*"))
 
 
+def test_less_than_an_epoch(store, tiny_recipe, tmp_path):
+    """One line, of the steps that there were; the run says that it is not finished."""
+    last = train(store, tiny_recipe(), tmp_path, max_steps=2)
+    (line,) = lines(tmp_path)
+    assert (line["epoch"], line["step"], last["step"]) == (1, 2, 2)
+    assert line["elbo"] == pytest.approx(line["validation_elbo"], rel=0.1)
+    assert not json.loads((tmp_path / "model.json").read_text())["finished"]
+
+
+def test_a_finished_run_says_so_and_stays(store, tiny_recipe, tmp_path, capsys):
+    train(store, tiny_recipe(), tmp_path)
+    before = lines(tmp_path)
+    capsys.readouterr()
+    for steps in (None, 3):
+        last = fit(store, tiny_recipe(), tmp_path, device=CPU, resume=True, max_steps=steps)
+        assert capsys.readouterr().err == f"{tmp_path}: {last['step']} steps are done already\n"
+        assert lines(tmp_path) == before
+        assert last["images_per_second"] > 0
+        assert json.loads((tmp_path / "model.json").read_text())["finished"]
+
+
 def held_in(store):
     from galvae.data.split import held_out
 

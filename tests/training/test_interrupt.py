@@ -11,6 +11,7 @@ import time
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from galvae.cli.main import run as galvae
 from galvae.data.store import ImageStore
@@ -132,7 +133,8 @@ def test_train_prints_what_it_made_and_refuses_to_overwrite(store, recipe, comma
     run = tmp_path / "run"
     words = ["train", store.path, "-o", run, "--recipe", recipe, "--device", "cpu", "-q", "--max-steps", 3]
     code, out, err = command(*words)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.splitlines() == [f"warning: {run}: its training stopped at step 3; go on with galvae train --resume"]
     assert out.startswith(f"{run}: 3 steps")
     refused(command(*words), f"{run}: already exists", "--overwrite")
     code, out, _ = command(*words, "--overwrite", "--json")
@@ -161,6 +163,15 @@ def test_a_diverging_training_ends_with_2_and_names_step_and_galaxies(store, rec
     tensors, progress = load_tensors(run / STATE)
     assert progress["step"] == 1
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+def test_a_disk_that_is_full_is_one_line(store, recipe, command, tmp_path, monkeypatch):
+    def full(tensors, path, metadata):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("galvae.training.checkpoint.save_file", full)
+    found = command("train", store.path, "-o", tmp_path / "run", "--recipe", recipe, "--device", "cpu", "-q")
+    refused(found, f"{STATE}: cannot be written: I/O error: No space left")
 
 
 def test_what_is_no_store(recipe, command, tmp_path):

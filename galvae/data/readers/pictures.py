@@ -12,7 +12,7 @@ from galvae.data.readers.content import contents
 from galvae.data.settings import IngestSettings
 
 
-def load(place: tuple[str, str], settings: IngestSettings) -> Cutout:
+def load(place: Place, settings: IngestSettings) -> Cutout:
     """Read one picture.
 
     Raises
@@ -20,7 +20,7 @@ def load(place: tuple[str, str], settings: IngestSettings) -> Cutout:
     ValueError
         If it is truncated or damaged.
     """
-    return Cutout(pixels=decode(contents(Place(*place))))
+    return Cutout(pixels=decode(contents(place)))
 
 
 def decode(data: bytes) -> np.ndarray:

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 
@@ -18,14 +18,13 @@ from galvae.data.settings import IngestSettings
 
 _ENDINGS = re.compile(r"(\.(fits|fit|fts|jpg|jpeg|jpe|png))?(\.fz)?(\.(gz|bz2|xz))?$", re.IGNORECASE)
 _NO_IMAGE = ("unknown", "empty", "damaged", "unreadable")
-_OURS = ("store.json", "plan.json")
+_OURS = ("store.json", "plan.json", "model.safetensors", "figures.json")
 
 
 def plan(
     sources: Sequence[str | Path],
     settings: IngestSettings,
     *,
-    passed_over: Iterable[Path] = (),
     limit: int | None = None,
 ) -> list[Item]:
     """List the galaxies of some sources.
@@ -33,11 +32,10 @@ def plan(
     Parameters
     ----------
     sources
-        Files, folders (walked, in sorted order) and zip archives (read without unpacking).
+        Files, folders (walked, in sorted order; those that galvae wrote are passed over) and zip archives (read
+        without unpacking).
     settings
         The ``[ingest]`` table.
-    passed_over
-        Folders inside the sources that are none: what is being written.
     limit
         Stop after so many.
 
@@ -48,8 +46,7 @@ def plan(
     ValueError
         If there is no image in any of them, or an archive is damaged.
     """
-    ours = {path.resolve() for path in passed_over}
-    files = dict(file for source in sources for file in _files(Path(source), ours))
+    files = dict(file for source in sources for file in _files(Path(source)))
     found = list(islice(_items(files, settings), limit))
     if not found:
         raise ValueError(
@@ -76,7 +73,7 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
                 name, bands = objects[place]
                 yield Item("fits", name, _together(bands), tuple((band, *at) for band, at in bands.items()))
         elif what == "picture":
-            yield Item("pictures", translations.id(place, stem), str(place), tuple(place))
+            yield Item("pictures", translations.id(place, stem), str(place), place)
         elif what == "mapping":
             continue
         elif what == "hdf5" and not place.member:
@@ -112,12 +109,12 @@ def _common(names: Sequence[str]) -> str:
     return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _files(source: Path, ours: Collection[Path]) -> Iterator[tuple[Place, str]]:
+def _files(source: Path) -> Iterator[tuple[Place, str]]:
     """Every file of a source that is an image, or that should be one, and what it is."""
     if source.is_dir():
         for folder, below, names in os.walk(source):
             below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-            if any(name in names for name in _OURS) or Path(folder).resolve() in ours:
+            if any(name in names for name in _OURS):
                 below.clear()
                 continue
             for name in sorted(names):

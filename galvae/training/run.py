@@ -1,0 +1,111 @@
+"""The folder of a training: what it records, and how to go on from it."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from galvae.data.store import write_atomically
+from galvae.recipe import Recipe
+from galvae.stages import differing
+from galvae.training.checkpoint import load_state, save_model, save_state
+from galvae.training.trainer import Diverged, Trainer
+from galvae.version import version
+
+METRICS = "metrics.jsonl"
+
+
+def trained_recipe(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe a training depends on, as the run folder records it."""
+    return recipe.model_dump(mode="json", include={"ingest", "model", "train"})
+
+
+class RunFolder:
+    """A run folder, the training that fills it, and its clock; :func:`galvae.training.fit.fit` lists what it raises."""
+
+    def __init__(self, path: Path, trainer: Trainer) -> None:
+        self.path, self.trainer = path, trainer
+        self._origin = {"recipe": trained_recipe(trainer.recipe), "store": trainer.store.digest}
+        self._lines: list[dict[str, Any]] = []
+        self._spent = 0.0
+
+    def load(self) -> None:
+        """Put the training where it was saved, if that is of the same store and recipe."""
+        trainer = self.trainer
+        state = load_state(self.path, trainer.vae, trainer.optimizer)
+        if state["store"] != self._origin["store"]:
+            raise ValueError(
+                f"{self.path}: was trained on another store than {trainer.store.path}; "
+                f"resume with the one it began with"
+            )
+        before, now = state["recipe"], self._origin["recipe"]
+        for key in differing(before, now):
+            table, _, name = key.partition(".")
+            raise ValueError(
+                f"{self.path}: was begun with {key} = {before[table].get(name)}, not {now[table].get(name)}; resume "
+                f"without --recipe and --set, or begin again with --overwrite"
+            )
+        trainer.step, self._spent, self._lines = state["step"], state["seconds"], state["metrics"]
+        trainer.sums += torch.tensor(state["sums"], dtype=torch.float64, device=trainer.device)
+
+    def begin(self) -> None:
+        """Write the recipe and the metrics so far, and start the clock."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / "recipe.toml", self.trainer.recipe.to_toml())
+        write_atomically(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in self._lines))
+        self._start = time.monotonic() - self._spent
+
+    def save(self) -> None:
+        """Write what going on needs, and the model as it is; neither if a parameter is not finite."""
+        trainer = self.trainer
+        if not trainer.is_finite():
+            raise Diverged(f"a parameter is not finite before step {trainer.step}; lower train.learning_rate")
+        progress = {
+            "step": trainer.step, "seconds": time.monotonic() - self._start, "sums": trainer.sums.tolist(),
+            "metrics": self._lines, **self._origin,
+        }  # fmt: skip
+        save_state(self.path, trainer.vae, trainer.optimizer, progress)
+        self._save_model(finished=False)
+
+    def end_epoch(self) -> dict[str, Any]:
+        """Measure, on as many pixels as are trained on; the epoch's line of the metrics."""
+        line = self._measure(pixels=self.trainer.recipe.train.pixels)
+        self._lines.append(line)
+        return line
+
+    def end(self) -> dict[str, Any]:
+        """Measure every pixel, and write the model; the last line of the metrics, which going on does not keep."""
+        line = self._measure(pixels=0)
+        # The model is last: what says that it is finished has its last line.
+        self._save_model(finished=self.trainer.step == self.trainer.steps)
+        return line
+
+    def _save_model(self, *, finished: bool) -> None:
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {"galvae": version(), **self._origin, "steps": self.trainer.step, "finished": finished, "date": date}
+        save_model(self.path, self.trainer.vae, told, trained_on=self.trainer.trained_on)
+
+    def _measure(self, *, pixels: int) -> dict[str, Any]:
+        trainer, seconds = self.trainer, time.monotonic() - self._start
+        unit = 1 if sys.platform == "darwin" else 1024
+        held_out = trainer.validate(pixels=pixels)
+        terms = trainer.means() | {f"validation_{name}": value for name, value in held_out.items()}
+        line = {
+            "epoch": -(-trainer.step // trainer.steps_per_epoch), "step": trainer.step,
+            "seconds": round(seconds, 3), "images_per_second": round(trainer.step * trainer.batch / seconds, 1),
+            **{name: value if math.isfinite(value) else None for name, value in terms.items()},  # as JSON has it
+            "pixels": pixels or trainer.window**2,
+            "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+            "device_bytes": torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else 0,
+        }  # fmt: skip
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return line
