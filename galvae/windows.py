@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from galvae.geometry import rotation
+from galvae.geometry import pixel_grid, rotation
+
+
+def as_float(fields: Tensor) -> Tensor:
+    """Pixel values in [0, 1] of uint8 ones; floats as they are."""
+    return fields.float() / 255 if fields.dtype == torch.uint8 else fields
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,9 @@ class View:
     angle
         An inference network is shown the content turned counter-clockwise by this about the window's centre, radians,
         shape (B,). What it answers is about the *upright* window nevertheless.
-    widen
-        How many times as much of the field, along a side, each window covers; 1 where not given; shape (B,).
+    origin
+        Where an inference network that has a place to look from looks first, grid units of the window, shape (B, 2);
+        the centroid where not given.
     """
 
     fields: Tensor
@@ -38,7 +44,7 @@ class View:
     oversample: int
     offset: Tensor
     angle: Tensor
-    widen: Tensor | None = None
+    origin: Tensor | None = None
 
     @classmethod
     def central(cls, fields: Tensor, window: int, oversample: int = 1) -> View:
@@ -51,8 +57,25 @@ class View:
 
     @cached_property
     def _values(self) -> Tensor:
-        values = self.fields.permute(0, 3, 1, 2)
-        return values.float() / 255 if values.dtype == torch.uint8 else values
+        return as_float(self.fields).permute(0, 3, 1, 2)
+
+    @property
+    def middle(self) -> Tensor:
+        """The window's centre from the field's, grid units of the window, shape (B, 2)."""
+        return self.offset / ((self.window - 1) / 2 * self.oversample)
+
+    @torch.no_grad()
+    def centroid(self) -> Tensor:
+        """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2)."""
+        coarse = pixel_grid(self.window // 2, device=self.fields.device)
+        light = self.sample(coarse.expand(len(self), -1, -1)).mean(-1)
+        light = (light - light.median(1, keepdim=True).values).clamp(min=0)
+        centre = torch.zeros(len(self), 2, device=light.device)
+        for width in (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22):
+            distance = (coarse - centre[:, None]).square().sum(-1)
+            weight = light * torch.exp(-0.5 * distance / width**2) + 1e-12
+            centre = ((weight[..., None] * coarse).sum(1) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
+        return centre
 
     def sample(self, points: Tensor) -> Tensor:
         """Pixel values at points of the upright window, bilinear; beyond the field its nearest border pixel.
@@ -69,8 +92,6 @@ class View:
         """
         half_window = (self.window - 1) / 2 * self.oversample
         half_field = (self.fields.shape[1] - 1) / 2
-        if self.widen is not None:
-            points = points * self.widen[:, None, None]
         grid = (points * half_window + self.offset[:, None, :]) / half_field
         found = functional.grid_sample(self._values, grid[:, :, None], padding_mode="border", align_corners=True)
         return found[..., 0].mT

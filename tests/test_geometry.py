@@ -116,13 +116,3 @@ def test_centre_and_axis_of_an_image_follow_the_pose(theta, shift):
     assert np.allclose([found.x[0] - 32, found.y[0] - 32], [32 * x, 32 * y], atol=0.01)
     assert abs(math.remainder(found.angle[0] + theta, math.pi)) < 1e-3
     assert math.isclose(found.axis_ratio[0], 0.5, abs_tol=1e-3)
-
-
-@pytest.mark.parametrize("widen", [1.0, 1.3, 1.9])
-def test_a_widened_window_shows_the_object_smaller_about_the_same_centre(widen):
-    ramp = torch.arange(128).to(torch.uint8)
-    fields = torch.stack([ramp.expand(128, 128), ramp[:, None].expand(128, 128)], -1)[None]
-    view = View(fields, 64, 1, torch.zeros(1, 2), torch.zeros(1), torch.tensor([widen]))
-    x, y = (view.images(pixel_grid(64))[0] * 255).double()
-    assert math.isclose(x.mean(), 63.5, abs_tol=1e-3)
-    assert math.isclose(y[-1, 0] - y[0, 0], 63 * widen, rel_tol=1e-5)

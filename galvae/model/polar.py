@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galvae.geometry import pixel_grid, rotation
+from galvae.geometry import rotation
 from galvae.model.posterior import Posterior
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
@@ -44,7 +44,6 @@ class PolarEncoder(nn.Module):
         self.latents = settings.latents
         radii = torch.linspace(0, 1, RADII + 1)[1:] ** 1.25 * REACH
         self.register_buffer("radii", radii, persistent=False)
-        self.register_buffer("coarse", pixel_grid(window // 2), persistent=False)
         self.rings = nn.ModuleList(
             [
                 _Ring(channels + 1, 32, kernel=5, stride=(1, 2)),
@@ -62,7 +61,7 @@ class PolarEncoder(nn.Module):
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows."""
-        centre = self.centroid(view)
+        centre = view.centroid() if view.origin is None else view.origin
         angle = torch.arange(ANGLES, device=centre.device) * (2 * math.pi / ANGLES) - view.angle[:, None]
         direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
         points = centre[:, None, None] + self.radii[:, None, None] * direction[:, None]
@@ -85,18 +84,6 @@ class PolarEncoder(nn.Module):
             weight[..., 0].log_softmax(1), content, content_log_std.exp(),
             theta, (theta_log_std[..., 0] - 3).exp(), shift, (place_log_std - 3).exp(),
         )  # fmt: skip
-
-    @torch.no_grad()
-    def centroid(self, view: View) -> Tensor:
-        """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2)."""
-        light = view.sample(self.coarse.expand(len(view), -1, -1)).mean(-1)
-        light = (light - light.median(1, keepdim=True).values).clamp(min=0)
-        centre = torch.zeros(len(view), 2, device=light.device)
-        for width in (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22):
-            distance = (self.coarse - centre[:, None]).square().sum(-1)
-            weight = light * torch.exp(-0.5 * distance / width**2) + 1e-12
-            centre = ((weight[..., None] * self.coarse).sum(1) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
-        return centre
 
 
 class _Ring(nn.Module):

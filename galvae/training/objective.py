@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from galvae.geometry import Pose, pixels_to_grid
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
-from galvae.windows import View
+from galvae.training.agreement import disagreement, exchanged
+from galvae.windows import View, as_float
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Batch:
     view
         Windows, turned for the inference network alone.
     galaxy
-        Index of each galaxy in its store, which keys the randomness, shape (B,).
+        Index of each galaxy in its store, shape (B,).
+    key
+        What keys the randomness of each view, shape (B,).
     values
         Pixel values of the *upright* window, shape (B, P, C), row-major where they are all of them.
     pixels, weight
@@ -34,6 +37,7 @@ class Batch:
 
     view: View
     galaxy: Tensor
+    key: Tensor
     values: Tensor
     pixels: Tensor | None = None
     weight: Tensor | None = None
@@ -101,9 +105,9 @@ def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 
 def draw_batch(
     vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
     oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int,
-    widen: float = 1.0,
+    views: int = 1, jitter: float = 0.0,
 ) -> Batch:  # fmt: skip
-    """Draw windows of a batch of fields.
+    """Draw windows of a batch of fields: all first views, then all second ones.
 
     Parameters
     ----------
@@ -126,37 +130,38 @@ def draw_batch(
         Share of them that is drawn about the cutout's middle.
     seed, step
         The key of the randomness.
-    widen
-        Each window covers 1 to so many times as much of the field, evenly in the logarithm.
+    views
+        Windows of each galaxy, turned and moved independently.
+    jitter
+        Standard deviation, grid units, of where the inference network looks first about the centroid.
     """
     key = {"seed": seed, "step": step}
-    wider = (
-        widen ** uniform("widen", galaxy, 1, **key)
-        if widen > 1
-        else torch.ones_like(galaxy[:, None], dtype=torch.float)
-    )
+    each = (torch.arange(views, device=galaxy.device)[:, None] * 2**40 + galaxy).flatten()
+    fields, galaxy = as_float(fields).repeat(views, 1, 1, 1), galaxy.repeat(views)
     if isinstance(crop, Tensor):
-        offset = crop.float()
+        offset = crop.float().repeat(views, 1)
     else:
-        margin = ((fields.shape[1] - vae.window * oversample * wider) / 2).clamp(min=0).floor()
-        offset = (normal("crop", galaxy, 2, **key) * (crop * oversample)).round()
-        offset = torch.minimum(torch.maximum(offset, -margin), margin)
-    angle = uniform("turn", galaxy, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
-    view = View(fields, vae.window, oversample, offset, angle, wider[:, 0] if widen > 1 else None)
+        margin = max(0, (fields.shape[1] - vae.window * oversample) // 2)
+        offset = (normal("crop", each, 2, **key) * (crop * oversample)).round()
+        offset = offset.clamp(-margin, margin)
+    angle = uniform("turn", each, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
+    view = View(fields, vae.window, oversample, offset, angle)
+    if jitter:
+        view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
     if not 0 < pixels < vae.window**2:
-        return Batch(view, galaxy, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
-    middle = -pixels_to_grid(offset / (oversample * wider), vae.window)
+        return Batch(view, galaxy, each, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
+    middle = -pixels_to_grid(offset / oversample, vae.window)
     density = pixel_density(vae.grid, middle, focus=focus)
-    chosen, weight = random_pixels(density, pixels, galaxy, **key)
-    return Batch(view, galaxy, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
+    chosen, weight = random_pixels(density, pixels, each, **key)
+    return Batch(view, galaxy, each, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
 
 
 def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """Hypotheses (B, D) and noise (B, D, Z + 3) of a step."""
     hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
     count = min(count, hypotheses)
-    which = posterior.choose(uniform("hypotheses", batch.galaxy, hypotheses, seed=seed, step=step), count)
-    noise = normal("latents", batch.galaxy, count * size, seed=seed, step=step)
+    which = posterior.choose(uniform("hypotheses", batch.key, hypotheses, seed=seed, step=step), count)
+    noise = normal("latents", batch.key, count * size, seed=seed, step=step)
     return which, noise.view(-1, count, size)
 
 
@@ -173,7 +178,9 @@ def evaluate(vae: SpatialVAE, batch: Batch, *, chunk: int, seed: int, step: int)
         return Terms(torch.cat(pieces), divergence.content, divergence.pose, _content(posterior))
 
 
-def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int) -> Terms:
+def backward(
+    vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int, agree: float = 0.0
+) -> Terms:
     """The ELBO's terms, and the gradient of minus its mean over the batch added to the parameters' ``grad``.
 
     With one hypothesis it is the one-sample ELBO of the paper. With several, two different ones are drawn by their
@@ -195,11 +202,16 @@ def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: i
         Hold z at zero and leave its divergence out.
     seed, step
         The key of the randomness.
+    agree
+        Weight of :func:`galvae.training.agreement.disagreement`, which the loss gains. Above zero the batch holds two
+        views of each galaxy, and every other step each is decoded with the mean content of the other.
     """
     posterior = vae.encode(batch.view)
     which, noise = _draws(posterior, batch, 2, seed=seed, step=step)
     weight = posterior.log_weight.gather(1, which).softmax(1)
     pose, content = posterior.draw(which, noise)
+    if agree and step % 2:
+        content = exchanged(posterior).repeat_interleave(which.shape[1], 0)
     if frozen:
         content = torch.zeros_like(content)
     inputs = [pose.theta, pose.shift, content]
@@ -214,6 +226,8 @@ def backward(vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: i
     log_likelihood = (weight * torch.cat(pieces).view_as(weight)).sum(1)
     divergence = vae.divergence(posterior)
     rest = divergence.pose - log_likelihood + (0 if frozen else divergence.content)
+    if agree:
+        rest = rest + agree * disagreement(posterior, batch.view).repeat(2)
     ends = [(rest.mean(), None), *((latent, leaf.grad) for latent, leaf in zip(inputs, leaves, strict=True))]
     followed = [(end, grad) for end, grad in ends if end.requires_grad]
     if followed:  # Where no pose is inferred and z is frozen, the inference network has nothing to learn.

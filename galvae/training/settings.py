@@ -11,9 +11,10 @@ class TrainSettings(BaseModel):
     """How a model is fitted.
 
     ``pixels`` random ones of each image are decoded in each step (0: every one), the share ``focus`` of them drawn
-    about the cutout's middle; whichever are drawn, the likelihood's expectation is that of every pixel. Windows cover 1
-    to ``widen`` times as much of the field, so that galaxies smaller than those at hand are known too. ``chunk`` pixels
-    are decoded at once, ``freeze_content`` is in steps, ``save_every`` in epochs.
+    about the cutout's middle; whichever are drawn, the likelihood's expectation is that of every pixel. With ``agree``
+    above 0 a batch holds two views of each galaxy; it weighs what they contradict each other in: 1 suits a
+    pseudo-Bernoulli, 0.01 over its variance a Gaussian. ``chunk`` pixels are decoded at once, ``freeze_content`` is in
+    steps, ``save_every`` in epochs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -24,7 +25,7 @@ class TrainSettings(BaseModel):
     schedule: Literal["constant", "cosine"] = "constant"
     pixels: NonNegativeInt = 0
     focus: float = Field(0.0, ge=0, lt=1)
-    widen: float = Field(1.0, ge=1)
+    agree: float = Field(0.0, ge=0)
     chunk: PositiveInt = 65536
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True

@@ -17,6 +17,9 @@ from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
 from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
 
+# Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
+JITTER = 0.04
+
 TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")
 
 
@@ -134,10 +137,14 @@ class Trainer:
             order = permutation(len(self.training), seed=settings.seed, epoch=epoch)
             self._order = order.to(self.device)
         which = self._order[place * self.batch : (place + 1) * self.batch]
-        batch = self._draw(self.training, which, step=self.step, pixels=settings.pixels)
+        views = 2 if settings.agree else 1
+        batch = self._draw(self.training, which, step=self.step, pixels=settings.pixels, views=views, jitter=JITTER)
         self.optimizer.zero_grad(set_to_none=True)
         frozen = self.step < settings.freeze_content
-        terms = backward(self.vae, batch, chunk=settings.chunk, frozen=frozen, seed=settings.seed, step=self.step)
+        terms = backward(
+            self.vae, batch, chunk=settings.chunk, frozen=frozen, agree=settings.agree,
+            seed=settings.seed, step=self.step,
+        )  # fmt: skip
         self._unchecked.append((self.step, batch.galaxy, terms.elbo))
         if self.device.type == "cpu" or len(self._unchecked) >= 64:
             self.check()
@@ -177,11 +184,11 @@ class Trainer:
         for step, galaxy, elbo in looked:
             finite = torch.isfinite(elbo)
             if not finite.all():
-                ids = self.store.column("id")[galaxy[~finite].cpu().numpy()]
+                ids = self.store.column("id")[galaxy[~finite].unique().cpu().numpy()]
                 named = ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
                 raise Diverged(
-                    f"the loss is not finite at step {step} for {len(ids)} of {len(galaxy)} galaxies ({named}); "
-                    f"lower train.learning_rate, or look at these images"
+                    f"the loss is not finite at step {step} for {len(ids)} of {len(galaxy.unique())} galaxies "
+                    f"({named}); lower train.learning_rate, or look at these images"
                 )
 
     def is_finite(self) -> bool:
@@ -200,14 +207,15 @@ class Trainer:
             total += _means(terms) * len(which)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
-    def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int) -> Batch:
+    def _draw(
+        self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, jitter: float = 0.0
+    ) -> Batch:
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         return draw_batch(
             self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
             rotate=self.recipe.train.rotate_encoder, pixels=pixels, focus=self.recipe.train.focus,
-            widen=self.recipe.train.widen,
-            seed=self.recipe.train.seed, step=step,
+            views=views, jitter=jitter, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
 
 

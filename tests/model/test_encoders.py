@@ -122,7 +122,7 @@ def test_polar_augmentation_gives_the_pose_of_the_upright_window_if_it_is_known(
     assert difference(gauge, gauge[0]).abs().max() < 5e-3
     # The stub says that the centroid is the object's origin: the same place in the image whatever the turn.
     centre = -(shift[:, None] @ rotation(theta).mT)[:, 0]
-    upright = encoder.centroid(View.central(fields, WINDOW))
+    upright = View.central(fields, WINDOW).centroid()
     assert torch.allclose(centre, upright, atol=1e-5)
 
 

@@ -11,6 +11,7 @@ from galvae.keyed import normal, uniform
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.training import objective
+from galvae.training.agreement import disagreement, exchanged
 from galvae.training.objective import backward, draw_batch, evaluate, pixel_density, random_pixels
 
 WINDOW, SIDE, CHANNELS = 8, 14, 2
@@ -44,24 +45,26 @@ def batch_of(vae, *, pixels=0, count=5, some=slice(None), **changes):
     return replace(batch, view=view)
 
 
-def plain(vae, batch, *, frozen):
-    """Minus the mean estimate, every image decoded at once, for one pass of autograd."""
+def plain(vae, batch, *, frozen, agree=0.0):
+    """Minus the mean estimate, every image decoded at once, for one pass of autograd; of an odd step."""
     q = vae.encode(batch.view)
     k, z = q.log_weight.shape[1], q.content.shape[2]
     draws = min(2, k)
-    which = q.choose(uniform("hypotheses", batch.galaxy, k, **KEY), draws)
-    noise = normal("latents", batch.galaxy, draws * (z + 3), **KEY).view(-1, draws, z + 3)
+    which = q.choose(uniform("hypotheses", batch.key, k, **KEY), draws)
+    noise = normal("latents", batch.key, draws * (z + 3), **KEY).view(-1, draws, z + 3)
     weight = q.log_weight.gather(1, which).softmax(1)
     log_likelihood = 0
     for draw in range(draws):
         pose, content = q.draw(which[:, draw, None], noise[:, draw, None])
+        content = exchanged(q) if agree else content
         content = content * 0 if frozen else content
         found = vae.likelihood.log_prob(vae.decode(pose, content, pixels=batch.pixels), batch.values)
         counted = found if batch.weight is None else found * batch.weight
         log_likelihood = log_likelihood + weight[:, draw] * counted.sum(1)
     divergence = vae.divergence(q)
     elbo = log_likelihood - divergence.pose - (0 if frozen else divergence.content)
-    return -elbo.mean(), log_likelihood
+    apart = disagreement(q, batch.view).mean() if agree else 0
+    return agree * apart - elbo.mean(), log_likelihood
 
 
 def gradients(vae):
@@ -89,6 +92,54 @@ def test_backward_is_one_plain_pass(kind, frozen, chunk):
     assert learns is not (frozen and kind in ("fixed pose", "vanilla"))
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kind", ["mlp", "polar"])
+def test_backward_of_two_views_is_one_plain_pass(kind, frozen):
+    vae = build(kind)
+    batch = batch_of(vae, pixels=20, views=2)
+    loss, log_likelihood = plain(vae, batch, frozen=frozen, agree=0.7)
+    loss.backward()
+    wanted = gradients(vae)
+    vae.zero_grad(set_to_none=True)
+    terms = backward(vae, batch, chunk=3 * 20, frozen=frozen, agree=0.7, **KEY)
+    for name, found in gradients(vae).items():
+        assert torch.allclose(found, wanted[name], rtol=1e-9, atol=1e-10), name
+    assert torch.allclose(terms.log_likelihood, log_likelihood)
+
+
+def test_content_is_exchanged_in_odd_steps_alone():
+    vae = build("polar")
+    batch = batch_of(vae, views=2)
+    odd, even = ({"seed": 3, "step": step} for step in (11, 12))
+    for key, equal in ((odd, False), (even, True)):
+        alone, both = (backward(vae, batch, chunk=640, frozen=False, agree=agree, **key) for agree in (0.0, 1.0))
+        assert torch.equal(alone.log_likelihood, both.log_likelihood) is equal
+
+
+def test_second_views_are_of_the_same_galaxies_and_independent():
+    vae = build("polar")
+    one, two = batch_of(vae, pixels=20), batch_of(vae, pixels=20, views=2)
+    assert torch.equal(two.galaxy, one.galaxy.repeat(2))
+    assert torch.equal(two.view.fields, one.view.fields.repeat(2, 1, 1, 1))
+    assert torch.equal(two.view.offset[:5], one.view.offset)
+    for values in (two.view.angle, two.view.offset, two.pixels, two.key):
+        first, second = values.chunk(2)
+        assert not torch.equal(first, second)
+
+
+def test_jitter_is_about_the_centroid():
+    vae = build("polar")
+    assert batch_of(vae).view.origin is None
+    vae.float()
+    view = draw_batch(
+        vae, fields(1).float().expand(500, -1, -1, -1), torch.arange(500),
+        oversample=1, crop=0.0, rotate=False, pixels=4, focus=0.0, jitter=0.04, **KEY,
+    ).view  # fmt: skip
+    off = view.origin - view.centroid()
+    assert off.std() == pytest.approx(0.04, rel=0.1)
+    assert off.mean(0).abs().max() < 0.01
+
+
 def test_frozen_content_teaches_the_encoder_nothing_about_z():
     vae = build("mlp")
     backward(vae, batch_of(vae), chunk=64, frozen=True, **KEY)
@@ -104,8 +155,8 @@ def test_evaluate_is_one_draw_without_gradients(kind):
     batch = batch_of(vae)
     terms = evaluate(vae, batch, chunk=2 * WINDOW**2, **KEY)
     q = vae.encode(batch.view)
-    which = q.choose(uniform("hypotheses", batch.galaxy, q.log_weight.shape[1], **KEY), 1)
-    pose, content = q.draw(which, normal("latents", batch.galaxy, 6, **KEY)[:, None])
+    which = q.choose(uniform("hypotheses", batch.key, q.log_weight.shape[1], **KEY), 1)
+    pose, content = q.draw(which, normal("latents", batch.key, 6, **KEY)[:, None])
     assert torch.allclose(terms.log_likelihood, vae.log_likelihood(pose, content, batch.values))
     assert torch.allclose(terms.kl_z, vae.divergence(q).content)
     assert torch.allclose(terms.elbo, terms.log_likelihood - terms.kl_z - terms.kl_pose)
