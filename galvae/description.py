@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+METRICS = "metrics.jsonl"
+
 
 def read_description(path: Path, needed: type[BaseModel], *, remedy: str) -> dict[str, Any]:
     """A JSON object from a file, as it is.
@@ -36,3 +38,24 @@ def read_description(path: Path, needed: type[BaseModel], *, remedy: str) -> dic
         what = f"{key}: {first['msg']}" if key else first["msg"]
         raise ValueError(f"{path}: not a description by this galvae ({what}{got}); {remedy}") from None
     return json.loads(text)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a training's metrics, none if there is no file; a last one that is half-written is left out.
+
+    Raises
+    ------
+    ValueError
+        If another line is no JSON.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(
+                    f"{path}: line {number} is no JSON ({error}); go on with galvae train --resume"
+                ) from None
+    return found

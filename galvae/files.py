@@ -41,6 +41,12 @@ SCRATCH = ".*.tmp*"
 """Pattern of the names that :func:`whole` gives."""
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is either absent, or as before, or whole."""
+    with whole(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
 def check_output(path: str | Path, endings: Collection[str] = (), *, overwrite: bool = False) -> None:
     """Refuse an output that could not be written, or must not be, before any work is done for it.
 

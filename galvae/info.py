@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from galvae.data.store import ImageStore
+from galvae.description import METRICS, read_metrics
 from galvae.flags import MEANING
 from galvae.model.settings import bound
 
@@ -80,10 +81,8 @@ def _run(path: Path) -> dict[str, Any]:
         "made by": f"galvae {description['galvae']} on {description['date']}",
         "store digest": description["store"],
     }
-    if (path / "metrics.jsonl").is_file() and (
-        lines := (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    ):
-        last = json.loads(lines[-1])
+    if metrics := read_metrics(path / METRICS):
+        last = metrics[-1]
         found["epochs"] = last["epoch"]
         found["training"] = f"{last['seconds']:.0f} s, {last['images_per_second']:.0f} images/s"
         found[bound(model["likelihood"])] = (

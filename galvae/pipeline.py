@@ -12,6 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from galvae.files import write_atomically
 from galvae.recipe import Recipe
 from galvae.stages import Stage, differing, holds, read_json, run_stages
 
@@ -58,7 +59,7 @@ def run_recipe(
         raise ValueError("no SOURCE, and the recipe simulates no survey (simulate.galaxies = 0); name files to ingest")
     survey = directory / "survey"
     stages = [] if sources else [_simulate(recipe, survey, workers, quiet)]
-    inputs = {"table": table, "limit": limit, "base": directory}
+    inputs = {"table": table, "limit": limit}
     stages += [
         _ingest(recipe, sources or [survey], directory / "store", inputs, workers, quiet),
         _train(recipe, directory, device, quiet),
@@ -96,7 +97,7 @@ def _ingest(
         return differing(described, {"ingest": recipe.ingest.model_dump(mode="json")}) or ["sources, table or limit"]
 
     def _make(changed: list[str] | None) -> None:
-        resume = changed is None and (store / "plan.json").is_file()
+        resume = bool(changed) or (store / "plan.json").is_file()
         ingest(
             sources, store, recipe.ingest, **inputs,
             workers=workers, resume=resume, overwrite=bool(changed), quiet=quiet,
@@ -152,7 +153,7 @@ def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage
 
 
 def _plot(directory: Path, quiet: bool) -> Stage:
-    from galvae.data.store import ImageStore, write_atomically
+    from galvae.data.store import ImageStore
     from galvae.inference import figures as drawn
     from galvae.training.checkpoint import MODEL, digest
 

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from galvae.data.settings import IngestSettings, SimulateSettings
 from galvae.inference.settings import CatalogSettings
 from galvae.model.settings import ModelSettings
+from galvae.settings import Settings
 from galvae.training.settings import TrainSettings
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """A validated recipe: the tables of a run, every key resolved."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     about: str = ""
     simulate: SimulateSettings = Field(default_factory=SimulateSettings)
@@ -69,7 +68,7 @@ def recipe_path(name: str | Path) -> Path:
     )
 
 
-def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, changes: Sequence[str] = (), *, only: str | None = None) -> Recipe:
     """Read and validate a recipe.
 
     Parameters
@@ -78,6 +77,8 @@ def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
         Bare name of a shipped recipe, or a path.
     changes
         Overrides as typed after ``--set``: ``table.key=value``, the value in TOML or a bare word.
+    only
+        Of the file take this table alone, whatever the others hold.
 
     Raises
     ------
@@ -92,6 +93,8 @@ def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a TOML file ({error}); see galvae recipe show galaxy-zoo") from None
+    if only is not None:
+        tables = {name: table for name, table in tables.items() if name == only}
     for change in changes:
         key, equals, value = change.partition("=")
         table, dot, name_in_table = key.strip().partition(".")
@@ -135,4 +138,6 @@ def _explain(error: ValidationError) -> str:
         owner = Recipe.model_fields if len(place) == 1 else Recipe.model_fields[place[0]].default_factory.model_fields
         right = _nearest(place[-1], list(owner)) or f"; its keys are {', '.join(owner)}"
         return f"unknown key {key}{right}"
-    return f"{key} = {first.get('input')!r}: {first['msg'].lower()}"
+    told = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"  # not a whole table
+    return f"{key}{got}: {told[0].lower()}{told[1:]}"

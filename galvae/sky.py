@@ -45,21 +45,6 @@ class LocalSky:
     dec: np.ndarray
     jacobian: np.ndarray
 
-    @property
-    def _determinant(self) -> np.ndarray:
-        (a, b), (c, d) = np.moveaxis(self.jacobian, (-2, -1), (0, 1))
-        return a * d - b * c  # numpy.linalg.det warns of NaN
-
-    @property
-    def parity(self) -> np.ndarray:
-        """-1 as the sky is seen (East left of North), +1 mirrored, 0 unknown; the sign of det(CD)."""
-        return np.nan_to_num(np.sign(self._determinant)).astype(int)
-
-    @property
-    def pixel_scale(self) -> np.ndarray:
-        """Arcseconds per pixel: root of the pixel's area."""
-        return np.sqrt(np.abs(self._determinant))
-
     def position_angle(self, angle: Values, *, axial: bool = False) -> np.ndarray:
         """Position angle, degrees East of North, of a direction in the image.
 
@@ -74,15 +59,15 @@ class LocalSky:
         east, north = _apply(self.jacobian, np.cos(angle), np.sin(angle))
         return wrap(np.degrees(np.arctan2(east, north)), 180 if axial else 360)
 
-    def angle_in_image(self, pa: Values, *, axial: bool = False) -> np.ndarray:
-        """Angle in the image, degrees counter-clockwise from +x, of a position angle; the inverse."""
+    def angle_in_image(self, pa: Values) -> np.ndarray:
+        """Angle in the image, degrees counter-clockwise from +x in [0, 360), of a position angle; the inverse."""
         pa = np.radians(pa)
         (a, b), (c, d) = np.moveaxis(self.jacobian, (-2, -1), (0, 1))
         # The adjugate times the determinant's sign points where the inverse does, and bears NaN.
-        sign = np.sign(self._determinant)
+        sign = np.sign(a * d - b * c)
         right = sign * (d * np.sin(pa) - b * np.cos(pa))
         up = sign * (a * np.cos(pa) - c * np.sin(pa))
-        return wrap(np.degrees(np.arctan2(up, right)), 180 if axial else 360)
+        return wrap(np.degrees(np.arctan2(up, right)), 360)
 
     def errors(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Errors towards East and North in arcsec, of a covariance of (x, y) in pixels squared, shape (..., 2, 2)."""
@@ -125,27 +110,6 @@ def local_sky(headers: Headers, x: Values, y: Values) -> LocalSky:
         lonlat[rows] = _icrs(lonlat[rows], frames[name])
     ra, dec, jacobian = _differences(lonlat)
     return LocalSky(ra.reshape(x.shape), dec.reshape(x.shape), jacobian.reshape(*x.shape, 2, 2))
-
-
-def sky_position(headers: Headers, x: Values, y: Values) -> tuple[np.ndarray, np.ndarray]:
-    """ICRS right ascension and declination in degrees of a pixel position; see :func:`local_sky`."""
-    sky = local_sky(headers, x, y)
-    return sky.ra, sky.dec
-
-
-def position_angle(headers: Headers, x: Values, y: Values, angle: Values, *, axial: bool = False) -> np.ndarray:
-    """Degrees East of North of a direction at a pixel position; see :meth:`LocalSky.position_angle`."""
-    return local_sky(headers, x, y).position_angle(angle, axial=axial)
-
-
-def angle_in_image(headers: Headers, x: Values, y: Values, pa: Values, *, axial: bool = False) -> np.ndarray:
-    """Degrees counter-clockwise from +x of a position angle; 0 gives the way North, 90 the way East."""
-    return local_sky(headers, x, y).angle_in_image(pa, axial=axial)
-
-
-def parity(headers: Headers, x: Values, y: Values) -> np.ndarray:
-    """-1 as the sky is seen, +1 mirrored, 0 unknown; see :attr:`LocalSky.parity`."""
-    return local_sky(headers, x, y).parity
 
 
 def _celestial_wcs(header: str) -> WCS | None:

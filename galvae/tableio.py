@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
+from astropy.table.serialize import represent_mixins_as_columns
+from astropy.utils.data_info import serialize_context_as
 from astropy.utils.exceptions import AstropyWarning
 
-from galvae.files import whole
+from galvae.files import check_output, whole
 
 FORMATS = {
     ".ecsv": "ascii.ecsv",
@@ -27,8 +29,9 @@ FORMATS = {
     ".h5": "hdf5",
     ".hdf5": "hdf5",
 }
-# Endings that astropy leaves undecided; its own guessing reads them.
-_GUESSED = dict.fromkeys(("", ".txt", ".dat", ".tsv", ".tbl", ".cat"), "ascii")
+# Astropy guesses the first of these only when told to, and does not see the last where it is packed.
+_READ = FORMATS | dict.fromkeys(("", ".txt", ".dat", ".tsv", ".tbl", ".cat"), "ascii") | {".csv": "ascii.csv"}
+_PACKED = (".gz", ".bz2", ".xz")
 _KEY = "galvae"
 _INSTALL = "pip install 'galvae[parquet]'"
 
@@ -70,34 +73,21 @@ def write_table(table: Table, path: str | Path, *, flat: bool = False, overwrite
     ------
     ValueError
         If the ending is none of these, the table is empty, or the format cannot hold one of its columns.
-    FileExistsError
-        If there is a file already and `overwrite` is not given.
+    OSError
+        If there is a file already and `overwrite` is not given, or no folder to write it in.
     """
     path = Path(path)
-    form = output_format(path)
+    check_output(path, FORMATS, overwrite=overwrite)
+    form = FORMATS[path.suffix.lower()]
     if not len(table):
         raise ValueError(f"{path}: the table is empty, and not every format can hold an empty one; nothing written")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
     # A plain Table holds quantities as columns with units, which every format knows.
     table = Table(flatten(table) if flat else table)
     try:
         with whole(path) as scratch:
             _write(table, scratch, form)
-    except ImportError as error:
-        raise ValueError(f"{path}: {form} needs a package that is not there ({error}); {_INSTALL}") from None
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: cannot be written as {form} ({error}); .ecsv holds most") from error
-
-
-def output_format(path: str | Path) -> str:
-    """The format that a path's ending names; ValueError with the right endings where it names none."""
-    ending = Path(path).suffix.lower()
-    if ending not in FORMATS:
-        raise ValueError(f"{path}: no table format ends in {ending!r}; use one of {', '.join(FORMATS)}")
-    return FORMATS[ending]
 
 
 def read_table(path: str | Path) -> Table:
@@ -113,7 +103,8 @@ def read_table(path: str | Path) -> Table:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    form = (FORMATS | _GUESSED).get(path.suffix.lower())
+    name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    form = _READ.get(name.suffix.lower())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # of other programs' units, keywords and names
@@ -126,6 +117,11 @@ def read_table(path: str | Path) -> Table:
 
 
 def _write(table: Table, path: Path, form: str) -> None:
+    if form in ("fits", "votable"):
+        # Coordinates and times of another table; a time as text, not as two halves of a number.
+        with serialize_context_as("ecsv"):
+            table = represent_mixins_as_columns(table)
+        table.meta.pop("__serialized_columns__", None)
     for name in table.colnames:
         if isinstance(table[name], Column):
             table[name] = _storable(table[name], form)

@@ -7,6 +7,7 @@ known amounts before the model's window is cut. A model that hides the pose in z
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,17 +57,18 @@ class Reference(NamedTuple):
 
 
 def verify(
-    run: str | Path, store: ImageStore, *,
-    truth: str | Path | None = None, limit: int = 1000, move: float = 4.0, seed: int = 0, quiet: bool = False,
-) -> dict[str, Any]:  # fmt: skip
-    """Measure a run on galaxies that it was not trained on.
+    runs: Sequence[str | Path], store: ImageStore, *,
+    truth: str | Path | None = None, limit: int = 1000, move: float = 4.0, seed: int = 0,
+    device: torch.device | str = "cpu", quiet: bool = False,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Measure runs on the same galaxies, which none of them was trained on.
 
     Parameters
     ----------
-    run
-        A run folder.
+    runs
+        Run folders.
     store
-        Images; galaxies of the same identifier as one that the run was trained on are left out.
+        Images; galaxies of the same identifier as one that any of the runs was trained on are left out.
     truth
         A table with columns ``id``, ``orientation`` (deg), ``axis_ratio``, ``dx``, ``dy`` (original pixels), to measure
         against instead of moments.
@@ -76,28 +78,42 @@ def verify(
         Galaxies of the turn test are moved by up to so many window pixels in x and in y as well.
     seed
         Of the angles and moves.
+    device
+        Where to compute.
     quiet
         No progress.
 
     Returns
     -------
     dict
-        ``galaxies``, ``elongated`` (axis ratio of the reference below 0.7), ``unmeasured`` (without one) and, as
-        median and 84th percentile: ``axis`` and ``centre`` against the reference, ``turn_elongated`` and ``turn_round``
-        (theta, over 360 degrees), ``turn_axis_elongated`` (orientation, modulo 180), ``move`` (the centre between the
-        copies) and ``z_drift`` (RMS change of z over its spread). Galaxies of which the model or the reference says
-        nothing are counted as ``missing``, and among those beyond 30 degrees and flipped.
+        Of each run, by its folder as given: ``galaxies``, ``elongated`` (axis ratio of the reference below 0.7),
+        ``unmeasured`` (without one) and, as median and 84th percentile: ``axis`` and ``centre`` against the reference,
+        ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees), ``turn_axis_elongated`` (orientation, modulo
+        180), ``move`` (the centre between the copies) and ``z_drift`` (RMS change of z over its spread). Galaxies of
+        which the model or the reference says nothing are counted as ``missing``, and among those beyond 30 degrees and
+        flipped.
 
     Raises
     ------
     ValueError
-        If no galaxy is left to measure on, or the store is not what the run takes.
+        If no galaxy is left to measure on, or the store is not what each of the runs takes.
     """
-    vae, description = load_model(run)
-    check_fits(vae, description, store)
-    rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), description["trained_on"]))[:limit]
+    models, known = {}, []
+    for run in runs:
+        models[str(run)], description = load_model(run, device=device)
+        check_fits(models[str(run)], description, store)
+        known.append(description["trained_on"])
+    rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), np.concatenate(known)))[:limit]
     if not len(rows):
-        raise ValueError(f"{store.path}: no galaxy that {run} was not trained on; use another store")
+        raise ValueError(f"{store.path}: no galaxy that {' and '.join(models)} did not train on; use another store")
+    how = {"truth": truth, "move": move, "seed": seed, "quiet": quiet}
+    return {run: _measure(vae, store, rows=rows, **how) for run, vae in models.items()}
+
+
+def _measure(
+    vae: SpatialVAE, store: ImageStore, *,
+    rows: np.ndarray, truth: str | Path | None, move: float, seed: int, quiet: bool,
+) -> dict[str, Any]:  # fmt: skip
     oversample = store.ingest["oversample"]
     reference = None if truth is None else _true(truth, store, rows, oversample)
     random = np.random.default_rng(seed)
@@ -106,7 +122,7 @@ def verify(
     before, after, measured = [], [], []
     with Progress("verify", len(rows), quiet=quiet) as progress, torch.inference_mode():
         for part in np.array_split(np.arange(len(rows)), -(-len(rows) // 128)):
-            fields = torch.from_numpy(store.images(rows[part]))
+            fields = torch.from_numpy(store.images(rows[part])).to(vae.grid.device)
             copies = turned(fields, np.radians(turn[part]), shift[part] * oversample)
             view, again = (View.central(content, vae.window, oversample) for content in (fields, copies))
             before.append(find(vae, view))
@@ -122,14 +138,17 @@ def find(vae: SpatialVAE, view: View) -> Found:
     posterior = vae.encode(view)
     pose, content = posterior.draw(posterior.best())
     placed = place(vae, pose, content, size=vae.window)
-    return Found(direction(pose), np.degrees(placed.orientation), np.stack([placed.x, placed.y], 1), content.numpy())
+    return Found(
+        direction(pose), np.degrees(placed.orientation), np.stack([placed.x, placed.y], 1), content.cpu().numpy()
+    )
 
 
 def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
     """Fields whose content is moved by `offset` field pixels (N, 2) and then turned by `angle` radians (N,)."""
     size = fields.shape[1]
-    view = View(fields, size, 1, torch.from_numpy(-offset).float(), torch.from_numpy(angle).float())
-    return view.images(pixel_grid(size)).permute(0, 2, 3, 1).contiguous()
+    offset, angle = (torch.from_numpy(value).float().to(fields.device) for value in (-offset, angle))
+    view = View(fields, size, 1, offset, angle)
+    return view.images(pixel_grid(size).to(fields.device)).permute(0, 2, 3, 1).contiguous()
 
 
 def summarize(start: Found, end: Found, reference: Reference, *, turn: np.ndarray, shift: np.ndarray) -> dict[str, Any]:
@@ -178,7 +197,7 @@ def _turns(values: np.ndarray) -> dict[str, float]:
 
 def _measured(images: Tensor) -> Reference:
     """Adaptive second moments of windows (N, C, n, n)."""
-    found = adaptive_moments(luminance(images.permute(0, 2, 3, 1).numpy()))
+    found = adaptive_moments(luminance(images.permute(0, 2, 3, 1).cpu().numpy()))
     centre = np.stack([found.x, found.y], 1) - (images.shape[-1] - 1) / 2
     return Reference(np.degrees(found.angle), found.axis_ratio, centre)
 

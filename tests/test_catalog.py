@@ -1,5 +1,7 @@
 """Every catalog is held to the contract, and every format gives back what was written."""
 
+import bz2
+import gzip
 import json
 import os
 import subprocess
@@ -9,15 +11,17 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits, votable
 from astropy.io.votable.ucd import check_ucd
 from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from galvae.catalog import build_catalog, check_catalog, contract, read_catalog, write_catalog
 from galvae.flags import MEANING, Flag
-from galvae.tableio import FORMATS, flatten, read_table
+from galvae.tableio import FORMATS, flatten, read_table, write_table
 
 ENDINGS = [".ecsv", ".fits", ".vot", ".parquet", ".h5"]
 META = {
@@ -184,7 +188,7 @@ def test_check_finds_what_was_changed_after():
 
 def test_nothing_half_written_and_nothing_overwritten(tmp_path):
     catalog = build_catalog(arrays(), meta={"a": 1})
-    with pytest.raises(ValueError, match=r"'\.csv'; use one of \.ecsv, \.fits"):
+    with pytest.raises(ValueError, match=r"written as \.csv; use one of \.ecsv, \.fits"):
         write_catalog(catalog, tmp_path / "c.csv")
     with pytest.raises(ValueError, match="empty"):
         write_catalog(catalog[:0], tmp_path / "c.fits")
@@ -277,6 +281,38 @@ def test_parquet_of_pandas_is_read_with_its_absent_values(tmp_path):
     assert got["name"].tolist() == ["é", None, "c"]
     np.testing.assert_array_equal(got["x"], [0.5, np.nan, 2.0])
     assert got["yes"].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_coordinates_and_times_of_another_table_are_written(ending, tmp_path):
+    """Where the format has no such columns, by their parts and as text."""
+    times = ["2020-01-01T00:00:00.123", "2021-06-01T12:00:00.000"]
+    table = Table({"id": [1, 2], "sky": SkyCoord([1.0, 2.0], [3.0, 4.0], unit="deg"), "seen": Time(times)})
+    write_table(table, tmp_path / f"t{ending}")
+    got = read_table(tmp_path / f"t{ending}")
+    if ending in (".fits", ".vot"):
+        assert got.colnames == ["id", "sky.ra", "sky.dec", "seen"]
+        assert (got["sky.dec"].tolist(), got["sky.dec"].unit) == ([3.0, 4.0], u.deg)
+        assert got["seen"].tolist() == times
+    else:
+        assert got.colnames == table.colnames
+        assert got["sky"].separation(table["sky"]).arcsec.max() < 1e-9
+        assert got["seen"].isot.tolist() == times
+    assert got.meta == {}
+
+
+@pytest.mark.parametrize("pack", [gzip, bz2])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".ecsv", ".fits", ".vot"])
+def test_packed_tables_are_read(ending, pack, tmp_path):
+    table, path = Table({"id": [7, 8], "x": [0.5, 1.5]}), tmp_path / f"t{ending}"
+    if ending in ENDINGS:
+        write_table(table, path)
+    else:
+        table.write(path, format="ascii.csv", delimiter="\t" if ending == ".tsv" else ",")
+    packed = tmp_path / f"T{ending.upper()}.{ {gzip: 'gz', bz2: 'bz2'}[pack] }"
+    packed.write_bytes(pack.compress(path.read_bytes()))
+    got = read_table(packed)
+    assert (got["id"].tolist(), got["x"].tolist()) == ([7, 8], [0.5, 1.5])
 
 
 def test_reading_needs_no_torch(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -14,39 +15,54 @@ ASK = (
 )
 
 
-def ask(folder: Path, cwd: Path) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", ASK],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-    )
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+def ask(site: Path, cwd: Path) -> list[str]:
+    """What galvae says of itself when `site` is the folder of installed packages, before those of the tests.
+
+    Without the .pth files of the latter, which may lead to another installation of galvae.
+    """
+    others = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+    code = f"import site, sys; site.addsitedir({str(site)!r}); sys.path += {others!r};{ASK}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-def test_a_source_checkout_finds_its_data(tmp_path):
-    where, names, columns, about = ask(ROOT, tmp_path)
+def install(site: Path, *what: str) -> None:
+    command = [*PIP, "install", *what, "--no-deps", "--quiet", "--target", str(site)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def editable(tmp_path_factory):
+    """What an editable install says of itself."""
+    pytest.importorskip("hatchling", reason="building without network needs hatchling here")
+    folder = tmp_path_factory.mktemp("editable")
+    install(folder / "site", "--editable", str(ROOT), "--no-build-isolation")
+    return ask(folder / "site", folder)
+
+
+def test_an_editable_install_finds_its_data(editable):
+    where, names, columns, about = editable
     assert Path(where).parents[1] == ROOT
     assert "paper/galaxy-zoo" in names
     assert int(columns) > 20
     assert about
 
 
-def test_a_wheel_finds_its_data(tmp_path):
-    pytest.importorskip("hatchling", reason="building a wheel without network needs hatchling here")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    build = [*pip, "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
+def test_a_wheel_finds_its_data(editable, tmp_path):
+    build = [*PIP, "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(tmp_path)]
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    wheel = next(tmp_path.glob("galvae-*.whl"))
     site = tmp_path / "site"
-    install = [*pip, "install", str(wheel), "--no-deps", "--quiet", "--target", str(site)]
-    done = subprocess.run(install, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    install(site, str(next(tmp_path.glob("galvae-*.whl"))))
     where, *told = ask(site, tmp_path)
     assert Path(where).parents[1] == site
-    assert told == ask(ROOT, tmp_path)[1:]
+    assert told == editable[1:]
     assert not (site / "pipelines").exists()
     assert not (site / "catalogs").exists()

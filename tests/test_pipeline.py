@@ -133,11 +133,11 @@ def killed(*_, **__):
     raise Killed
 
 
-def is_killed(monkeypatch, owner, name, replacement, directory, *changes):
+def is_killed(monkeypatch, owner, name, replacement, directory, *changes, **options):
     with monkeypatch.context() as broken:
         broken.setattr(owner, name, replacement)
         with pytest.raises(Killed):
-            stages(directory, *changes)
+            stages(directory, *changes, **options)
 
 
 def forget(directory, *names):
@@ -153,6 +153,20 @@ def test_a_killed_ingest_goes_on(directory, monkeypatch):
     assert parts
     assert stages(directory) == made("ingest", "train", "catalog", "plot")
     assert parts == {path: path.stat().st_mtime_ns for path in parts}
+
+
+def test_a_killed_replacement_of_a_store_goes_on_and_the_former_stays(directory, monkeypatch):
+    store, new, change = directory / "store", directory / ".store.new", "ingest.field=80"
+    before = ImageStore(store).digest
+    is_killed(monkeypatch, ingesting, "_finish", killed, directory, change, overwrite=True)
+    assert ImageStore(store).digest == before
+    parts = {path.name: path.stat().st_mtime_ns for path in new.glob("part-*.h5")}
+    assert parts
+    done = run_recipe(load_recipe("smoke", [*TINY, change]), [], directory, overwrite=True, quiet=True)
+    assert [next(done)[2], next(done)[2]] == [False, True]
+    assert ImageStore(store).shape == (80, 80, 3)
+    assert parts == {path.name: path.stat().st_mtime_ns for path in store.glob("part-*.h5")}
+    assert not new.exists()
 
 
 def test_a_training_killed_in_its_second_epoch_goes_on(directory, monkeypatch):

@@ -53,6 +53,19 @@ def test_the_paper_recipe_is_the_paper():
         ("train.validation=1.5", "train.validation = 1.5"),
         ("model.encoder=convolutional", "model.encoder = 'convolutional'"),
         ("model.theta_sigma=inf", "model.theta_sigma = inf"),
+        ("train.epochs=true", "train.epochs = True: input should be a valid integer"),
+        ("train.batch=20.0", "train.batch = 20.0: input should be a valid integer"),
+        ('ingest.field="128"', "ingest.field = '128': input should be a valid integer"),
+        ("model.infer_rotation=no", "model.infer_rotation = 'no': input should be a valid boolean"),
+        ("simulate.size=[1, true]", "simulate.size = True"),
+        ("simulate.size=[7, 2]", "simulate.size = [7, 2]: expected [low, high]"),
+        ("model.generator=vanilla", "demo.toml: model: a vanilla generator has no pose: set infer_rotation"),
+        ("simulate.spirals=0.9", "simulate: spirals + ellipticals is more than 1"),
+        *(
+            (f"{table}.seed={seed}", f"{table}.seed = {seed}: input should be ")
+            for table in ("ingest", "train", "catalog")
+            for seed in (-1, 2**63)
+        ),
         ("epochs=3", "table.key=value"),
         ("train.epochs", "table.key=value"),
         ("about.x=3", "about is not a table"),
@@ -72,6 +85,24 @@ def test_changes_take_toml_values_and_bare_words():
     assert recipe.ingest.bands == ("z", "r", "g")
     assert recipe.ingest.crop == "fixed"
     assert recipe.train.focus == 0.25
+
+
+def test_whole_numbers_do_for_real_ones_and_lists_for_pairs():
+    recipe = load_recipe("demo", ["train.learning_rate=1", "simulate.size=[2, 7]", "train.seed=9223372036854775807"])
+    assert (recipe.train.learning_rate, recipe.simulate.size, recipe.train.seed) == (1.0, (2.0, 7.0), 2**63 - 1)
+    assert isinstance(recipe.train.learning_rate, float)
+
+
+def test_one_table_of_a_recipe_whatever_the_others_hold(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("[model]\nfuture = 1\n\n[catalog]\nsamples = 5\n")
+    with pytest.raises(ValueError, match=r"unknown key model\.future"):
+        load_recipe(path)
+    assert load_recipe(path, only="catalog").catalog.samples == 5
+    assert load_recipe(path, ["catalog.samples=6"], only="catalog").catalog.samples == 6
+    for change in ("catalog.future=1", "model.future=1"):
+        with pytest.raises(ValueError, match=r"unknown key .*future"):
+            load_recipe(path, [change], only="catalog")
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -26,11 +26,15 @@ def catalog(
 ) -> None:
     """Write the catalog of a store: latents, orientation, centre, sky position, each with its error."""
     from galvae.files import check_output
+    from galvae.recipe import load_recipe
     from galvae.tableio import FORMATS, write_table
 
     check_output(output, FORMATS, overwrite=overwrite)
     own = run / "recipe.toml"
-    settings = chosen_recipe(recipe, changes, default=str(own) if own.is_file() else None).catalog
+    if recipe is None and own.is_file():
+        settings = load_recipe(own, changes or (), only="catalog").catalog
+    else:
+        settings = chosen_recipe(recipe, changes).catalog
 
     from galvae.data.store import ImageStore
     from galvae.inference.tables import make_catalog

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
+import time
 import traceback
 from types import FrameType
 
@@ -25,7 +27,7 @@ from galvae.cli.verify import verify
 app = typer.Typer(
     name="galvae",
     help="Rotation- and translation-free galaxy morphologies from survey cutouts, as an astropy table. "
-    "With -v, any command shows where an error came from.",
+    "With -v, any command says what it ran on and how long it took, and where an error came from.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -62,8 +64,11 @@ def run(arguments: list[str] | None = None) -> None:
     # -v means the same in every command: it is taken off here.
     detail = bool(os.environ.get("GALVAE_DEBUG")) or not {"-v", "--verbose"}.isdisjoint(words)
     words = [word for word in words if word not in ("-v", "--verbose")]
+    start = time.monotonic()
     try:
         code = app(args=words, prog_name="galvae", standalone_mode=False)
+        if detail:
+            _say_detail(time.monotonic() - start)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Terminated:
@@ -74,12 +79,26 @@ def run(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         code = _refuse(str(error), detail)
     except Exception as error:
-        if hasattr(error, "format_message"):
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            code = error.exit_code
+        elif hasattr(error, "format_message"):
             code = _refuse(error.format_message(), detail) if error.format_message() else error.exit_code
         else:
             traceback.print_exc()
             code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_detail(seconds: float) -> None:
+    from galvae.progress import say
+    from galvae.version import version
+
+    on = f"galvae {version()}, Python {platform.python_version()}"
+    if torch := sys.modules.get("torch"):  # what did without it shall not wait for it
+        used = torch.cuda.get_device_name() if torch.cuda.is_initialized() else f"{torch.get_num_threads()} CPU threads"
+        on += f", torch {torch.__version__} on {used}"
+    say(f"{on}: {seconds:.1f} s")
 
 
 def _refuse(message: str, detail: bool) -> int:

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Json, Overwrite, Quiet, print_results
+from galvae.cli.options import Device, Json, Overwrite, Quiet, print_results
 
 
 def plot(
     run: Annotated[Path, typer.Argument(help="A run folder, from galvae train.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A folder for the figures.")],
     store: Annotated[Path | None, typer.Argument(help="An image store: its galaxies are shown too.")] = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -25,7 +26,8 @@ def plot(
 
     from galvae.data.store import ImageStore
     from galvae.inference.figures import plot_run
+    from galvae.training.trainer import choose_device
 
     images = None if store is None else ImageStore(store)
-    drawn = plot_run(run, output, store=images, overwrite=overwrite, quiet=quiet)
+    drawn = plot_run(run, output, store=images, device=choose_device(device), overwrite=overwrite, quiet=quiet)
     print_results(({"figure": str(path)} for path in drawn), lambda result: result["figure"], as_json=as_json)

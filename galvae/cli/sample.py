@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from galvae.cli.options import Json, Overwrite, print_result
+from galvae.cli.options import Device, Json, Overwrite, Quiet, print_result
 
 if TYPE_CHECKING:
     import numpy as np
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Ends in .png, .fits or .npy.")]
 Size = Annotated[int | None, typer.Option(min=2, help="Pixels along a side; the window's by default.")]
+
+# --quiet is taken, as by every command that writes, though there is no progress to silence here.
 
 
 def sample(
@@ -22,8 +24,10 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, the same galaxies.")] = 0,
     size: Size = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw galaxies from the prior, at theta = 0 and shift = 0."""
     from galvae.files import check_output
@@ -32,8 +36,9 @@ def sample(
     check_output(output, IMAGES, overwrite=overwrite)
 
     from galvae.inference.model import load
+    from galvae.training.trainer import choose_device
 
-    images = load(run).sample(n, seed=seed, size=size)
+    images = load(run, device=str(choose_device(device))).sample(n, seed=seed, size=size)
     save_images(output, images)
     _say_written(output, images, as_json)
 
@@ -46,8 +51,10 @@ def interpolate(
     output: Output,
     steps: Annotated[int, typer.Option(min=2, help="Images, both ends included.")] = 8,
     size: Size = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Decode the line between the content vectors of two galaxies."""
     from galvae.files import check_output
@@ -60,8 +67,9 @@ def interpolate(
     from galvae.inference.checks import check_fits
     from galvae.inference.model import Model
     from galvae.training.checkpoint import load_model
+    from galvae.training.trainer import choose_device
 
-    vae, description = load_model(run)
+    vae, description = load_model(run, device=choose_device(device))
     model, images = Model(vae, description), ImageStore(store)
     check_fits(vae, description, images)
     ends = model.encode(images.images(images.rows_of([first, second])), oversample=images.ingest["oversample"])

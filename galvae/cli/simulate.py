@@ -15,7 +15,9 @@ def simulate(
     n: Annotated[
         int | None, typer.Option("-n", min=1, help="Number of galaxies [default: the recipe's, or 600].")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which survey; galaxy k is the same whatever -n.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Which survey; galaxy k is the same whatever -n.")
+    ] = 0,
     recipe: RecipeName = None,
     changes: Changes = None,
     workers: Workers = None,

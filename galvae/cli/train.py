@@ -37,8 +37,11 @@ def train(
 ) -> None:
     """Train a spatial-VAE: store -> run folder (model, metrics, figures)."""
     from galvae.files import check_output
+    from galvae.stages import holds
 
     check_output(output, overwrite=overwrite or resume)
+    if output.is_dir() and any(output.iterdir()) and not holds(output, "recipe.toml", "model.json"):
+        raise FileExistsError(f"{output}: holds something else than a training; choose another output")
     own = output / "recipe.toml"
     settings = chosen_recipe(recipe, changes, default=str(own) if resume and own.is_file() else None)
 

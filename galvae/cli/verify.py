@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from galvae.cli.options import Json, Overwrite, Quiet, json_text, print_result
+from galvae.cli.options import Device, Json, Overwrite, Quiet, json_text, print_result
 
 
 def verify(
@@ -17,25 +17,31 @@ def verify(
         Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the figures.")
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="A table of true orientation, axis_ratio, dx, dy by id.")] = None,
-    against: Annotated[Path | None, typer.Option(help="Another run, to stand beside.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another run, measured on the same galaxies: known to neither.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many galaxies.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the turns and moves.")] = 0,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Axis, centre and the turn test, on galaxies that the run was not trained on."""
-    from galvae.files import check_output
+    from galvae.files import check_output, write_atomically
 
     if output:
         check_output(output, (".json",), overwrite=overwrite)
 
-    from galvae.data.store import ImageStore, write_atomically
+    from galvae.data.store import ImageStore
+    from galvae.training.trainer import choose_device
     from galvae.verify import verify as measure
 
-    images = ImageStore(store)
     runs = [run] if against is None else [run, against]
-    found = {str(path): measure(path, images, truth=truth, limit=limit, seed=seed, quiet=quiet) for path in runs}
+    found = measure(
+        runs, ImageStore(store),
+        truth=truth, limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
+    )  # fmt: skip
     if output:
         write_atomically(output, json_text(found, indent=1) + "\n")
     print_result(found, _table(found, "the truth" if truth else "adaptive moments"), as_json=as_json)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galvae.data.identity import digest_of
 from galvae.data.part import make_part
 from galvae.data.pool import cores, run_in_processes
 from galvae.data.readers.base import Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
-from galvae.data.store import SCHEMA, part_path, part_summary, write_atomically
-from galvae.files import SCRATCH
+from galvae.data.store import SCHEMA, part_path, part_summary
+from galvae.data.workplace import begin, clear, replace
+from galvae.files import write_atomically
 from galvae.progress import Progress
 from galvae.version import version
 
@@ -32,7 +32,7 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 def ingest(
     sources: Sequence[str | Path], store: str | Path, settings: IngestSettings, *,
-    table: str | Path | None = None, base: Path | None = None, workers: int | None = None, limit: int | None = None,
+    table: str | Path | None = None, workers: int | None = None, limit: int | None = None,
     resume: bool = False, overwrite: bool = False, strict: bool = False, quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Make an image store from files.
@@ -49,8 +49,6 @@ def ingest(
         The ``[ingest]`` table.
     table
         A table that astropy reads, joined by identifier or file name.
-    base
-        A folder that may move with all in it, between an interruption and `resume`.
     workers
         Processes; where not given, as many as this process may use cores.
     limit
@@ -58,7 +56,7 @@ def ingest(
     resume
         Make only the parts that an interrupted ingest left undone.
     overwrite
-        Replace an existing store.
+        Replace an existing store, once the new one is whole.
     strict
         Make the first input that is skipped an error.
     quiet
@@ -86,15 +84,18 @@ def ingest(
     if len(settings.bands) > 3:
         raise ValueError(f"ingest.bands = {', '.join(settings.bands)}: a composite has one to three bands, for R, G, B")
     items, matched = _planned(sources, settings, table=table, limit=limit)
-    fresh = _begin(store, _identity(items, settings, matched, base), sources, resume=resume, overwrite=overwrite)
+    made_from = _identity(items, matched, settings)
+    folder, fresh = begin(store, made_from, sources, resume=resume, overwrite=overwrite)
     columns = _labels(items, settings) | (matched.columns if matched else {})
     try:
-        parts = _make_parts(store, items, columns, settings, workers=workers or cores(), strict=strict, quiet=quiet)
-        return _finish(store, parts, settings, sources, table, matched)
+        parts = _make_parts(folder, items, columns, settings, workers=workers or cores(), strict=strict, quiet=quiet)
+        done = _finish(folder, parts, settings, sources, table, matched)
     except ValueError:
         if fresh:
-            _clear(store)
+            clear(folder)
         raise
+    replace(folder, store)
+    return done
 
 
 def _make_parts(
@@ -126,7 +127,7 @@ def _mark_duplicates(items: list[Item]) -> None:
     for number, item in enumerate(items):
         if item.reader != "unreadable" and first.setdefault(item.id, number) != number:
             reason = f"duplicate id: {item.id} is first in {items[first[item.id]].source}"
-            items[number] = item._replace(reader="unreadable", place=(reason, *sorted(item.files())))
+            items[number] = item._replace(reader="unreadable", place=(reason,))
 
 
 def _is_int64(name: str) -> bool:
@@ -135,11 +136,14 @@ def _is_int64(name: str) -> bool:
 
 def identity(
     sources: Sequence[str | Path], settings: IngestSettings, *,
-    table: str | Path | None = None, base: Path | None = None, limit: int | None = None,
+    table: str | Path | None = None, limit: int | None = None,
 ) -> str:  # fmt: skip
     """Digest of all that decides what a store holds, as :func:`ingest` with the same arguments records it."""
-    items, matched = _planned(sources, settings, table=table, limit=limit)
-    return _identity(items, settings, matched, base)
+    return _identity(*_planned(sources, settings, table=table, limit=limit), settings)
+
+
+def _identity(items: Sequence[Item], matched: Matched | None, settings: IngestSettings) -> str:
+    return digest_of(items, settings) + (f"+{matched.digest}" if matched else "")
 
 
 def _planned(
@@ -163,67 +167,6 @@ def _labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.nda
     return labels(items, settings)
 
 
-def _identity(items: Sequence[Item], settings: IngestSettings, matched: Matched | None, base: Path | None) -> str:
-    """Digest of all that decides what the parts hold: which files, when they were written, and the settings.
-
-    Paths in the folder `base` count from there.
-    """
-    start = os.path.join(base, "") if base else ""
-
-    def told(value: object) -> bytes:
-        return repr(value).replace(f"'{start}", "'").encode()
-
-    digest = hashlib.sha256(settings.model_dump_json().encode())
-    files = set()
-    for item in items:
-        digest.update(told(tuple(item)))
-        files.update(item.files())
-    for name in sorted(files):
-        state = os.stat(name)
-        digest.update(told((name, state.st_size, state.st_mtime_ns)))
-    if matched:
-        digest.update(matched.digest.encode())
-    return digest.hexdigest()
-
-
-def _begin(store: Path, identity: str, sources: Sequence[str | Path], *, resume: bool, overwrite: bool) -> bool:
-    """Make the store's folder ready; whether it was begun now (True) or is being resumed."""
-    described, finished = store / "plan.json", (store / "store.json").is_file()
-    if store.exists() and not store.is_dir():
-        raise FileExistsError(f"{store}: is a file; a store is a folder, choose another name")
-    if described.is_file() and resume:
-        if json.loads(described.read_text(encoding="utf-8"))["identity"] != identity:
-            raise ValueError(
-                f"{store}: was begun with other inputs, settings, table or limit; "
-                f"give the same ones to --resume, or begin again with --overwrite"
-            )
-        for scratch in store.glob(SCRATCH):
-            scratch.unlink()
-        return False
-    if store.is_dir() and any(store.iterdir()):
-        if not (described.is_file() or finished):
-            raise FileExistsError(f"{store}: is a folder of something else; choose another output")
-        if not overwrite:
-            raise FileExistsError(
-                f"{store}: already exists{'' if finished else ', unfinished'}; choose another output or add "
-                f"{'--overwrite' if finished else '--resume to go on, or --overwrite'}"
-            )
-        _clear(store)
-    store.mkdir(parents=True, exist_ok=True)
-    begun = {"identity": identity, "sources": [str(source) for source in sources]}
-    write_atomically(described, json.dumps(begun, indent=1) + "\n")
-    return True
-
-
-def _clear(store: Path) -> None:
-    """Remove a store; store.json goes first, so that what is left is never taken for a whole one."""
-    parts = sorted(store.glob("part-*.h5"))
-    for path in (store / "store.json", *parts, *store.glob(SCRATCH), store / "plan.json"):
-        path.unlink(missing_ok=True)
-    if not any(store.iterdir()):
-        store.rmdir()
-
-
 def _finish(
     store: Path, parts: Sequence[Path], settings: IngestSettings, sources: Sequence[str | Path],
     table: str | Path | None, matched: Matched | None,
@@ -243,6 +186,7 @@ def _finish(
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "shape": [side, side, 3],
         "dtype": "uint8",
+        "planes": [],
         "ingest": settings.model_dump(mode="json"),
         "sources": [str(source) for source in sources],
         "table": str(table) if table else None,

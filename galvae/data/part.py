@@ -17,6 +17,8 @@ from galvae.data.settings import IngestSettings
 from galvae.data.store import write_part
 from galvae.flags import Flag
 
+_LEAST = 8
+
 
 def make_part(
     path: Path, items: Sequence[Item], settings: IngestSettings, *,
@@ -104,6 +106,9 @@ def make_galaxy(
         With the reason, where it gives no galaxy.
     """
     cutout = load(item, settings)
+    ny, nx = cutout.pixels.shape[:2]
+    if min(ny, nx) < _LEAST:
+        raise ValueError(f"{nx}x{ny} pixels show no galaxy; at least {_LEAST} along a side are wanted")
     for name, value in (known or {}).items():
         if np.isfinite(value) and not np.isfinite(getattr(cutout, name)):
             setattr(cutout, name, float(value))
@@ -116,7 +121,7 @@ def make_galaxy(
         from galvae.data.composite import compose
 
         colours, told, flags = compose(cutout, settings)
-    if colours.min() == colours.max():
+    if (colours == colours[0, 0]).all():
         raise ValueError("every pixel has the same value")
     where = frame(colours.shape[:2], settings)
     if where.covers > min(where.size):

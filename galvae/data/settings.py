@@ -4,39 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from galvae.settings import List, Seed, Settings
 
 
-class IngestSettings(BaseModel):
+class IngestSettings(Settings):
     """How cutouts become fields of one size, and where a source keeps what.
 
     Fields and windows are square; sizes are in pixels of the model's scale, at which one pixel covers
     ``max(1, shorter side of the cutout / field)`` original pixels: the whole cutout, never magnified.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     field: PositiveInt = 128
     window: PositiveInt = 64
     oversample: PositiveInt = 1
     crop: Literal["random", "fixed"] = "random"
     crop_sigma: float = Field(8.0, ge=0)
-    seed: int = 0
-    bands: tuple[str, ...] = ()
+    seed: Seed = 0
+    bands: Annotated[tuple[str, ...], List] = ()
     reference_band: str = "r"
-    cube_bands: tuple[str, ...] = ()
+    cube_bands: Annotated[tuple[str, ...], List] = ()
     stretch: PositiveFloat | Literal["auto"] = "auto"
     Q: PositiveFloat = 10.0
-    band_scales: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.8, 1.0, 1.6)
+    band_scales: Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], List] = (0.8, 1.0, 1.6)
     images: str = "images"
     id_column: str = ""
     ra_column: str = "ra"
@@ -51,15 +42,15 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
     return pair
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
-PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ascending)]
+Range = Annotated[tuple[float, float], List, AfterValidator(_ascending)]
+PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], List, AfterValidator(_ascending)]
 Share = Annotated[float, Field(ge=0, le=1)]
 AxisRatio = Annotated[float, Field(ge=0.05, le=1)]
-AxisRatios = Annotated[tuple[AxisRatio, AxisRatio], AfterValidator(_ascending)]
-ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
+AxisRatios = Annotated[tuple[AxisRatio, AxisRatio], List, AfterValidator(_ascending)]
+ShareRange = Annotated[tuple[Share, Share], List, AfterValidator(_ascending)]
 
 
-class SimulateSettings(BaseModel):
+class SimulateSettings(Settings):
     """How the synthetic survey is drawn; pairs are the low and high end of a distribution.
 
     ``galaxies`` is how many ``galvae run`` simulates, 0 for none.
@@ -70,8 +61,6 @@ class SimulateSettings(BaseModel):
     ``mirrored`` of the fields; ``neighbours`` and ``stars`` are mean numbers per cutout; ``offset`` (pixels)
     is the standard deviation, in x and in y, of the galaxy's place about the cutout's centre.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     galaxies: NonNegativeInt = 0
     spirals: Share = 0.5

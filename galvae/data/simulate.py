@@ -17,6 +17,7 @@ from galvae.data.pool import cores, run_in_processes
 from galvae.data.settings import SimulateSettings
 from galvae.data.survey import ELECTRONS, SKY_NOISE, Field, field
 from galvae.data.truth import name_of, truth_of, truth_table
+from galvae.files import check_output
 from galvae.progress import Progress
 from galvae.version import version
 
@@ -64,7 +65,7 @@ def simulate(
     ValueError
         If `n` is below 1 or `seed` below 0.
     FileExistsError
-        If `directory` exists and `overwrite` is not given, or it is no synthetic survey.
+        If there is something in `directory` and `overwrite` is not given, or it is no synthetic survey.
     """
     directory, settings = Path(directory).resolve(), settings or SimulateSettings()
     if n < 1 or seed < 0:
@@ -142,9 +143,8 @@ def _write_all(
 
 
 def _refuse(directory: Path, overwrite: bool) -> None:
-    if directory.exists() and not overwrite:
-        raise FileExistsError(f"{directory}: already exists; choose another output or add --overwrite")
-    if directory.exists() and not (directory / TRUTH).is_file():
+    check_output(directory, overwrite=overwrite)
+    if directory.exists() and any(directory.iterdir()) and not (directory / TRUTH).is_file():
         raise FileExistsError(
             f"{directory}: is not a synthetic survey ({TRUTH} is missing), so --overwrite does not touch it; "
             f"choose another output"

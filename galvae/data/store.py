@@ -27,12 +27,6 @@ SCHEMA = 1
 _TEXT = h5py.string_dtype("utf-8")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is either absent, or as before, or whole."""
-    with whole(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
-
-
 def part_path(store: Path, number: int) -> Path:
     """Where part `number` of a store lies."""
     return Path(store) / f"part-{number:05d}.h5"

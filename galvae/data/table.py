@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from astropy import units as u
 from astropy.table import Column, Table
 
+from galvae.data.positions import checked
 from galvae.data.readers import hdf5
 from galvae.data.readers.base import Item
 from galvae.data.settings import IngestSettings
@@ -44,7 +45,7 @@ def match_table(path: str | Path, items: Sequence[Item], settings: IngestSetting
 
     The column ``ingest.id_column``, or else the first of id, objid, dr7objid, GalaxyID, asset_id, name,
     filename, file and image, in any case, holds the image's id or the name of its file, with or without
-    folder and ending.
+    folders and ending. Where two rows name files alike in different folders, the folder decides.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def match_table(path: str | Path, items: Sequence[Item], settings: IngestSetting
     ):
         column = next((table[c] for c in table.colnames if c.lower() == name.lower()), None)
         if column is not None:
-            columns[known] = _take(_checked(column, known, f"{path}: column {column.name!r}"), found)
+            columns[known] = _take(checked(column, known, f"{path}: column {column.name!r}"), found)
     for name in table.colnames:
         # Times, coordinates and objects have no plain array to store.
         if isinstance(table[name], Column) and table[name].dtype.kind in "biufU":
@@ -133,39 +134,24 @@ def _rows_by_name(column: Column, where: str) -> dict[str, int]:
         name = str(value).strip()
         if rows.setdefault(name, number) != number:
             raise ValueError(f"{where} has {name} twice, in rows {rows[name] + 1} and {number + 1}; keep one row each")
-    return rows | {short: number for name, number in rows.items() if (short := Path(name).name) not in rows}
+    shorts = Counter(Path(name).name for name in rows)
+    return {short: number for name, number in rows.items() if shorts[short := Path(name).name] == 1} | rows
 
 
 def _find(row_of: dict[str, int], item: Item) -> int:
-    name = Path(item.source.partition("::")[2] or item.source).name
-    for candidate in (item.id, name, Path(name).stem, item.source):
-        if candidate in row_of:
-            return row_of[candidate]
-    return -1
+    """The row of an image: that of its id, else of as much of its path as the table gives; -1 if there is none."""
+    return next((row_of[name] for name in _names(item) if name in row_of), -1)
 
 
-def _checked(column: Column, known: str, where: str) -> np.ndarray:
-    """Degrees or arcseconds as float64, NaN where there is none; refused where they cannot be that."""
-    if column.dtype.kind not in "iuf":
-        raise ValueError(
-            f"{where} is text ({column[0]}), as of hours or of sexagesimal angles; decimal degrees are wanted"
-        )
-    wanted = u.arcsec if known == "pixel_scale" else u.deg
-    try:
-        factor = 1.0 if column.unit in (None, u.dimensionless_unscaled) else column.unit.to(wanted)
-    except (u.UnitConversionError, TypeError, AttributeError):
-        unit = u.Unit(wanted).to_string()
-        raise ValueError(f"{where} has the unit {column.unit}, which is not an angle; {unit} is wanted") from None
-    values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan) * factor
-    low, high = {"ra": (0, 360), "dec": (-90, 90), "pixel_scale": (1e-6, 3600)}[known]
-    wrong = np.flatnonzero((values < low) | (values > high))
-    if len(wrong):
-        raise ValueError(
-            f"{where} has {values[wrong[0]]:g} in row {wrong[0] + 1}, outside {low:g} to {high:g} {wanted}; "
-            "is it another "
-            f"quantity? The recipe's ingest.ra_column, dec_column and scale_column name the columns"
-        )
-    return values
+def _names(item: Item) -> Iterator[str]:
+    yield item.id
+    yield item.source
+    if item.reader == "hdf5":
+        return  # a row's number would fit any file
+    path = PurePosixPath(item.source.partition("::")[2] or item.source)
+    for start in range(len(path.parts)):
+        folder = PurePosixPath(*path.parts[start:-1])
+        yield from (str(folder / name) for name in (path.name, path.stem, item.id))
 
 
 def _plain(column: Column) -> np.ndarray:

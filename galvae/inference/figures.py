@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from galvae import pictures, plots
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
+from galvae.description import METRICS, read_metrics
 from galvae.flags import Flag
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.catalog import infer_columns
@@ -24,7 +24,6 @@ from galvae.model.settings import bound
 from galvae.progress import say
 from galvae.sky import local_sky
 from galvae.training.checkpoint import load_model
-from galvae.training.run import METRICS
 from galvae.windows import View
 
 GALAXIES = 400
@@ -32,8 +31,8 @@ STEPS = np.linspace(-2, 2, 9)
 
 
 def plot_run(
-    run: str | Path, output: str | Path, *, store: ImageStore | None = None, overwrite: bool = False,
-    quiet: bool = False,
+    run: str | Path, output: str | Path, *,
+    store: ImageStore | None = None, device: torch.device | str = "cpu", overwrite: bool = False, quiet: bool = False,
 ) -> Iterator[Path]:  # fmt: skip
     """Draw the figures of a run, one after the other.
 
@@ -46,6 +45,8 @@ def plot_run(
     store
         Galaxies to show, at most 400, those that were not trained on first; without them only the training and the
         prior are drawn.
+    device
+        Where to compute.
     overwrite
         Replace figures of the same names.
     quiet
@@ -65,10 +66,10 @@ def plot_run(
     ValueError
         If the store is not what the run takes, or is empty.
     """
-    vae, description = load_model(run)
+    vae, description = load_model(run, device=device)
     model, output = Model(vae, description), Path(output)
     figures: dict[str, Callable[[], Figure]] = {}
-    metrics = _metrics(Path(run) / METRICS)
+    metrics = read_metrics(Path(run) / METRICS)
     if metrics:
         objective = bound(description["model"]["likelihood"])
         figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=objective)
@@ -125,11 +126,6 @@ class Selection:
         for start in range(0, len(self), size):
             rows = np.arange(start, min(start + size, len(self)))
             yield rows, self.store.images(self.rows[rows])
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]
 
 
 def _rows(store: ImageStore, description: dict[str, Any]) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
+
+from galvae.settings import Seed, Settings
 
 
-class CatalogSettings(BaseModel):
+class CatalogSettings(Settings):
     """How a run and a store become a catalog."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     batch: PositiveInt = 128
     samples: int = Field(16, ge=2)
     sample_size: PositiveInt = 32
-    seed: int = 0
+    seed: Seed = 0

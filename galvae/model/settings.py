@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from galvae.settings import Settings
 
 
 def bound(likelihood: str) -> str:
@@ -13,7 +15,7 @@ def bound(likelihood: str) -> str:
     return "pseudo-ELBO" if likelihood == "bernoulli" else "ELBO"
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(Settings):
     """Networks, likelihood and priors (Bepler et al. 2019, sections 2 and 4.1).
 
     Lengths of priors are in pixels of the window, angles in radians. With a ``fitted`` prior each content latent is
@@ -21,8 +23,6 @@ class ModelSettings(BaseModel):
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
     are given to the generator beside it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     latents: PositiveInt = 50
     generator: Literal["spatial", "vanilla"] = "spatial"

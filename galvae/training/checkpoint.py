@@ -14,9 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from galvae.data.store import write_atomically
 from galvae.description import read_description
-from galvae.files import whole
+from galvae.files import whole, write_atomically
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.progress import say
@@ -142,7 +141,7 @@ def load_state(run: Path, vae: SpatialVAE, optimizer: torch.optim.Optimizer) -> 
     """
     path = run / STATE
     if not path.is_file():
-        raise FileNotFoundError(f"{run}: nothing to resume ({STATE} is missing); train with --overwrite in its place")
+        raise FileNotFoundError(f"{run}: nothing to resume ({STATE} is missing); train without --resume")
     tensors, progress = load_tensors(path)
     model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     wanted = {name: t.shape for name, t in vae.state_dict().items()}

@@ -33,7 +33,8 @@ def fit(
     recipe
         Everything that is chosen.
     run
-        The folder, made where it is not there.
+        The folder, made where it is not there. A run that is in it stays as it is until the first epochs of this one
+        are saved.
     device
         Where to compute.
     resume
@@ -66,7 +67,7 @@ def fit(
     say(_HEADER if trainer.step < last else f"{run}: {trainer.step} steps are done already", quiet=quiet)
     with _signals() as received, Progress("train", last, quiet=quiet, done=trainer.step) as progress:
         try:
-            if not resume:
+            if not resume and not folder.replaces:
                 folder.save()  # a kill before the first epoch's end can be resumed too
             while trainer.step < last and not received:
                 trainer.take_step()
@@ -79,7 +80,7 @@ def fit(
                 progress.advance()
             trainer.check()
         except Diverged:
-            if device.type == "cpu" and trainer.is_finite():
+            if device.type == "cpu" and trainer.is_finite() and not folder.replaces:
                 folder.save()
             raise
         folder.save()

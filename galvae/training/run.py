@@ -13,14 +13,13 @@ from typing import Any
 
 import torch
 
-from galvae.data.store import write_atomically
+from galvae.description import METRICS
+from galvae.files import write_atomically
 from galvae.recipe import Recipe
 from galvae.stages import differing
-from galvae.training.checkpoint import load_state, save_model, save_state
+from galvae.training.checkpoint import DESCRIPTION, load_state, save_model, save_state
 from galvae.training.trainer import Diverged, Trainer
 from galvae.version import version
-
-METRICS = "metrics.jsonl"
 
 
 def trained_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -36,6 +35,8 @@ class RunFolder:
         self._origin = {"recipe": trained_recipe(trainer.recipe), "store": trainer.store.digest}
         self._lines: list[dict[str, Any]] = []
         self._spent = 0.0
+        # Another run that is there stays as it is until this one is saved.
+        self.replaces = (path / DESCRIPTION).is_file()
 
     def load(self) -> None:
         """Put the training where it was saved, if that is of the same store and recipe."""
@@ -53,15 +54,20 @@ class RunFolder:
                 f"{self.path}: was begun with {key} = {before[table].get(name)}, not {now[table].get(name)}; resume "
                 f"without --recipe and --set, or begin again with --overwrite"
             )
+        self.replaces = False
         trainer.step, self._spent, self._lines = state["step"], state["seconds"], state["metrics"]
         trainer.sums += torch.tensor(state["sums"], dtype=torch.float64, device=trainer.device)
 
     def begin(self) -> None:
-        """Write the recipe and the metrics so far, and start the clock."""
+        """Start the clock; write the recipe and the metrics so far where no other run is replaced."""
+        self._start = time.monotonic() - self._spent
+        if not self.replaces:
+            self._open()
+
+    def _open(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / "recipe.toml", self.trainer.recipe.to_toml())
         write_atomically(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in self._lines))
-        self._start = time.monotonic() - self._spent
 
     def save(self) -> None:
         """Write what going on needs, and the model as it is; neither if a parameter is not finite."""
@@ -73,6 +79,10 @@ class RunFolder:
             "metrics": self._lines, **self._origin,
         }  # fmt: skip
         save_state(self.path, trainer.vae, trainer.optimizer, progress)
+        if self.replaces:
+            (self.path / DESCRIPTION).unlink()  # killed here, no mixture of two runs passes for one
+            self._open()
+            self.replaces = False
         self._save_model(finished=False)
 
     def end_epoch(self) -> dict[str, Any]:
@@ -106,6 +116,7 @@ class RunFolder:
             "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
             "device_bytes": torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else 0,
         }  # fmt: skip
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        if not self.replaces:
+            with (self.path / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
         return line

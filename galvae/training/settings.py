@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from galvae.settings import Seed, Settings
 
 
-class TrainSettings(BaseModel):
+class TrainSettings(Settings):
     """How a model is fitted.
 
     ``pixels`` random ones of each image are decoded in each step (0: every one), the share ``focus`` of them drawn
@@ -16,8 +18,6 @@ class TrainSettings(BaseModel):
     pseudo-Bernoulli, 0.01 over its variance a Gaussian. ``chunk`` pixels are decoded at once, ``freeze_content`` is in
     steps, ``save_every`` in epochs.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: PositiveInt = 300
     batch: PositiveInt = 100
@@ -30,5 +30,5 @@ class TrainSettings(BaseModel):
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True
     validation: float = Field(0.1, gt=0, lt=1)
-    seed: int = 0
+    seed: Seed = 0
     save_every: PositiveInt = 1

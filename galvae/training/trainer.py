@@ -212,9 +212,11 @@ class Trainer:
     ) -> Batch:
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
+        # What is turned for a model without rotation, nothing turns back.
+        rotate = self.recipe.train.rotate_encoder and self.recipe.model.infer_rotation
         return draw_batch(
             self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
-            rotate=self.recipe.train.rotate_encoder, pixels=pixels, focus=self.recipe.train.focus,
+            rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
             views=views, jitter=jitter, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
 

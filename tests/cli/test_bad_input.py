@@ -27,6 +27,7 @@ def refused(arguments, capsys):
         (["train"], "store"),
         (["simulate", "-o", "out", "-n", "0"], "-n"),
         (["simulate", "-o", "out", "-n", "many"], "valid integer"),
+        (["simulate", "-o", "out", "--seed", "9223372036854775808"], "--seed"),
         (["simulate", "-o", "out", "--recipe", "nowhere"], "no recipe 'nowhere'"),
         (["simulate", "-o", "out", "--set", "simulate.spirals=2"], "simulate.spirals"),
         (["ingest", "absent.zip", "-o", "out"], "absent.zip"),
@@ -46,6 +47,8 @@ def refused(arguments, capsys):
         (["verify", "absent", "absent"], "absent"),
         (["plot", "absent", "-o", "out"], "absent"),
         (["info", "absent"], "absent"),
+        (["plot", "absent", "-o", "out", "--device", "nonsense"], "--device nonsense"),
+        (["sample", "absent", "-o", "out.png", "--device", "nonsense"], "--device nonsense"),
         (["info", "."], "a folder without"),
         (["run", "galaxy-zoo-cpu", "-o", "out"], "no SOURCE"),
         (["run", "nowhere", "-o", "out"], "no recipe"),
@@ -168,6 +171,26 @@ def test_a_file_is_no_folder_to_write(name, output, inputs, capsys, tmp_path):
     before = kept(tmp_path)
     assert re.search(r"table\.csv:? is a file", refused([*inputs(FOLDERS[name]), "-o", output], capsys))
     assert kept(tmp_path) == before
+
+
+@pytest.mark.parametrize("words", [[], ["recipe"]])
+def test_nothing_to_do_shows_the_help(words, capsys):
+    """As --help does, line by line."""
+    with pytest.raises(SystemExit):
+        run([*words, "--help"])
+    text = capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        run(words)
+    said = capsys.readouterr()
+    assert (stop.value.code, said.out) == (2, "")
+    assert said.err.strip() == text.strip()
+
+
+def test_v_says_what_it_ran_on(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(["recipe", "path", "smoke", "-v"])
+    assert stop.value.code == 0
+    assert re.fullmatch(r"galvae \S+, Python 3\.\S+(, torch \S+ on .*)?: \d+\.\d s\n", capsys.readouterr().err)
 
 
 def test_v_shows_where_an_error_came_from(capsys):

@@ -1,10 +1,12 @@
 """What commands print: a result on standard output, as text or as JSON; progress on standard error, none with -q."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from galvae.catalog import read_catalog
 from galvae.cli.main import app, run
 from galvae.cli.options import json_text
 
@@ -27,7 +29,9 @@ def test_every_command_has_json_and_those_that_write_have_overwrite():
     for name, command in commands.items():
         assert "as_json" in command.__annotations__, name
         if "output" in command.__annotations__:
-            assert "overwrite" in command.__annotations__, name
+            assert {"overwrite", "quiet"} <= set(command.__annotations__), name
+        if "run" in command.__annotations__:
+            assert "device" in command.__annotations__, name
     assert len(commands) == 14
 
 
@@ -54,6 +58,7 @@ def test_pictures_are_told_of(trained, store, capsys, tmp_path):
         (["interpolate", trained, store.path, first, second, "--steps", 3], (3, 16, 16, 3)),
     ):
         output = tmp_path / f"{words[0]}.npy"
+        words += ["--device", "cpu", "-q"]
         assert galvae(capsys, *words, "-o", output) == (f"{output}\n", "")
         assert np.load(output).shape == shape
         done = json.loads(galvae(capsys, *words, "-o", output, "--overwrite", "--json")[0])
@@ -62,10 +67,24 @@ def test_pictures_are_told_of(trained, store, capsys, tmp_path):
 
 def test_figures_are_told_of(trained, capsys, tmp_path):
     names = [str(tmp_path / "figures" / f"{name}.png") for name in ("curves", "prior")]
-    text, err = galvae(capsys, "plot", trained, "-o", tmp_path / "figures", "-q")
+    text, err = galvae(capsys, "plot", trained, "-o", tmp_path / "figures", "-q", "--device", "cpu")
     assert (text.split(), err) == (names, "")
     out, _ = galvae(capsys, "plot", trained, "-o", tmp_path / "figures", "--overwrite", "--json")
     assert json.loads(out) == [{"figure": name} for name in names]
+
+
+def test_a_catalog_needs_of_the_runs_recipe_its_own_table_only(trained, store, capsys, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(
+        text.replace("[train]", "[train]\nfuture = 1").replace("samples = 4", "samples = 3")
+    )
+    words = ["catalog", run, store.path, "-q", "--device", "cpu", "-o"]
+    galvae(capsys, *words, tmp_path / "a.ecsv")
+    assert read_catalog(tmp_path / "a.ecsv").meta["catalog"]["samples"] == 3
+    galvae(capsys, *words, tmp_path / "b.ecsv", "--set", "catalog.samples=2")
+    assert read_catalog(tmp_path / "b.ecsv").meta["catalog"]["samples"] == 2
 
 
 def test_recipes_are_told_of(capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.wcs import WCS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from galvae.data.readers.align import onto
@@ -69,6 +69,28 @@ def test_a_true_offset_of_many_pixels_is_followed():
     moved, stale = onto(sky(tangent()) + noise[0], tangent(), sky(other) + noise[1], other, "g")
     assert not stale
     assert np.isnan(moved[-6:]).all()
+
+
+@given(st.floats(1.01, 40), st.sampled_from([1.0, 30.0, 100.0, 300.0]), st.integers(0, 1000))
+@settings(max_examples=40)
+@example(1.05, 30.0, 0)
+@example(1.05, 30.0, 1)
+@example(20.3, 300.0, 0)
+@example(20.3, 300.0, 1)
+def test_a_true_wcs_is_believed_however_deep_in_noise_its_band_lies(away, noise, seed):
+    other = tangent(64.5, 64.5 + away)
+    planes = np.random.default_rng(seed).normal(scale=noise, size=(2, 128, 128)).astype(np.float32)
+    _, stale = onto(sky(tangent()) + planes[0], tangent(), sky(other) + planes[1], other, "g")
+    assert not stale
+
+
+def test_a_galaxy_that_fills_the_cutout_does_not_hide_a_stale_wcs():
+    rows, columns = np.indices((128, 128))
+    glow = 200 * np.exp(-((rows - 63.5) ** 2 + (columns - 63.5) ** 2) / 60**2)  # alike wherever it lies
+    noise = np.random.default_rng(0).normal(scale=2, size=(2, 128, 128))
+    base, plane = (sky(tangent()) + glow + noise).astype(np.float32)
+    for away in (3.1, 9.8):
+        assert onto(base, tangent(), plane, tangent(64.5, 64.5 + away), "g")[1]
 
 
 def test_what_has_no_value_stays_without():

@@ -19,6 +19,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image
 
+from galvae.data import ingest as ingesting
 from galvae.data.composite import compose
 from galvae.data.ingest import identity, ingest, summary
 from galvae.data.readers.base import Cutout
@@ -276,7 +277,7 @@ def test_a_second_object_of_the_same_name_is_skipped_whatever_it_is_made_of(tmp_
     [(source, reason)] = ImageStore(tmp_path / "s").skipped
     assert source == str(tmp_path / "B" / "obj_{g,i,r}.fits")
     assert reason.startswith("duplicate id: obj is first in ")
-    (tmp_path / "B" / "obj_r.fits").touch()
+    (tmp_path / "A" / "obj_r.fits").write_bytes((tmp_path / "A" / "obj_g.fits").read_bytes())
     with pytest.raises(ValueError, match="begun with other inputs"):
         ingest([tmp_path], tmp_path / "s", SMALL, workers=1, resume=True, quiet=True)
 
@@ -303,7 +304,7 @@ def test_labels_in_hdf5_files_travel_into_the_store(tmp_path):
     ingest([tmp_path / "a.h5"], tmp_path / "alone", SMALL, workers=1, quiet=True)
     alone = ImageStore(tmp_path / "alone")
     assert alone.column("table/ans").dtype == np.uint8
-    np.testing.assert_array_equal(alone.column("id"), np.arange(40))
+    assert alone.column("id").tolist() == [f"a_{k}" for k in range(40)]
 
 
 def test_a_files_own_pixel_scale_stands_against_the_table(tmp_path):
@@ -327,18 +328,85 @@ def test_a_folder_that_galvae_wrote_is_no_source(mark, tmp_path):
     assert identity([tmp_path], SMALL) == before
 
 
-def test_files_below_the_base_may_move_with_it(tmp_path, monkeypatch):
-    """But they must not change, and others must not move."""
+def test_what_is_in_the_inputs_decides_whether_they_are_the_same(tmp_path, monkeypatch):
+    """Not where they lie, nor how that is written, nor when they were."""
     (tmp_path / "a" / "in").mkdir(parents=True)
     sky_files(tmp_path / "a" / "in")
     (tmp_path / "a" / "in" / "a.png").write_bytes(png(pictures(1)[0]))
+    (tmp_path / "a" / "in" / "empty.png").write_bytes(b"")
+    with h5py.File(tmp_path / "a" / "in" / "b.h5", "w") as file:
+        file["images"] = np.zeros((2, 30, 30, 3), np.uint8)
+    archive(tmp_path / "a" / "in" / "z.zip", 2)
     monkeypatch.chdir(tmp_path)
-    names = [Path("a"), tmp_path / "a"]
-    before, from_root = (identity([base / "in"], SMALL, base=base) for base in names)
-    assert before == from_root
-    without = identity([Path("a") / "in"], SMALL)
+    before = identity([Path("a") / "in"], SMALL)
+    assert identity([tmp_path / "a" / "in"], SMALL) == before
+    os.utime(tmp_path / "a" / "in" / "a.png", ns=(0, 0))
     (tmp_path / "a").rename(tmp_path / "data")
-    assert identity([Path("data") / "in"], SMALL, base=Path("data")) == before
-    assert identity([Path("data") / "in"], SMALL) != without
-    os.utime(tmp_path / "data" / "in" / "a.png", ns=(0, 0))
-    assert identity([Path("data") / "in"], SMALL, base=Path("data")) != before
+    folder = Path("data") / "in"
+    assert identity([folder], SMALL) == before
+    seen = {before, identity([folder], SMALL, limit=3), identity([folder], SMALL.model_copy(update={"seed": 1}))}
+    for name in ("a.png", "b.h5", "obj_r.fits"):
+        changed = bytearray((folder / name).read_bytes())
+        changed[-1] ^= 1
+        (folder / name).write_bytes(changed)
+        seen.add(identity([folder], SMALL))
+    archive(folder / "z.zip", 2, size=41)
+    seen.add(identity([folder], SMALL))
+    (folder / "a.png").rename(folder / "c.png")
+    seen.add(identity([folder], SMALL))
+    assert len(seen) == 8
+
+
+def test_a_store_is_replaced_only_by_a_whole_one(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    source, store = archive(tmp_path / "in" / "many.zip", 20), tmp_path / "s"
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    ingest([source], store, SMALL, workers=1, quiet=True)
+    (store / "notes.txt").write_text("mine")
+    before, files = ImageStore(store).digest, {path.name for path in store.iterdir()}
+    again = {"workers": 1, "overwrite": True, "quiet": True}
+    with pytest.raises(ValueError, match="none of 1 inputs"):
+        ingest([tmp_path / "bad.jpg"], store, SMALL, **again)
+    with pytest.raises(ValueError, match="the file is empty"):
+        ingest([source, tmp_path / "bad.jpg"], store, SMALL, strict=True, **again)
+    assert ImageStore(store).digest == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jpg", "in", "s"]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    wide = SMALL.model_copy(update={"field": 30})
+    renames = os.replace
+    for last, kept in (("_finish", True), ("replace", True), ("rename", False)):
+        with monkeypatch.context() as broken:
+            if last == "rename":
+                broken.setattr(os, "replace", lambda a, b: killed() if Path(b) == store else renames(a, b))
+            else:
+                broken.setattr(ingesting, last, killed)
+            with pytest.raises(KeyboardInterrupt):
+                ingest([source], store, wide, **again)
+        assert store.exists() == kept
+        if kept:
+            assert ImageStore(store).digest == before
+        ingest([source], store, wide, workers=1, resume=True, quiet=True)
+        assert ImageStore(store).shape == (30, 30, 3)
+        assert (store / "notes.txt").read_text() == "mine"
+        assert {path.name for path in store.iterdir()} == files
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jpg", "in", "s"]
+        ingest([source], store, SMALL, **again)
+        assert ImageStore(store).digest == before
+
+
+def test_a_store_names_what_its_fields_are(tmp_path):
+    ingest([archive(tmp_path / "many.zip", 2)], tmp_path / "s", SMALL, workers=1, quiet=True)
+    described = ImageStore(tmp_path / "s").description
+    assert (described["dtype"], described["planes"], described["ingest"]["window"]) == ("uint8", [], 16)
+
+
+def test_a_linked_store_is_replaced_where_it_lies(tmp_path):
+    source = archive(tmp_path / "many.zip", 3)
+    ingest([source], tmp_path / "real", SMALL, workers=1, quiet=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    ingest([source], tmp_path / "link", SMALL, workers=1, limit=2, overwrite=True, quiet=True)
+    assert (tmp_path / "link").is_symlink()
+    assert len(ImageStore(tmp_path / "real")) == 2

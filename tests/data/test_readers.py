@@ -6,7 +6,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -159,9 +161,9 @@ def test_hdf5_rows_have_positions_and_scales_and_integer_ids(tmp_path):
     assert (one.ra, one.dec, one.pixel_scale, two.dec) == (10.5, -5.0, 0.262, 6.0)
     np.testing.assert_array_equal(two.pixels, SCENE[::-1])
     with pytest.raises(ValueError, match=r"no dataset 'nope'; there are .*images.*: set ingest\.images"):
-        plan([tmp_path], IngestSettings(images="nope"))
+        plan([tmp_path / "Galaxy10_DECals.h5"], IngestSettings(images="nope"))
     with pytest.raises(ValueError, match="expected 2 integers or texts"):
-        plan([tmp_path], IngestSettings(id_column="ra"))
+        plan([tmp_path / "Galaxy10_DECals.h5"], IngestSettings(id_column="ra"))
 
 
 def test_rows_of_several_hdf5_files_have_different_ids(tmp_path):
@@ -170,11 +172,30 @@ def test_rows_of_several_hdf5_files_have_different_ids(tmp_path):
             file["images"] = np.stack([SCENE, SCENE])
     ids = [item.id for item, _ in galaxies(tmp_path)]
     assert ids == ["north_0", "north_1", "south_0", "south_1"]
-    assert [item.id for item, _ in galaxies(tmp_path / "south.h5")] == ["0", "1"]
+    assert [item.id for item, _ in galaxies(tmp_path / "south.h5")] == ids[2:]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("pxscale", [0.26, -1.0], r"g\.h5: dataset 'pxscale' has -1 in row 2, outside 1e-06 to 3600 arcsec"),
+        ("ra", [400.0, 1.0], "dataset 'ra' has 400 in row 1, outside 0 to 360 deg"),
+        ("dec", [np.nan, 100.0], "dataset 'dec' has 100 in row 2, outside -90 to 90 deg"),
+        ("ra", ["10:11:12", "1:2:3"], r"dataset 'ra' is text \(10:11:12\).*decimal degrees"),
+    ],
+)
+def test_hdf5_positions_and_scales_that_cannot_be_ones_are_said_at_once(name, values, says, tmp_path):
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file["images"] = np.stack([SCENE, SCENE])
+        file[name] = values
+    with pytest.raises(ValueError, match=says):
+        plan([tmp_path / "g.h5"], IngestSettings())
+    other = {"pxscale": "scale_column", "ra": "ra_column", "dec": "dec_column"}[name]
+    assert len(plan([tmp_path / "g.h5"], IngestSettings(**{other: "another"}))) == 2
 
 
 def test_the_gz2_mapping_turns_asset_numbers_into_objids(tmp_path):
-    mapping = "objid,sample,asset_id\n587722981736120347,original,1\n587722981736579107,original,2\n"
+    mapping = "objid,sample,asset_id\n587722981736120347,original,1\n587722\n587722981736579107,original,2\n"
     pictures = {f"images/{number}.jpg": encoded("JPEG") for number in (1, 2, 3)}
     write_zip(tmp_path, pictures | {"gz2_filename_mapping.csv": mapping.encode()})
     expected = ["587722981736120347", "587722981736579107", "3"]
@@ -196,6 +217,56 @@ def test_what_is_no_image_is_ignored_in_a_folder_but_not_where_it_is_named(tmp_p
     [item] = plan([tmp_path / "notes.txt"], IngestSettings())
     with pytest.raises(ValueError, match="not an image: neither FITS, JPEG"):
         load(item, IngestSettings())
+
+
+def test_one_bad_file_in_a_folder_is_skipped_and_an_error_where_it_is_named(tmp_path):
+    (tmp_path / "good.png").write_bytes(encoded("PNG"))
+    write_zip(tmp_path, {"a.png": encoded("PNG")})
+    (tmp_path / "many.zip").write_bytes((tmp_path / "many.zip").read_bytes()[:-30])
+    with h5py.File(tmp_path / "catalog.h5", "w") as file:
+        file["catalog"] = np.zeros(3)
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    items = plan([tmp_path], IngestSettings())
+    assert [item.id for item in items if item.reader == "pictures"] == ["good"]
+    assert {Path(item.source).name: item.place[0] for item in items if item.reader != "pictures"} == {
+        "catalog.h5": "no dataset 'images'; there are catalog: set ingest.images in the recipe",
+        "gone.jpg": "the file cannot be opened",
+        "many.zip": "damaged or truncated compressed data",
+    }
+    for name, why in (("many.zip", "damaged zip archive"), ("catalog.h5", "no dataset 'images'")):
+        with pytest.raises(ValueError, match=f"{name}: {why}"):
+            plan([tmp_path, tmp_path / name], IngestSettings())
+
+
+def test_a_name_that_is_no_utf8_is_written_out(tmp_path):
+    name = os.fsdecode(b"M\xe9ssier.png")
+    (tmp_path / name).write_bytes(encoded("PNG"))
+    (tmp_path / name.replace("png", "jpg")).write_bytes(b"")
+    good, bad = sorted(plan([tmp_path], IngestSettings()), key=lambda item: item.reader)
+    assert (good.id, good.source) == (r"M\xe9ssier", str(tmp_path / r"M\xe9ssier.png"))
+    assert load(good, IngestSettings()).pixels.shape == SCENE.shape
+    assert bad.source == str(tmp_path / r"M\xe9ssier.jpg")
+
+
+def test_of_zip_archives_only_those_that_end_so_or_are_named_are_opened(tmp_path):
+    write_zip(tmp_path, {"media/a.png": encoded("PNG"), "b.docx": b"PK\x03\x04", "c.zip": b"PK\x03\x04"})
+    for name in ("many.ZIP", "notes.docx", "photo.jpg"):
+        (tmp_path / name).write_bytes((tmp_path / "many.zip").read_bytes())
+    (tmp_path / "many.zip").unlink()
+    found = [(item.source.rpartition("/")[2], item.reader) for item in plan([tmp_path], IngestSettings())]
+    assert found == [("many.ZIP::c.zip", "unreadable"), ("a.png", "pictures"), ("photo.jpg", "unreadable")]
+    assert len(plan([tmp_path / "notes.docx"], IngestSettings())) == 2
+
+
+def test_linked_folders_are_walked_once_and_loops_end(tmp_path):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "far.png").write_bytes(encoded("PNG"))
+    (tmp_path / "in" / "sub" / "near.png").write_bytes(encoded("PNG"))
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "sub" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "twin").symlink_to(tmp_path / "in" / "sub")
+    assert [item.id for item in plan([tmp_path / "in"], IngestSettings())] == ["far", "near"]
 
 
 BROKEN = {

@@ -310,6 +310,14 @@ def test_existing_folders_are_kept(tmp_path):
     assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_empty_folder_is_taken(overwrite, tmp_path):
+    (tmp_path / "sim").mkdir()
+    simulate(tmp_path / "sim", 1, overwrite=overwrite, quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["sim"]
+    assert len(Table.read(tmp_path / "sim" / TRUTH)) == 1
+
+
 def test_a_failure_leaves_nothing_and_keeps_the_old(tmp_path, monkeypatch):
     simulate(tmp_path / "sim", 1, quiet=True)
     monkeypatch.setattr("galvae.data.simulate.truth_of", lambda seen: 1 / 0)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.data.store import SCHEMA, ImageStore, part_path, part_summary, write_atomically, write_part
+from galvae.data.store import SCHEMA, ImageStore, part_path, part_summary, write_part
+from galvae.files import write_atomically
 
 COUNTS = (5, 0, 7, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (sum(COUNTS), 6, 6, 3), np.uint8)

@@ -47,6 +47,35 @@ def test_images_are_found_by_id_or_file_name(named, tmp_path):
     np.testing.assert_array_equal(matched.columns["table/x"], [1, 2, np.nan])
 
 
+PATHS = {
+    "the folder decides": (["train/1.jpg", "test/1.jpg"], ["/data/train/1.jpg", "/data/test/1.jpg"], [0, 1]),
+    "so without an ending": (["train/1", "test/1"], ["/data/train/1.jpg", "/data/test/1.jpg"], [0, 1]),
+    "so in an archive": (["train/1.jpg", "test/1.jpg"], ["a.zip::in/train/1.jpg", "a.zip::in/test/1.jpg"], [0, 1]),
+    "so for bands": (["train/1", "test/1"], ["/d/train/1_{g,r}.fits", "/d/test/1_{g,r}.fits"], [0, 1]),
+    "no folder of the table": (["train/1.jpg", "test/1.jpg", "2.jpg"], ["/data/1.jpg", "/data/2.jpg"], [np.nan, 2]),
+    "one name, any folder": (["train/1.jpg", "test/2.jpg"], ["/data/2.jpg", "/data/1.jpg"], [1, 0]),
+    "the name itself": (["1.jpg", "test/1.jpg"], ["/data/1.jpg", "/data/test/1.jpg"], [0, 1]),
+    "as the store says it": (["a.zip::in/1.jpg", "b.zip::in/1.jpg"], ["b.zip::in/1.jpg", "a.zip::in/1.jpg"], [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_name_that_two_files_have_is_never_guessed(name, tmp_path):
+    rows, sources, expected = PATHS[name]
+    ids = [source.rpartition("/")[2].partition(".")[0].partition("_")[0] for source in sources]
+    items = [Item("pictures", *pair, ()) for pair in zip(ids, sources, strict=True)]
+    Table({"file": rows, "row": np.arange(len(rows))}).write(tmp_path / "t.ecsv")
+    matched = match_table(tmp_path / "t.ecsv", items, RECIPE)
+    np.testing.assert_array_equal(matched.columns["table/row"], expected)
+
+
+def test_the_number_of_a_row_names_no_galaxy(tmp_path):
+    items = [Item("hdf5", f"{name}_{row}", f"{name}.h5::{row}", (f"{name}.h5", row)) for name in "ab" for row in (0, 1)]
+    Table({"id": [0, 1]}).write(tmp_path / "numbers.ecsv")
+    with pytest.raises(ValueError, match="no row matches any image; column 'id' has 0, the images have a_0"):
+        match_table(tmp_path / "numbers.ecsv", items, RECIPE)
+
+
 def test_long_integers_without_a_row_do_not_pass_through_a_float(tmp_path):
     matched = written(tmp_path / "t.ecsv", table()[:2])
     assert matched.columns["table/objid"].tolist() == ["", *IDS[1:]]
@@ -72,6 +101,13 @@ def test_units_of_angle_are_converted(tmp_path):
     np.testing.assert_allclose(matched.columns["ra"], [45, 30, 15])
     assert matched.columns["dec"][2] == 1.0
     np.testing.assert_allclose(matched.columns["pixel_scale"], [1.2, 0.6, 0.6])
+
+
+@pytest.mark.parametrize("unit", [u.deg, u.deg / u.pix, u.arcsec, u.arcsec / u.pix])
+def test_a_scale_may_say_that_it_is_per_pixel(unit, tmp_path):
+    scale = [0.2, 0.3, 0.4] * u.arcsec / (1 if unit.is_equivalent(u.deg) else u.pix)
+    matched = written(tmp_path / "t.ecsv", table(pxscale=scale.to(unit)))
+    np.testing.assert_allclose(matched.columns["pixel_scale"], [0.4, 0.3, 0.2])
 
 
 WRONG = {

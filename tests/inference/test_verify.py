@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from typer.testing import CliRunner
 
+import galvae.verify
 from galvae.cli.main import app
 from galvae.geometry import Pose, rotation
 from galvae.model.posterior import Posterior
@@ -80,8 +81,8 @@ def measured(knowing, make_store, tmp_path, monkeypatch):
         vae = knowing(torch.zeros(1), torch.zeros(1, 2), torch.zeros(1, 4), window=WINDOW).float()
         vae.encoder = encoder
         description = {"trained_on": np.array(trained_on, np.uint64)}
-        monkeypatch.setattr("galvae.verify.load_model", lambda run: (vae, description))
-        return verify("run", store, quiet=True, **options)
+        monkeypatch.setattr("galvae.verify.load_model", lambda run, device: (vae, description))
+        return verify(["run"], store, quiet=True, **options)["run"]
 
     make.store, make.truth = store, truth
     return make
@@ -144,8 +145,26 @@ def test_only_galaxies_not_trained_on_count(measured):
     hashes = identifier_hashes(measured.store.column("id"))
     assert measured(Measures(), trained_on=hashes[:25])["galaxies"] == 15
     assert measured(Measures(), limit=7)["galaxies"] == 7
-    with pytest.raises(ValueError, match="no galaxy that run was not trained on"):
+    with pytest.raises(ValueError, match="no galaxy that run did not train on"):
         measured(Measures(), trained_on=hashes)
+
+
+def test_runs_are_measured_on_the_same_galaxies_known_to_none(measured, monkeypatch):
+    from galvae.data.split import identifier_hashes
+
+    hashes = identifier_hashes(measured.store.column("id"))
+    measured(Measures())
+    vae, description = galvae.verify.load_model("run", device="cpu")
+    known = {"a": hashes[:25], "b": hashes[20:30], "c": hashes[25:]}
+    monkeypatch.setattr(
+        galvae.verify, "load_model", lambda run, device: (vae, {**description, "trained_on": known[run]})
+    )
+    found = verify(["a", "b"], measured.store, quiet=True)
+    assert list(found) == ["a", "b"]
+    assert found["a"] == found["b"]
+    assert found["a"]["galaxies"] == 10
+    with pytest.raises(ValueError, match="no galaxy that a and c did not train on"):
+        verify(["a", "c"], measured.store, quiet=True)
 
 
 @pytest.mark.parametrize("quarter", [0, 1, 2, 3])
@@ -206,7 +225,7 @@ def test_the_turn_is_over_360_degrees_and_the_axis_modulo_180(turn, theta, wrong
 def test_the_table_says_what_is_missing(measured, monkeypatch):
     found = measured(Measures())
     found["axis"]["missing"] = 3
-    monkeypatch.setattr("galvae.verify.verify", lambda *args, **options: found)
+    monkeypatch.setattr("galvae.verify.verify", lambda *args, **options: {"run": found})
     arguments = ["verify", "run", str(measured.store.path)]
     lines = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout.splitlines()
     (axis,) = [line for line in lines if line.startswith("axis against")]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from galvae.data.store import ImageStore
+from galvae.description import read_metrics
 from galvae.recipe import load_recipe
 from galvae.training import trainer as trainer_module
 from galvae.training.checkpoint import MODEL, STATE, load_model, load_tensors
@@ -144,21 +145,71 @@ def test_resume_refuses_another_store_or_recipe(store, make_store, ellipses, tin
     train(store, tiny_recipe(catalog={"samples": 5}), run, resume=True, max_steps=8)
 
 
-def test_a_new_run_over_an_old_one_does_not_resume_the_old(store, tiny_recipe, tmp_path, monkeypatch):
-    """Killed at once, it must not leave the old state beside the new recipe."""
-    run = tmp_path / "run"
-    train(store, tiny_recipe(), run)
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, Diverged])
+def test_a_run_stays_whole_until_the_one_over_it_is_saved(failure, store, tiny_recipe, tmp_path, monkeypatch):
+    """A kill or a loss that is not finite before that costs nothing; after it, no mixture of the two is left."""
+    run, recipe = tmp_path / "run", tiny_recipe(train={"seed": 4, "save_every": 2})
+    steps = train(store, tiny_recipe(), run)["step"] // 3
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    honest = trainer_module.Trainer.take_step
 
-    def killed(self):
-        raise KeyboardInterrupt
+    def fails_at(step):
+        def take_step(self):
+            if self.step == step:
+                raise failure
+            honest(self)
+
+        return take_step
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer_module.Trainer, "take_step", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(store, tiny_recipe(train={"seed": 4}), run)
-    train(store, tiny_recipe(train={"seed": 4}), run, resume=True)
-    train(store, tiny_recipe(train={"seed": 4}), tmp_path / "new")
+        for at, kept in ((0, True), (steps + 1, True), (2 * steps + 1, False)):
+            patch.setattr(trainer_module.Trainer, "take_step", fails_at(at))
+            with pytest.raises(failure):
+                train(store, recipe, run)
+            assert kept == ({path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before)
+    assert load_recipe(run / "recipe.toml") == recipe
+    assert load_model(run)[1]["recipe"]["train"]["seed"] == 4
+    train(store, recipe, run, resume=True)
+    train(store, recipe, tmp_path / "new")
     same(run, tmp_path / "new")
+
+
+def test_a_kill_while_one_run_takes_anothers_place_leaves_no_mixture(store, tiny_recipe, tmp_path, monkeypatch):
+    """At any of the writes, the model is the old one, or the new one, or none."""
+    from galvae.training import run as module
+
+    old, new = tiny_recipe(), tiny_recipe(train={"seed": 4})
+    for name in ("save_state", "write_atomically", "save_model"):
+        run = tmp_path / name
+        train(store, old, run, max_steps=1)
+        before = load_tensors(run / MODEL)[0]
+
+        def killed(*_, **__):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(store, new, run, max_steps=1)
+        if (run / "model.json").is_file():
+            tensors = load_tensors(run / MODEL)[0]
+            assert all(torch.equal(before[key], tensors[key]) for key in tensors)
+            assert load_model(run)[1]["recipe"]["train"]["seed"] == 0
+            assert load_recipe(run / "recipe.toml") == old
+
+
+def test_a_last_line_that_is_not_whole_is_left_out(unbroken, tmp_path):
+    """What a kill or a look at the wrong moment finds."""
+    text = (unbroken("mlp") / "metrics.jsonl").read_text()
+    path = tmp_path / "metrics.jsonl"
+    assert read_metrics(path) == []
+    whole = [json.loads(line) for line in text.splitlines()]
+    for cut in (0, 1, 2, 40):
+        path.write_text(text[: len(text) - cut])
+        assert read_metrics(path) == (whole if cut < 2 else whole[:-1])
+    path.write_text("{\n" + text)
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 1 is no JSON"):
+        read_metrics(path)
 
 
 def spoil(monkeypatch, *, step, what):

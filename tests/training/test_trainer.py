@@ -131,6 +131,14 @@ def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe
         assert torch.equal(batch.view.offset, torch.from_numpy(windows[trainer.training.rows[which]]).float())
 
 
+@pytest.mark.parametrize("rotates", [True, False])
+def test_nothing_is_turned_that_nothing_turns_back(rotates, store, tiny_recipe):
+    """A model without rotation that saw turned images could not but fail: no fair baseline."""
+    trainer = Trainer(store, tiny_recipe(model={"infer_rotation": rotates}), device=CPU)
+    angle = trainer._draw(trainer.training, torch.arange(5), step=0, pixels=0).view.angle
+    assert rotates == bool(angle.any())
+
+
 def test_schedules(store, tiny_recipe):
     constant = Trainer(store, tiny_recipe(), device=CPU)
     assert {constant.learning_rate()} == {1e-3}

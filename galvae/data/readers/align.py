@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import pixel_to_pixel, proj_plane_pixel_scales
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 _SAME = 0.01
-_STALE = 1.0
+_STALE = 2.0  # the bands of one exposure, or of one drift scan, lie less far apart
+_CLEAR = 0.2
+_ALIKE = 0.999999  # where Fisher's z is still finite
 _SCALES = 0.05
 
 
@@ -32,8 +34,9 @@ def onto(
         The plane on the reference grid, float32, NaN where it has no value there; untouched where the grids
         are the same to 0.01 pixel.
     stale
-        Whether the WCSs say that the planes lie more than a pixel apart while the pixels agree better as
-        they are: cut out by a tool that left CRPIX alone. The planes are then taken as they are.
+        Whether the WCSs say that the planes lie more than two pixels apart while the pixels agree clearly better
+        as they are: cut out by a tool that left CRPIX alone. The planes are then taken as they are. Where noise
+        leaves a doubt, the WCS stands.
 
     Raises
     ------
@@ -67,8 +70,7 @@ def onto(
     if not seen:
         raise ValueError(f"{name} band: does not overlap the reference band on the sky")
     # Two galaxies, each in the middle of its cutout, are alike too: they do not overlap.
-    may_be_stale = same_shape and offset > _STALE and seen > 0.5
-    if may_be_stale and _likeness(base, plane, moved) > _likeness(base, moved, moved):
+    if same_shape and offset > _STALE and seen > 0.5 and _contradicts(base, plane, moved):
         return plane, True
     return moved, False
 
@@ -85,11 +87,25 @@ def _sample(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _likeness(base: np.ndarray, plane: np.ndarray, seen: np.ndarray) -> float:
-    """Correlation of two planes where `seen` has values, the brightest hundredth cut so that no star
-    decides it."""
-    both = np.isfinite(base) & np.isfinite(plane) & np.isfinite(seen)
-    if both.sum() < 16:
-        return -1.0
-    pair = [np.clip(values[both], *np.percentile(values[both], [1, 99])) for values in (base, plane)]
-    return float(np.corrcoef(pair)[0, 1]) if all(values.std() > 0 for values in pair) else -1.0
+def _contradicts(base: np.ndarray, plane: np.ndarray, moved: np.ndarray) -> bool:
+    """Whether two planes are alike as they are, and clearly less so once one has been moved by the WCS."""
+    both = np.isfinite(base) & np.isfinite(plane) & np.isfinite(moved)
+    if not both.any():
+        return False
+    reference, as_is, as_told = (_detail(values, both) for values in (base, plane, moved))
+    if not (reference.std() and as_is.std() and as_told.std()):
+        return False
+    # Fisher's z, so that a gain means the same whether the planes are much alike or little.
+    likeness = [np.arctanh(np.clip(np.corrcoef(reference, other)[0, 1], -_ALIKE, _ALIKE)) for other in (as_is, as_told)]
+    # Smoothed so, 14 pixels of noise count as one: the gain that noise alone gives has a width of 5 / sqrt(pixels).
+    return bool(likeness[0] - likeness[1] > max(_CLEAR, 25 / np.sqrt(both.sum())))
+
+
+def _detail(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """What a plane shows at the scale of a few pixels: the light of a large galaxy is alike wherever it lies.
+
+    The brightest hundredth is cut so that no star decides.
+    """
+    inside = values[where]
+    clipped = np.clip(np.where(where, values, np.median(inside)), *np.percentile(inside, [1, 99]))
+    return (gaussian_filter(clipped, 1.5) - gaussian_filter(clipped, 5.0))[where]

@@ -29,12 +29,6 @@ class Item(NamedTuple):
     source: str
     place: tuple[Any, ...]
 
-    def files(self) -> set[str]:
-        """Paths of the files that it is read from."""
-        if self.reader == "fits":
-            return {path for _, path, *_ in self.place}
-        return set(self.place[1:] if self.reader == "unreadable" else self.place[:1])
-
 
 class Place(NamedTuple):
     """Where some bytes lie: a file, or a member of a zip archive.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,20 +19,22 @@ def _open(path: str) -> h5py.File:
     return h5py.File(path)
 
 
-def plan(path: str, settings: IngestSettings, *, prefix: str = "") -> Iterator[Item]:
+def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
     """One item for each row of the dataset named by ``ingest.images``.
 
-    Where ``ingest.id_column`` names no ids, they are the rows' numbers behind `prefix`.
+    Where ``ingest.id_column`` names no ids, they are the file's name, without its ending, and the row's number:
+    those of one file are never those of another.
 
     Raises
     ------
     ValueError
-        If there is no such dataset, or it does not hold pictures, or the ids do not fit it.
+        If there is no such dataset, or it does not hold pictures, or the ids do not fit it, or the positions or
+        scales cannot be ones.
     """
     try:
         file = _open(path)
     except OSError as error:
-        yield Item("unreadable", path, path, (f"damaged or truncated HDF5 file ({error})", path))
+        yield Item("unreadable", path, path, (f"damaged or truncated HDF5 file ({error})",))
         return
     images = file.get(settings.images)
     if not isinstance(images, h5py.Dataset):
@@ -44,8 +47,25 @@ def plan(path: str, settings: IngestSettings, *, prefix: str = "") -> Iterator[I
             f"(galaxies, ny, nx, 3)"
         )
     ids = _ids(file, len(images), settings.id_column, path)
+    _check_positions(path, settings)
     for row in range(len(images)):
-        yield Item("hdf5", f"{prefix}{row}" if ids is None else ids[row], f"{path}::{row}", (path, row))
+        name = f"{Path(path).stem}_{row}" if ids is None else ids[row]
+        yield Item("hdf5", name, f"{path}::{row}", (path, row))
+
+
+def _check_positions(path: str, settings: IngestSettings) -> None:
+    from astropy.table import Column
+
+    from galvae.data.positions import checked
+
+    found = columns(path, settings)
+    for known, name in _positions(settings).items():
+        if len(found.get(name, ())):
+            checked(Column(found[name]), known, f"{path}: dataset {name!r}")
+
+
+def _positions(settings: IngestSettings) -> dict[str, str]:
+    return {"ra": settings.ra_column, "dec": settings.dec_column, "pixel_scale": settings.scale_column}
 
 
 def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
@@ -93,10 +113,7 @@ def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
     path, row = place
     file = _open(path)
     pixels = np.atleast_3d(file[settings.images][row])[::-1]
-    known = [
-        _value(file, name, row, settings) for name in (settings.ra_column, settings.dec_column, settings.scale_column)
-    ]
-    place_and_scale = dict(zip(("ra", "dec", "pixel_scale"), known, strict=True))
+    place_and_scale = {known: _value(file, name, row, settings) for known, name in _positions(settings).items()}
     if pixels.dtype == np.uint8:
         pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
         return Cutout(pixels=pixels, **place_and_scale)

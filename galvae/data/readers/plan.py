@@ -32,8 +32,8 @@ def plan(
     Parameters
     ----------
     sources
-        Files, folders (walked, in sorted order; those that galvae wrote are passed over) and zip archives (read
-        without unpacking).
+        Files, folders (walked, in sorted order, links followed; those that galvae wrote are passed over) and zip
+        archives (read without unpacking). What is wrong with a file that is not named here makes it unreadable.
     settings
         The ``[ingest]`` table.
     limit
@@ -44,10 +44,11 @@ def plan(
     FileNotFoundError
         If a source is not there.
     ValueError
-        If there is no image in any of them, or an archive is damaged.
+        If there is no image in any of them, or an archive or HDF5 file that is named cannot be read.
     """
     files = dict(file for source in sources for file in _files(Path(source)))
-    found = list(islice(_items(files, settings), limit))
+    named = {str(Path(source)) for source in sources}
+    found = [_printable(item) for item in islice(_items(files, settings, named), limit)]
     if not found:
         raise ValueError(
             f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, and zip "
@@ -56,7 +57,17 @@ def plan(
     return found
 
 
-def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
+def _printable(item: Item) -> Item:
+    """Names that are no UTF-8 with their bytes written out, for they go into the store and onto the screen."""
+    place = tuple(map(_utf8, item.place)) if item.reader == "unreadable" else item.place
+    return item._replace(id=_utf8(item.id), source=_utf8(item.source), place=place)
+
+
+def _utf8(name: str) -> str:
+    return name if name.isascii() else os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -> Iterator[Item]:
     fits = [place for place, what in files.items() if what == "fits"]
     stems = [(os.path.dirname(str(place)), _ENDINGS.sub("", place.name)) for place in fits]
     # An object's place in the order is that of its first file.
@@ -64,7 +75,6 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
         fits[min(numbers.values())]: (name, {band: fits[number] for band, number in numbers.items()})
         for name, numbers in group(stems)
     }
-    several = sum(what == "hdf5" for what in files.values()) > 1
     translations = _Translations([place for place, what in files.items() if what == "mapping"])
     for place, what in files.items():
         stem = _ENDINGS.sub("", place.name)
@@ -77,9 +87,15 @@ def _items(files: dict[Place, str], settings: IngestSettings) -> Iterator[Item]:
         elif what == "mapping":
             continue
         elif what == "hdf5" and not place.member:
-            yield from hdf5.plan(place.path, settings, prefix=f"{Path(place.path).stem}_" if several else "")
+            try:
+                yield from hdf5.plan(place.path, settings)
+            except (ValueError, OSError, KeyError, RuntimeError) as error:  # h5py raises any of them of a damaged file
+                why = " ".join(str(error).split())
+                if place.path in named:
+                    raise ValueError(why) from None
+                yield Item("unreadable", stem, str(place), (why.removeprefix(f"{place}: "),))
         else:
-            yield Item("unreadable", stem, str(place), (_why(what), place.path))
+            yield Item("unreadable", stem, str(place), (_why(what),))
 
 
 def _why(what: str) -> str:
@@ -89,7 +105,7 @@ def _why(what: str) -> str:
         "empty": "the file is empty",
         "damaged": "damaged or truncated compressed data",
         "unreadable": "the file cannot be opened",
-        "unknown": "not an image: neither FITS, JPEG, PNG, HDF5 nor zip by its content",
+        "unknown": "not an image: neither FITS, JPEG, PNG nor HDF5 by its content",
     }[what]
 
 
@@ -112,11 +128,14 @@ def _common(names: Sequence[str]) -> str:
 def _files(source: Path) -> Iterator[tuple[Place, str]]:
     """Every file of a source that is an image, or that should be one, and what it is."""
     if source.is_dir():
-        for folder, below, names in os.walk(source):
+        walked = set()
+        for folder, below, names in os.walk(source, followlinks=True):
             below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-            if any(name in names for name in _OURS):
+            real = os.path.realpath(folder)
+            if real in walked or any(name in names for name in _OURS):
                 below.clear()
                 continue
+            walked.add(real)
             for name in sorted(names):
                 if not name.startswith("."):
                     yield from _file(Path(folder, name), named=False)
@@ -130,18 +149,29 @@ def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, str]]:
     """The file itself, or the members of an archive; what is evidently no image only where the user `named` it."""
     place = Place(str(path))
     try:
-        what = kind(place)
+        what = _kind(place, named=named)
+        inside = members(place.path) if what == "zip" else []
     except OSError as error:
         if named:
             raise OSError(f"{path}: {error.strerror or error}; it cannot be read") from None
         what = "unreadable"
+    except ValueError:
+        if named:
+            raise
+        what = "damaged"
     if what == "zip":
-        for inner in members(str(path)):
-            what = "mapping" if _is_mapping(inner.name) else kind(inner)
+        for inner in inside:
+            what = "mapping" if _is_mapping(inner.name) else _kind(inner)
             if what not in _NO_IMAGE or looks_like_image(inner.member):
                 yield inner, what
     elif what not in _NO_IMAGE or named or looks_like_image(path.name):
         yield place, what
+
+
+def _kind(place: Place, *, named: bool = False) -> str:
+    """As :func:`kind`, but no document or program that merely is a zip archive counts as one, unless it is `named`."""
+    what = kind(place)
+    return "unknown" if what == "zip" and not named and not place.name.lower().endswith(".zip") else what
 
 
 class _Translations:
@@ -166,7 +196,8 @@ class _Translations:
         for place in places:
             rows = csv.DictReader(io.StringIO(contents(place).decode("utf-8-sig", "replace")))
             if {"objid", "asset_id"} <= set(rows.fieldnames or ()):
-                return {row["asset_id"].strip(): row["objid"].strip() for row in rows}
+                whole = (row for row in rows if row["asset_id"] and row["objid"])
+                return {row["asset_id"].strip(): row["objid"].strip() for row in whole}
         return {}
 
 

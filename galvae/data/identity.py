@@ -1,0 +1,39 @@
+"""A digest of what a store is made from: contents count, not where they lie nor when they were written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from galvae.data.readers.base import Item, Place
+from galvae.data.settings import IngestSettings
+
+
+def digest_of(items: Iterable[Item], settings: IngestSettings) -> str:
+    """SHA-256 of the settings, and in their order of the ids and contents of all galaxies.
+
+    A file's bytes are read; a member of an archive is known by its place in it, its size and its checksum.
+    """
+    digest = hashlib.sha256(settings.model_dump_json().encode())
+    of_file = lru_cache(maxsize=1)(_of_file)  # the rows of an HDF5 file follow one another
+    for item in items:
+        digest.update(repr((item.reader, *_told(item, of_file))).encode())
+    return digest.hexdigest()
+
+
+def _told(item: Item, of_file: Callable[[str], str]) -> tuple[object, ...]:
+    if item.reader == "unreadable":
+        return (Path(item.source).name,)
+    if item.reader == "hdf5":
+        path, row = item.place
+        return item.id, of_file(path), row
+    files = item.place if item.reader == "fits" else [("", *item.place)]
+    places = [(band, Place(*where)) for band, *where in files]
+    return item.id, [(band, place.span or of_file(place.path)) for band, place in places]
+
+
+def _of_file(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
