@@ -17,10 +17,16 @@ def robust_covariance(x: np.ndarray, y: np.ndarray, width: Callable[[np.ndarray]
     Gnanadesikan & Kettenring 1972, Biometrics 28, 81.
     """
     sx, sy = width(x), width(y)
-    across = np.where(sx * sy > 0, sx * sy, 1.0)
-    plus, minus = (width((x * sy + sign * y * sx) / across) ** 2 for sign in (1, -1))
-    product = sx * sy * (plus - minus) / np.where(plus + minus > 0, plus + minus, 1.0)
+    larger = _or_one(np.maximum(sx, sy))
+    plus, minus = (width(x * (sy / larger) + sign * y * (sx / larger)) for sign in (1, -1))
+    largest = _or_one(np.maximum(plus, minus))
+    plus, minus = (plus / largest) ** 2, (minus / largest) ** 2
+    product = sx * sy * (plus - minus) / _or_one(plus + minus)
     return np.stack([np.stack([sx**2, product], -1), np.stack([product, sy**2], -1)], -2)
+
+
+def _or_one(divisor: np.ndarray) -> np.ndarray:
+    return np.where(divisor > 0, divisor, 1.0)
 
 
 def carried(covariance: np.ndarray, linear: np.ndarray) -> np.ndarray:

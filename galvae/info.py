@@ -39,8 +39,10 @@ def describe(path: str | Path) -> dict[str, Any]:
                     f"{path / name}: not a description by this galvae ({error!r}); make the folder again"
                 ) from None
     if path.is_dir():
+        inside = [name for name in ("store", "run", "catalog.ecsv") if (path / name).exists()]
         raise ValueError(
             f"{path}: a folder without store.json or model.json; galvae info takes a store, a run or a catalog"
+            + (f", such as {path / inside[0]}" if inside else "")
         )
     return _catalog(path)
 

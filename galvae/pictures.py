@@ -64,8 +64,8 @@ def reconstructions(
         _draw_scale(four[0], columns["pixel_scale"][number], half)
         _draw_compass(four[0], columns["north"][number], columns["east"][number], half)
         _title(four[0], _short(columns["id"][number], 28))
-        _title(four[2], f"θ = {columns['theta'][number]:.0f}° ± {columns['theta_err'][number]:.0f}°")
-        _title(four[3], _ratio(columns["axis_ratio"][number]))
+        _title(four[1], f"θ = {columns['theta'][number]:.0f}° ± {columns['theta_err'][number]:.0f}°")
+        _title(four[2], _ratio(columns["axis_ratio"][number]))
         if row == 0:
             for panel, heading in zip(four, _HEADINGS, strict=True):
                 panel.annotate(heading, (0.5, 1), (0, 16), xycoords="axes fraction", textcoords="offset points",

@@ -14,7 +14,7 @@ from typing import Any
 
 from galvae.files import write_atomically
 from galvae.recipe import Recipe
-from galvae.stages import Stage, differing, holds, read_json, run_stages
+from galvae.stages import Stage, differing, holds, read_json, refuse_inside, run_stages
 
 
 def run_recipe(
@@ -49,12 +49,13 @@ def run_recipe(
     Raises
     ------
     FileExistsError
-        Before the first stage: if something else lies where a stage writes, or, without `overwrite`, if a stage would
-        have to be made again.
+        Before the first stage: if `directory` is a store or a run, if something else lies where a stage writes, or,
+        without `overwrite`, if a stage would have to be made again.
     ValueError
         If there is nothing to ingest.
     """
     directory = Path(directory)
+    refuse_inside(directory, f"{directory}-all")
     if not sources and not recipe.simulate.galaxies:
         raise ValueError("no SOURCE, and the recipe simulates no survey (simulate.galaxies = 0); name files to ingest")
     survey = directory / "survey"

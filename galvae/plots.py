@@ -30,6 +30,8 @@ def save(figure: Figure, path: str | Path) -> None:
 def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: str = "pseudo-ELBO") -> Figure:
     """Objective and divergences against steps, with the time taken above.
 
+    The two lines are of other galaxies: a brighter half has another bound at the same quality. Compare their slopes.
+
     Parameters
     ----------
     metrics
@@ -48,7 +50,10 @@ def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: st
     axes = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
     labels = {"elbo": objective, "kl_z": "KL of z", "kl_pose": "KL of pose"}
     mark = "." if len(epochs) < 40 else ""
-    lines = (("", "training", BLUE, "-"), ("validation_", "held out", VERMILLION, "--"))
+    lines = (
+        ("", "training, random views", BLUE, "-"),
+        ("validation_", "held out, as in the catalog", VERMILLION, "--"),
+    )
     for panel, (name, label) in zip(axes, labels.items(), strict=True):
         for prefix, title, colour, style in lines:
             steps, values = _column(epochs, "step"), _column(epochs, prefix + name)
@@ -144,9 +149,9 @@ def orientation(columns: Mapping[str, Any], *, note: str = "") -> Figure:
     panel = axes[1, 0]
     panel.plot(columns["axis_ratio"], columns["orientation_err"], ".", color=BLUE, markersize=4, alpha=0.5)
     panel.axvline(0.9, color=GREY, linewidth=1)
-    panel.axhline(30, color=GREY, linewidth=1, label="beyond: flagged AXIS_UNDEFINED")
+    panel.axhline(30, color=GREY, linewidth=1, label="right of or above the lines: AXIS_UNDEFINED")
     panel.legend(fontsize=8, loc="upper left")
-    panel.set(xlabel="axis ratio b/a", ylabel="orientation_err (deg)", xlim=(0, 1), ylim=(0, 95))
+    panel.set(xlabel="axis ratio b/a", ylabel="orientation_err (deg, 90: random)", xlim=(0, 1), ylim=(0, 95))
     _draw_places(axes[1, 1], columns)
     return figure
 
@@ -198,7 +203,7 @@ def _draw_kl(panel: Axes, z: np.ndarray, kl: np.ndarray) -> None:
     panel.bar(np.arange(len(kl)), kl[order], color=np.where(active[order], BLUE, GREY))
     panel.set_title(
         f"{active.sum()} of {len(kl)} latents active (blue: variance of the posterior means above {ACTIVE}); "
-        f"{kl.sum():.1f} nats in all", fontsize=9,
+        f"{kl.sum():.1f} nats in all, a galaxy's hypotheses merged", fontsize=9,
     )  # fmt: skip
     panel.set_ylabel("KL of the latent\n(nats, mean)")
     if len(kl) <= 32:
@@ -222,6 +227,8 @@ def _with_grey(name: str) -> Colormap:
 def _draw_angles(panel: Axes, angles: np.ndarray, period: int, label: str) -> None:
     angles = np.asarray(angles, float)
     angles = angles[np.isfinite(angles)]
+    if not len(angles):
+        panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", color=GREY)
     bins = max((b for b in (6, 9, 12, 18) if len(angles) >= 5 * b), default=6)
     expected = len(angles) / bins
     spread = np.sqrt(expected * (1 - 1 / bins))

@@ -95,6 +95,7 @@ def load_recipe(name: str | Path, changes: Sequence[str] = (), *, only: str | No
         raise ValueError(f"{path}: not a TOML file ({error}); see galvae recipe show galaxy-zoo") from None
     if only is not None:
         tables = {name: table for name, table in tables.items() if name == only}
+    recipe = validate(tables, str(path))
     for change in changes:
         key, equals, value = change.partition("=")
         table, dot, name_in_table = key.strip().partition(".")
@@ -103,7 +104,7 @@ def load_recipe(name: str | Path, changes: Sequence[str] = (), *, only: str | No
         if not isinstance(tables.setdefault(table, {}), dict):
             raise ValueError(f"--set {change}: {table} is not a table; expected table.key=value")
         tables[table][name_in_table] = _value(value.strip())
-    return validate(tables, str(path))
+    return validate(tables, " ".join(f"--set {change}" for change in changes)) if changes else recipe
 
 
 def validate(tables: dict[str, Any], where: str) -> Recipe:

@@ -89,6 +89,19 @@ def holds(folder: Path, *names: str) -> bool:
     return any((folder / name).is_file() for name in names)
 
 
+def refuse_inside(folder: Path, example: str) -> None:
+    """Refuse to write into a folder that is a store or a run itself.
+
+    Raises
+    ------
+    FileExistsError
+        If it is one; the message names `example`, a folder to write to instead.
+    """
+    for what, names in {"an image store": ("store.json", "plan.json"), "a run": ("model.json",)}.items():
+        if holds(folder, *names):
+            raise FileExistsError(f"{folder}: is {what} itself; choose another folder, such as {example}")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """What a JSON file holds; nothing if it is not there."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

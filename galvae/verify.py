@@ -19,7 +19,7 @@ from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.geometry import pixel_grid
 from galvae.inference.canonical import direction, place
-from galvae.inference.checks import check_fits
+from galvae.inference.checks import check_fits, warn_of_silence
 from galvae.model.vae import SpatialVAE
 from galvae.moments import adaptive_moments, luminance
 from galvae.progress import Progress
@@ -36,6 +36,8 @@ class Found(NamedTuple):
         Direction of the canonical +x axis as displayed, shape (N,).
     orientation
         Major axis as displayed, modulo 180, shape (N,).
+    axis_ratio
+        Of the decoded canonical image, shape (N,).
     centre
         Right and up, shape (N, 2).
     z
@@ -44,6 +46,7 @@ class Found(NamedTuple):
 
     theta: np.ndarray
     orientation: np.ndarray
+    axis_ratio: np.ndarray
     centre: np.ndarray
     z: np.ndarray
 
@@ -87,11 +90,11 @@ def verify(
     -------
     dict
         Of each run, by its folder as given: ``galaxies``, ``elongated`` (axis ratio of the reference below 0.7),
-        ``unmeasured`` (without one) and, as median and 84th percentile: ``axis`` and ``centre`` against the reference,
-        ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees), ``turn_axis_elongated`` (orientation, modulo
-        180), ``move`` (the centre between the copies) and ``z_drift`` (RMS change of z over its spread). Galaxies of
-        which the model or the reference says nothing are counted as ``missing``, and among those beyond 30 degrees and
-        flipped.
+        ``unmeasured`` (without one) and, as median and 84th percentile: ``axis``, ``axis_ratio`` and ``centre`` against
+        the reference, ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees), ``turn_axis_elongated``
+        (orientation, modulo 180), ``move`` (the centre between the copies) and ``z_drift`` (RMS change of z over its
+        spread). Galaxies of which the model or the reference says nothing are counted as ``missing``, and among those
+        beyond 30 degrees and flipped.
 
     Raises
     ------
@@ -107,7 +110,10 @@ def verify(
     if not len(rows):
         raise ValueError(f"{store.path}: no galaxy that {' and '.join(models)} did not train on; use another store")
     how = {"truth": truth, "move": move, "seed": seed, "quiet": quiet}
-    return {run: _measure(vae, store, rows=rows, **how) for run, vae in models.items()}
+    found = {run: _measure(vae, store, rows=rows, **how) for run, vae in models.items()}
+    for run, figures in found.items():
+        warn_of_silence(run, figures["centre"]["missing"], figures["galaxies"])
+    return found
 
 
 def _measure(
@@ -139,8 +145,9 @@ def find(vae: SpatialVAE, view: View) -> Found:
     pose, content = posterior.draw(posterior.best())
     placed = place(vae, pose, content, size=vae.window)
     return Found(
-        direction(pose), np.degrees(placed.orientation), np.stack([placed.x, placed.y], 1), content.cpu().numpy()
-    )
+        direction(pose), np.degrees(placed.orientation), placed.axis_ratio,
+        np.stack([placed.x, placed.y], 1), content.cpu().numpy(),
+    )  # fmt: skip
 
 
 def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
@@ -167,6 +174,7 @@ def summarize(start: Found, end: Found, reference: Reference, *, turn: np.ndarra
         "elongated": int(long.sum()),
         "unmeasured": int((~long & ~round_).sum()),
         "axis": {**_figures(axis[long]), "beyond_30": float((~(axis[long] <= 30)).mean())} if long.any() else None,
+        "axis_ratio": _figures(np.abs(start.axis_ratio - reference.axis_ratio)[long | round_]),
         "centre": _figures(np.hypot(*(start.centre - reference.centre).T)),
         "turn_elongated": _turns(theta[long]),
         "turn_round": _turns(theta[round_]),

@@ -279,7 +279,7 @@ def test_orientations_are_labelled_with_units(count, sky, tmp_path):
         f"dx, right of the cutout's centre ({unit})", f"dy, above it ({unit})",
     ]  # fmt: skip
     assert all("deg" in panel.get_xlabel() for panel in figure.axes[:2])
-    assert figure.axes[2].get_ylabel() == "orientation_err (deg)"
+    assert figure.axes[2].get_ylabel() == "orientation_err (deg, 90: random)"
     (steps,) = figure.axes[0].patches[-1:]
     assert steps.get_data().values.sum() == count
 

@@ -59,7 +59,7 @@ def test_the_paper_recipe_is_the_paper():
         ("model.infer_rotation=no", "model.infer_rotation = 'no': input should be a valid boolean"),
         ("simulate.size=[1, true]", "simulate.size = True"),
         ("simulate.size=[7, 2]", "simulate.size = [7, 2]: expected [low, high]"),
-        ("model.generator=vanilla", "demo.toml: model: a vanilla generator has no pose: set infer_rotation"),
+        ("model.generator=vanilla", "--set model.generator=vanilla: model: a vanilla generator has no pose"),
         ("simulate.spirals=0.9", "simulate: spirals + ellipticals is more than 1"),
         *(
             (f"{table}.seed={seed}", f"{table}.seed = {seed}: input should be ")

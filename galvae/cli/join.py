@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,21 +32,21 @@ def join(
     check_output(output, FORMATS, overwrite=overwrite)
     table, summary = joined(read_table(catalog), read_table(other), on=on, radius=radius)
     write_table(table, output, overwrite=overwrite)
-    for line in _lines(summary):
+    for line in _lines(summary, other.name):
         say(line, quiet=quiet)
     print_result({"output": str(output), **summary}, str(output), as_json=as_json)
 
 
-def _lines(summary: dict) -> list[str]:
+def _lines(summary: dict[str, Any], other: str) -> list[str]:
     matched = {side: summary[f"{side}_rows"] - summary[f"{side}_unmatched"] for side in ("catalog", "other")}
     lines = [
         f"matched {matched['catalog']} of {summary['catalog_rows']} galaxies of the catalog and "
-        f"{matched['other']} of {summary['other_rows']} rows of OTHER: {summary['matched_rows']} rows"
+        f"{matched['other']} of {summary['other_rows']} rows of {other}: {summary['matched_rows']} rows"
     ]
     if summary["catalog_repeated"]:
-        lines.append(f"{summary['catalog_repeated']} galaxies match several rows of OTHER: one row for each")
+        lines.append(f"{summary['catalog_repeated']} galaxies match several rows of {other}: one row for each")
     if summary["other_repeated"]:
-        lines.append(f"{summary['other_repeated']} rows of OTHER match several galaxies: many-to-one")
+        lines.append(f"{summary['other_repeated']} rows of {other} match several galaxies: many-to-one")
     if summary["renamed"]:
         lines.append("renamed: " + ", ".join(f"{old} -> {new}" for old, new in summary["renamed"].items()))
     return lines

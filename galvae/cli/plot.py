@@ -21,8 +21,10 @@ def plot(
 ) -> None:
     """Draw training curves and the prior; with a store also reconstructions, canonical views, latents, orientations."""
     from galvae.files import check_output
+    from galvae.stages import refuse_inside
 
     check_output(output, overwrite=True)  # other pictures may be there
+    refuse_inside(output, str(output / "figures"))
 
     from galvae.data.store import ImageStore
     from galvae.inference.figures import plot_run

@@ -60,6 +60,7 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
 
     row(f"axis against {reference}, elongated", "axis", unit="deg")
     row("  beyond 30 deg", "axis", "beyond_30", unit="%")
+    row(f"axis ratio against {reference}", "axis_ratio")
     row(f"centre against {reference}", "centre", unit="px")
     row("turn test: theta over 360 deg, elongated", "turn_elongated", unit="deg")
     row("  flipped", "turn_elongated", "flips", unit="%")

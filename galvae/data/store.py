@@ -151,9 +151,8 @@ class ImageStore:
         self.path = Path(path)
         path = self.path / "store.json"
         if not path.is_file():
-            raise FileNotFoundError(
-                f"{self.path}: no image store here (store.json is missing); make one with galvae ingest"
-            )
+            what = "a run, no image store" if (self.path / "model.json").is_file() else "no image store here"
+            raise FileNotFoundError(f"{self.path}: {what} (store.json is missing); make a store with galvae ingest")
         self.description = read_description(path, _Description, remedy="ingest the images again")
         self._lengths = [part["galaxies"] for part in self.description["parts"]]
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)]).astype(int)
@@ -224,9 +223,8 @@ class ImageStore:
         for identifier in ids:
             if str(identifier) not in place:
                 near = difflib.get_close_matches(str(identifier), place, n=1)
-                raise ValueError(
-                    f"{self.path}: no galaxy {identifier}" + (f"; did you mean {near[0]}?" if near else "")
-                )
+                hint = f"did you mean {near[0]}?" if near else f"its identifiers are like {next(iter(place))}"
+                raise ValueError(f"{self.path}: no galaxy {identifier}; {hint}")
         return np.array([place[str(identifier)] for identifier in ids], int)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,23 @@ def check_fits(vae: SpatialVAE, description: dict[str, Any], store: ImageStore) 
         say(
             f"warning: {store.path} was ingested otherwise than what the run was trained on: {', '.join(differing)}; "
             f"ingest with the recipe of the run"
+        )
+
+
+def warn_of_silence(run: str | Path, silent: int, galaxies: int) -> None:
+    """Warn where most of what a run decodes cannot be measured: it has not learned these galaxies.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+    silent, galaxies
+        Of how many galaxies there are no moments, and of how many.
+    """
+    if silent > galaxies / 2:
+        say(
+            f"warning: {run} decodes {silent} of {galaxies} galaxies to images without measurable moments: it has not "
+            f"learned such images; train longer, or on images like these"
         )
 
 

@@ -12,7 +12,9 @@ from astropy.table import QTable
 
 from galvae.catalog import build_catalog
 from galvae.data.store import ImageStore
+from galvae.flags import Flag
 from galvae.inference.catalog import infer_columns
+from galvae.inference.checks import warn_of_silence
 from galvae.inference.settings import CatalogSettings
 from galvae.sky import local_sky
 from galvae.training.checkpoint import MODEL, digest, load_model
@@ -54,6 +56,8 @@ def make_catalog(
     """
     vae, description = load_model(run, device=device)
     columns = infer_columns(vae, description, store, settings, quiet=quiet)
+    silent = (columns["flags"] & Flag.NO_MOMENTS) != 0
+    warn_of_silence(run, int(silent.sum()), len(store))
     columns |= sky_columns(columns, store)
     meta = {
         **provenance(run, store, settings),

@@ -101,7 +101,8 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
     """
     run = Path(run)
     if not (run / DESCRIPTION).is_file() or not (run / MODEL).is_file():
-        raise FileNotFoundError(f"{run}: no trained run here ({DESCRIPTION} is missing); make one with galvae train")
+        what = "an image store; the run comes first" if (run / "store.json").is_file() else "no trained run here"
+        raise FileNotFoundError(f"{run}: {what} ({DESCRIPTION} is missing); make a run with galvae train")
     description = read_description(run / DESCRIPTION, _Description, remedy="train again")
     vae = SpatialVAE(
         ModelSettings.model_validate(description["model"]),

@@ -32,7 +32,10 @@ def refused(arguments, capsys):
         (["simulate", "-o", "out", "--set", "simulate.spirals=2"], "simulate.spirals"),
         (["ingest", "absent.zip", "-o", "out"], "absent.zip"),
         (["ingest", ".", "-o", "out"], "no image"),
-        (["ingest", ".", "-o", "out", "--set", "ingest.feild=64"], "did you mean field?"),
+        (
+            ["ingest", ".", "-o", "out", "--set", "ingest.feild=64"],
+            "--set ingest.feild=64: unknown key ingest.feild (did you mean field?",
+        ),
         (["ingest", ".", "-o", "out", "--set", "ingest.field=small"], "ingest.field = 'small'"),
         (["ingest", ".", "-o", "out", "--set", "field=64"], "table.key=value"),
         (["train", "absent", "-o", "out"], "galvae ingest"),
@@ -60,6 +63,26 @@ def test_bad_input_is_refused_in_one_line(arguments, says, capsys, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert says in refused(arguments, capsys)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["catalog", "STORE", "RUN", "-o", "c.ecsv"], "a run, no image store"),
+        (["train", "RUN", "-o", "out"], "a run, no image store"),
+        (["plot", "RUN", "STORE", "-o", "STORE"], "is an image store itself; choose another folder, such as"),
+        (["plot", "RUN", "STORE", "-o", "RUN"], "is a run itself; choose another folder, such as"),
+        (["run", "smoke", "SOURCE", "-o", "STORE"], "is an image store itself"),
+        (["run", "smoke", "SOURCE", "-o", "RUN"], "is a run itself"),
+        (["interpolate", "RUN", "STORE", "1000", "zebra", "-o", "x.png"], "no galaxy zebra; its identifiers are like"),
+        (["info", "ALL"], "such as ALL/store"),
+    ],
+)
+def test_what_lies_in_the_wrong_place_is_called_by_its_name(arguments, says, inputs, trained, capsys, tmp_path):
+    (tmp_path / "ALL" / "store").mkdir(parents=True)
+    before = kept(tmp_path)
+    assert says in refused(inputs(arguments, RUN=trained), capsys)
+    assert kept(tmp_path) == before
 
 
 def test_a_recipe_that_is_no_toml_is_refused(capsys, tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def test_join_by_identifier(folder):
     done = run(folder / "c.fits", folder / "o.csv", "-o", folder / "j.ecsv", "--on", "objid")
     assert done.exit_code == 0
     assert done.stdout == f"{folder / 'j.ecsv'}\n"
-    assert "matched 2 of 4 galaxies of the catalog and 3 of 4 rows of OTHER: 3 rows" in done.stderr
+    assert "matched 2 of 4 galaxies of the catalog and 3 of 4 rows of o.csv: 3 rows" in done.stderr
     assert "1 galaxies match several rows" in done.stderr
     assert "ra -> ra_other, dec -> dec_other" in done.stderr
     joined = read_catalog(folder / "j.ecsv")

@@ -180,7 +180,12 @@ def test_turned_by_quarters_and_moved_by_whole_pixels_is_exact(quarter):
 
 
 def answers(count, **changes):
-    flat = {"theta": np.zeros(count), "orientation": np.zeros(count), "centre": np.zeros((count, 2))}
+    flat = {
+        "theta": np.zeros(count),
+        "orientation": np.zeros(count),
+        "axis_ratio": np.ones(count),
+        "centre": np.zeros((count, 2)),
+    }
     return Found(**{**flat, "z": np.eye(count)[:, :2], **changes})
 
 
