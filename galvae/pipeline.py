@@ -65,7 +65,7 @@ def run_recipe(
         _ingest(recipe, sources or [survey], directory / "store", inputs, workers, quiet),
         _train(recipe, directory, device, quiet),
         _catalog(recipe, directory, device, quiet),
-        _plot(directory, quiet),
+        _plot(directory, device, quiet),
     ]
     yield from run_stages(stages, overwrite=overwrite)
 
@@ -153,10 +153,11 @@ def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage
     return Stage("catalog", catalog, lambda: "model_digest" in _meta(), _compare, _make, feeds=False)
 
 
-def _plot(directory: Path, quiet: bool) -> Stage:
+def _plot(directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.data.store import ImageStore
     from galvae.inference import figures as drawn
     from galvae.training.checkpoint import MODEL, digest
+    from galvae.training.trainer import choose_device
 
     run, figures, described = directory / "run", directory / "figures", directory / "figures" / "figures.json"
 
@@ -174,7 +175,9 @@ def _plot(directory: Path, quiet: bool) -> Stage:
         figures.mkdir(exist_ok=True)
         write_atomically(described, "{}\n")  # until all are drawn
         store = ImageStore(directory / "store")
-        names = [path.name for path in drawn.plot_run(run, figures, store=store, overwrite=True, quiet=quiet)]
+        where = choose_device(device)
+        drawing = drawn.plot_run(run, figures, store=store, device=where, overwrite=True, quiet=quiet)
+        names = [path.name for path in drawing]
         (run / "figures").mkdir(exist_ok=True)
         for name in names:
             shutil.copyfile(figures / name, run / "figures" / name)

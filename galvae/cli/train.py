@@ -20,6 +20,8 @@ from galvae.cli.options import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from galvae.data.store import ImageStore
 
 
@@ -51,17 +53,15 @@ def train(
     from galvae.training.fit import fit
     from galvae.training.trainer import choose_device
 
-    images = ImageStore(store)
+    images, where = ImageStore(store), choose_device(device)
     with say_how_to_go_on(output / STATE):
-        last = fit(
-            images, settings, output, device=choose_device(device), resume=resume, max_steps=max_steps, quiet=quiet
-        )
+        last = fit(images, settings, output, device=where, resume=resume, max_steps=max_steps, quiet=quiet)
     held_out = f"{bound(settings.model.likelihood)} of galaxies held out {last['validation_elbo']:.1f} nats"
     print_result({"run": str(output), **last}, f"{output}: {last['step']} steps, {held_out}", as_json=as_json)
-    _draw(output, images, quiet)
+    _draw(output, images, where, quiet)
 
 
-def _draw(run: Path, images: ImageStore, quiet: bool) -> None:
+def _draw(run: Path, images: ImageStore, device: torch.device, quiet: bool) -> None:
     """Leave the figures in the run folder; the training is worth keeping without them."""
     import shlex
 
@@ -72,7 +72,7 @@ def _draw(run: Path, images: ImageStore, quiet: bool) -> None:
     try:
         from galvae.inference.figures import plot_run
 
-        for _ in plot_run(run, figures, store=images, overwrite=True, quiet=quiet):
+        for _ in plot_run(run, figures, store=images, device=device, overwrite=True, quiet=quiet):
             pass
     except Exception as error:
         say(f"{figures}: not all drawn ({type(error).__name__}: {error}); the training is whole. To draw: {again}")

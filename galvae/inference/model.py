@@ -18,7 +18,7 @@ from galvae.training.checkpoint import load_model
 from galvae.windows import View
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Posterior:
     """What a model infers about N images: the most probable hypothesis of each.
 
@@ -44,6 +44,9 @@ class Posterior:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    def __repr__(self) -> str:
+        return f"<Posterior of {len(self)} images, {self.z.shape[1]} content latents>"
 
 
 class Model:
