@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from galvae.geometry import pixel_grid, rotation
+from galvae.geometry import Pose, pixel_grid, rotation, to_image
 
 
 def as_float(fields: Tensor) -> Tensor:
@@ -51,6 +51,11 @@ class View:
         """The upright windows in the middle: what a catalog is made from."""
         zero = torch.zeros(len(fields), 2, device=fields.device)
         return cls(fields, window, oversample, zero, zero[:, 0])
+
+    def about(self, pose: Pose) -> View:
+        """The same windows, where the inference network looks about a pose that was inferred before."""
+        origin = to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0]
+        return replace(self, angle=pose.theta, origin=origin)
 
     def __len__(self) -> int:
         return len(self.fields)
