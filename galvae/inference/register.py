@@ -56,6 +56,8 @@ def register(vae: SpatialVAE, view: View, pose: Pose, content: Tensor, *, steps:
     half = (view.window - 1) / 2
     disc, inside = _disc(half, device=content.device)
     middle = _nearest_pixel(to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0], half)
+    if not vae.settings.infer_translation:
+        middle = torch.zeros_like(middle)  # theta turns about the window's centre
     values = view.sample(middle[:, None] + disc).mT
     fit = _Fit(_light(vae, content), values, disc, inside, _free(vae, content))
     # About the middle of what is fitted theta and place are nearly independent.
