@@ -20,6 +20,7 @@ from galvae.data.store import ImageStore
 from galvae.geometry import pixel_grid
 from galvae.inference.canonical import direction, place
 from galvae.inference.checks import check_fits, warn_of_silence
+from galvae.inference.infer import infer
 from galvae.model.vae import SpatialVAE
 from galvae.moments import adaptive_moments, luminance
 from galvae.progress import Progress
@@ -141,8 +142,7 @@ def _measure(
 
 def find(vae: SpatialVAE, view: View) -> Found:
     """The most probable hypothesis about each window of a view."""
-    posterior = vae.encode(view)
-    pose, content = posterior.draw(posterior.best())
+    _, pose, content, _ = infer(vae, view)
     placed = place(vae, pose, content, size=vae.window)
     return Found(
         direction(pose), np.degrees(placed.orientation), placed.axis_ratio,

@@ -17,6 +17,7 @@ from galvae.geometry import Pose
 from galvae.inference.canonical import coarse, direction, pieces, place, spread
 from galvae.inference.checks import check_fits
 from galvae.inference.errors import circular_std, content_error
+from galvae.inference.infer import infer
 from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
@@ -90,13 +91,11 @@ def infer_batch(
     oversample
         Field pixels per window pixel.
     settings
-        How many draws, and how coarsely they are decoded.
+        Whether to refine the pose, how many draws, and how coarsely they are decoded.
     """
     device = vae.grid.device
     view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample)
-    posterior = vae.encode(view)
-    best = posterior.best()
-    pose, content = posterior.draw(best)
+    posterior, pose, content, _ = infer(vae, view, refine=settings.refine)
     placed = place(vae, pose, content, size=vae.window)
     galaxy = torch.from_numpy(keys).to(device)
     chances, noise = _draws(posterior, galaxy, settings.samples, seed=settings.seed)

@@ -69,8 +69,8 @@ def rival(posterior: Posterior) -> tuple[Tensor, Tensor]:
     Returns
     -------
     theta, probability
-        The angle in radians, and the weight of all hypotheses within 45 degrees of it, shape (B,); NaN and 0 where there
-        is no other hypothesis.
+        The angle in radians, and the weight of all hypotheses within 45 degrees of it, shape (B,); NaN and 0 where
+        there is no other hypothesis.
     """
     best = posterior.theta.gather(1, posterior.best())
     far = torch.cos(posterior.theta - best) < math.cos(math.pi / 4)
