@@ -85,12 +85,12 @@ def adaptive_moments(
     cov = np.tile([first, first, 0.0], (count, 1))  # xx, yy, xy
     if start is not None:
         centre = np.where(start.ok[:, None], np.stack([start.x, start.y], 1), centre)
-        cov = np.where(start.ok[:, None], _covariance(start), cov)
+        cov = np.where(start.ok[:, None], matched_covariance(start), cov)
     live, ok = np.arange(count), np.zeros(count, bool)
     for _ in range(iterations):
         if not len(live):
             break
-        total, mean, seen = _weighted(images[live], centre[live], cov[live])
+        total, mean, seen = weighted_moments(images[live], centre[live], cov[live])
         # Under its own matched weight an object shows half its covariance, and half an offset of its centre.
         new_cov, step = 2 * seen, 2 * mean
         moved = centre[live] + step
@@ -106,8 +106,16 @@ def adaptive_moments(
     return _shape(centre, cov, ok)
 
 
-def _weighted(images: np.ndarray, centre: np.ndarray, cov: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sum of the light under Gaussian weights, its mean offset x, y from their centres, and its xx, yy, xy about it."""
+def weighted_moments(
+    images: np.ndarray, centre: np.ndarray, cov: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Light (B, n, m) under Gaussian weights at `centre` x, y (B, 2) of covariance xx, yy, xy (B, 3), in pixels.
+
+    Returns
+    -------
+    ndarray, ndarray, ndarray
+        Its sum, (B,), its mean offset from the weight's centre, (B, 2), and its xx, yy, xy about its mean, (B, 3).
+    """
     _, height, width = images.shape
     xx, yy, xy = cov.T
     det = xx * yy - xy**2
@@ -128,7 +136,7 @@ def _weighted(images: np.ndarray, centre: np.ndarray, cov: np.ndarray) -> tuple[
     return total, mean, seen
 
 
-def _covariance(found: Moments) -> np.ndarray:
+def matched_covariance(found: Moments) -> np.ndarray:
     """xx, yy and xy of the matched Gaussian, shape (B, 3)."""
     major, minor = found.sigma**2, (found.sigma * found.axis_ratio) ** 2
     mean, half = (major + minor) / 2, (major - minor) / 2

@@ -18,7 +18,7 @@ from torch import Tensor
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.geometry import pixel_grid
-from galvae.inference.canonical import direction, place
+from galvae.inference.canonical import direction
 from galvae.inference.checks import check_fits, warn_of_silence
 from galvae.inference.infer import infer
 from galvae.model.vae import SpatialVAE
@@ -142,11 +142,11 @@ def _measure(
 
 def find(vae: SpatialVAE, view: View) -> Found:
     """The most probable hypothesis about each window of a view."""
-    _, pose, content, _ = infer(vae, view)
-    placed = place(vae, pose, content, size=vae.window)
+    found = infer(vae, view)
+    placed = found.placed
     return Found(
-        direction(pose), np.degrees(placed.orientation), placed.axis_ratio,
-        np.stack([placed.x, placed.y], 1), content.cpu().numpy(),
+        direction(found.pose), np.degrees(placed.orientation), placed.axis_ratio,
+        np.stack([placed.x, placed.y], 1), found.content.cpu().numpy(),
     )  # fmt: skip
 
 

@@ -61,7 +61,8 @@ class View:
         return len(self.fields)
 
     @cached_property
-    def _values(self) -> Tensor:
+    def values(self) -> Tensor:
+        """Pixel values of the fields in [0, 1], shape (B, C, F, F)."""
         return as_float(self.fields).permute(0, 3, 1, 2)
 
     @property
@@ -98,7 +99,7 @@ class View:
         half_window = (self.window - 1) / 2 * self.oversample
         half_field = (self.fields.shape[1] - 1) / 2
         grid = (points * half_window + self.offset[:, None, :]) / half_field
-        found = functional.grid_sample(self._values, grid[:, :, None], padding_mode="border", align_corners=True)
+        found = functional.grid_sample(self.values, grid[:, :, None], padding_mode="border", align_corners=True)
         return found[..., 0].mT
 
     def images(self, grid: Tensor) -> Tensor:

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from galvae.geometry import Pose
+from galvae.inference.axis import axis_sandwich
+from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
+from galvae.inference.light import Light, Sky, measure_light, sky
 from galvae.inference.register import register
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
+from galvae.moments import Moments
 from galvae.windows import View
 
 LOOKS = 3
+
+
+class Fitted(NamedTuple):
+    """A galaxy laid over its image, of B.
+
+    Parameters
+    ----------
+    pose
+        Where it fits best.
+    canonical
+        Decoded canonical images, shape (B, n, n, C).
+    moments
+        Of those, in their pixels.
+    placed
+        Where the galaxies lie: axis and shape as decoded, the centre that of the galaxy's own light.
+    light
+        What is measured on that; None where the pose was not refined.
+    curvature
+        Of :class:`galvae.inference.register.Registered`; None where the pose was not refined.
+    """
+
+    pose: Pose
+    canonical: Tensor
+    moments: Moments
+    placed: Placement
+    light: Light | None
+    curvature: Tensor | None
 
 
 class Inferred(NamedTuple):
@@ -24,17 +57,31 @@ class Inferred(NamedTuple):
     ----------
     posterior
         Of the last look.
-    pose, content
-        The most probable hypothesis; where it was refined the pose is that which fits the pixels best.
-    covariance
-        Of theta (radians) and of the galaxy's place in the object frame (grid units), shape (B, 3, 3); None where
-        the pose was not refined.
+    content
+        Of the most probable hypothesis, shape (B, Z).
+    fitted
+        That hypothesis, laid over the image.
+    sky
+        Around them.
+    axis_error
+        What the pixels leave open of the axis, radians, shape (B,); NaN where the pose was not refined.
     """
 
     posterior: Posterior
-    pose: Pose
     content: Tensor
-    covariance: Tensor | None
+    fitted: Fitted
+    sky: Sky
+    axis_error: np.ndarray
+
+    @property
+    def pose(self) -> Pose:
+        """Of the most probable hypothesis; where it was refined, what fits the pixels best."""
+        return self.fitted.pose
+
+    @property
+    def placed(self) -> Placement:
+        """Where the galaxies lie in their windows."""
+        return self.fitted.placed
 
 
 def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
@@ -48,19 +95,61 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         The windows.
     refine
         Let the inference network look again about the pose that it inferred, until what it says hardly depends on how
-        the galaxy was turned and placed; then fit the pose to the pixels, content held. A model that infers no pose, or
-        decodes none, is not refined.
+        the galaxy was turned and placed; then fit the pose to the pixels, content held, and measure the centre on the
+        galaxy's own light. A model that infers no pose, or decodes none, is not refined.
     """
+    refine = refine and refines(vae)
     posterior = vae.encode(view)
     pose, content = posterior.draw(posterior.best())
-    settings = vae.settings
-    if not refine or settings.generator == "vanilla" or not (settings.infer_rotation or settings.infer_translation):
-        return Inferred(posterior, pose, content, None)
-    for _ in range(LOOKS - 1):
+    for _ in range(LOOKS - 1 if refine else 0):
         posterior = vae.encode(view.about(pose))
         pose, content = posterior.draw(posterior.best())
-    pose, covariance = register(vae, view, pose, content)
-    return Inferred(posterior, pose, content, covariance)
+    around = sky(view)
+    size = round(1.25 * vae.window) if refine else vae.window
+    fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
+    error = np.full(len(view), np.nan)
+    if refine:
+        error = axis_sandwich(fitted.canonical, view, fitted.pose, fitted.placed).cpu().double().numpy()
+    return Inferred(posterior, content, fitted, around, error)
+
+
+def refines(vae: SpatialVAE) -> bool:
+    """Whether a model has a pose to refine."""
+    settings = vae.settings
+    return settings.generator != "vanilla" and (settings.infer_rotation or settings.infer_translation)
+
+
+def fit(
+    vae: SpatialVAE, view: View, pose: Pose, content: Tensor, around: Sky, *,
+    size: int, refine: bool, start: Moments | None = None, tolerance: float = 1e-5, steps: int = 6,
+) -> Fitted:  # fmt: skip
+    """Lay decoded galaxies over their images; `start` and `tolerance` are those of the moments' iteration.
+
+    Parameters
+    ----------
+    vae, view
+        The model, and the windows of B galaxies.
+    pose, content
+        What was inferred about them.
+    around
+        Their sky.
+    size
+        Pixels along a side of the canonical images.
+    refine
+        Whether to fit the pose.
+    start, tolerance, steps
+        Of the measurement and of the fit.
+    """
+    canonical = decode_canonical(vae, content, size=size)
+    moments = canonical_moments(canonical, start=start, tolerance=tolerance)
+    if not refine:
+        return Fitted(pose, canonical, moments, place(moments, pose, size=size, window=vae.window), None, None)
+    found = register(canonical, view, pose, settings=vae.settings, steps=steps)
+    placed = place(moments, found.pose, size=size, window=vae.window)
+    light = measure_light(view, placed, around)
+    if vae.settings.infer_translation:
+        placed = replace(placed, x=light.x, y=light.y)
+    return Fitted(found.pose, canonical, moments, placed, light, found.curvature)
 
 
 def rival(posterior: Posterior) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from galvae.geometry import Pose
-from galvae.inference.canonical import coarse, decode_canonical, decode_images, direction, place
+from galvae.inference.canonical import decode_canonical, decode_images, direction
 from galvae.inference.errors import circular_std, content_error, shift_error
 from galvae.inference.infer import infer
-from galvae.inference.settings import CatalogSettings
 from galvae.model.vae import SpatialVAE
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
@@ -123,11 +122,11 @@ class Model:
     def _encode(self, images: np.ndarray, oversample: int, refine: bool) -> list[np.ndarray]:
         fields = torch.from_numpy(np.ascontiguousarray(images)).to(self._vae.grid.device)
         view = View.central(fields, self.window, oversample)
-        posterior, pose, content, _ = infer(self._vae, view, refine=refine)
+        found = infer(self._vae, view, refine=refine)
+        posterior, pose, content = found.posterior, found.pose, found.content
         theta_err = torch.rad2deg(circular_std(posterior))
-        placed = place(self._vae, pose, content, size=coarse(self._vae, CatalogSettings().sample_size), tolerance=1e-3)
         # Where there is no centre to measure the frame's origin has to do.
-        shift_err = shift_error(posterior, placed.centre.nan_to_num())
+        shift_err = shift_error(posterior, found.placed.centre.nan_to_num())
         z, z_err, theta_err, shift, shift_err = (
             t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_err)
         )

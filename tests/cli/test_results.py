@@ -83,7 +83,7 @@ def test_a_catalog_needs_of_the_runs_recipe_its_own_table_only(trained, store, c
     words = ["catalog", run, store.path, "-q", "--device", "cpu", "-o"]
     galvae(capsys, *words, tmp_path / "a.ecsv")
     assert read_catalog(tmp_path / "a.ecsv").meta["catalog"]["samples"] == 3
-    galvae(capsys, *words, tmp_path / "b.ecsv", "--set", "catalog.samples=2")
+    galvae(capsys, *words, tmp_path / "b.ecsv", "--set", "catalog.looks=2")
     assert read_catalog(tmp_path / "b.ecsv").meta["catalog"]["samples"] == 2
 
 

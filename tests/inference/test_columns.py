@@ -29,7 +29,7 @@ def runs(store, tiny_recipe, tmp_path_factory):
 
 
 def inferred(run, store, **changes):
-    settings = CatalogSettings(**{"samples": 4, "sample_size": 16, **changes})
+    settings = CatalogSettings(**{"looks": 2, **changes})
     return infer_columns(*load_model(run), store, settings, quiet=True)
 
 
@@ -104,7 +104,7 @@ def test_the_affine_map_carries_everything(runs, store, make_store, tmp_path):
 
 
 def test_the_table_keeps_the_contract(runs, store):
-    table = make_catalog(runs["polar"], store, CatalogSettings(samples=2), quiet=True)
+    table = make_catalog(runs["polar"], store, CatalogSettings(looks=2), quiet=True)
     check_catalog(table)
     assert len(table) == len(store)
     assert table["id"].dtype == np.int64
@@ -132,4 +132,4 @@ def test_a_store_that_does_not_fit_is_refused(runs, make_store, tmp_path):
 
 def test_one_sample_has_no_spread():
     with pytest.raises(ValueError, match="greater than or equal to 2"):
-        CatalogSettings(samples=1)
+        CatalogSettings(looks=1)

@@ -96,7 +96,7 @@ def test_errors_are_those_of_pose_and_content_together(knowing):
 def columns_of(vae, make_store, path, *, count=1, **columns):
     store = make_store(path, np.full((count, 80, 80, 3), 51, np.uint8), **columns)
     store.batches = lambda size: [(np.arange(count), store.images(slice(None)) / 255)]
-    return infer_columns(vae, DESCRIPTION, store, CatalogSettings(samples=60), quiet=True)
+    return infer_columns(vae, DESCRIPTION, store, CatalogSettings(looks=60), quiet=True)
 
 
 def test_a_round_galaxys_axis_is_undefined(knowing, make_store, tmp_path):
@@ -270,7 +270,7 @@ def test_decoding_in_pieces_is_decoding(monkeypatch):
     fields = torch.randint(0, 256, (5, 20, 20, 3), dtype=torch.uint8).numpy() / 255
 
     def everything():
-        return infer_batch(vae, fields, np.arange(5), oversample=1, settings=CatalogSettings(samples=2))
+        return infer_batch(vae, fields, np.arange(5), oversample=1, settings=CatalogSettings(looks=2))
 
     whole = everything()
     monkeypatch.setattr("galvae.inference.canonical.PIECE", 5 * 16 * 7)

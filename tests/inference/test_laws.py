@@ -32,7 +32,7 @@ from galvae.windows import View
 
 SIZES = [212, 423, 424, 64, 65]
 DESCRIPTION = {"trained_on": np.array([], np.uint64)}
-CATALOG = CatalogSettings(samples=2, batch=3)
+CATALOG = CatalogSettings(looks=2, batch=3)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,124 @@
+"""A galaxy's own light: what is measured on the pixels, where the model has said where to look.
+
+A centre measured on the decoded image would carry the decoder's own bias, and moments of all of the light those of
+neighbours and arms: the weight is that of the decoded galaxy, narrowed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.geometry import pixel_grid
+from galvae.inference.canonical import Placement
+from galvae.moments import Moments, matched_covariance, weighted_moments
+from galvae.windows import View
+
+# Of the weight over the decoded galaxy's matched one: the square of how much narrower it is.
+NARROW = 0.36
+_BORDER = 8
+
+
+class Sky(NamedTuple):
+    """Level and pixel noise of the sky around B galaxies, in [0, 1], shape (B, C)."""
+
+    level: Tensor
+    noise: Tensor
+
+
+class Light(NamedTuple):
+    """What is measured on the own light of B galaxies; NaN where there is nothing to measure.
+
+    Parameters
+    ----------
+    x, y
+        Centre from the window's centre, right and up, window pixels, shape (B,).
+    covariance
+        Of it, from the noise of the pixels, window pixels squared, shape (B, 2, 2).
+    orientation, axis_ratio
+        Under a narrow weight: radians in the image, shape (B,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    covariance: np.ndarray
+    orientation: np.ndarray
+    axis_ratio: np.ndarray
+
+
+def sky(view: View) -> Sky:
+    """Level and noise of each channel in the fields' outermost eight pixels: median, and scaled upper quartile above it.
+
+    What lies below the median does not count, because composites clip it at black. The noise is no less than that of
+    rounding to 8 bits.
+    """
+    fields = view.values
+    edge = min(_BORDER, fields.shape[-1] // 4)
+    rows, columns = fields[:, :, [*range(edge), *range(-edge, 0)]], fields[..., [*range(edge), *range(-edge, 0)]]
+    border = torch.cat([rows.flatten(2), columns[:, :, edge:-edge].flatten(2)], 2)
+    level, above = torch.quantile(border, torch.tensor([0.5, 0.75]).to(border), dim=2)
+    return Sky(level, (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5))
+
+
+def measure_light(view: View, placed: Placement, around: Sky) -> Light:
+    """Centre and shape of galaxies under a narrow Gaussian weight.
+
+    It has the decoded galaxy's shape and is carried along until it rests on the centroid of the light. From the shape
+    of the light under it the weight's own is taken off.
+
+    Parameters
+    ----------
+    view
+        The windows of B galaxies; what is around them is looked at too.
+    placed
+        Where the decoded galaxies lie.
+    around
+        Their sky.
+    """
+    half = (view.window - 1) / 2
+    ok = placed.ok & np.isfinite(placed.x)
+    first = np.where(ok[:, None], np.stack([placed.x, placed.y], 1), 0)
+    middle = first.round()  # so that the pixels are the image's own
+    grid = pixel_grid(view.window, device=view.fields.device)
+    seen = view.sample(grid + torch.as_tensor(middle / half).to(grid)[:, None]).mean(2)
+    light = (seen - around.level.mean(1, keepdim=True)).unflatten(1, (view.window, view.window)).cpu().double().numpy()
+    noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
+    start = first - middle + half
+    weight = NARROW * matched_covariance(
+        Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok)
+    )  # fmt: skip
+    weight = np.where(ok[:, None], weight, [1.0, 1.0, 0.0])
+    response = 1 + 1 / NARROW  # of a Gaussian galaxy: how far it is off, over how far it seems to be under the weight
+    centre = start
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(8):
+            _, offset, _ = weighted_moments(light, centre, weight)
+            centre = centre + np.clip(response * offset, -1, 1)
+        ok &= np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0)  # else it left the galaxy
+        total, _, shape = weighted_moments(light, np.where(ok[:, None], centre, start), weight)
+        ok &= total > 0
+        squares, _, spread = weighted_moments(np.ones_like(light), np.where(ok[:, None], centre, start), weight / 2)
+        xx, yy, xy = ((response * noise / total)[:, None] ** 2 * squares[:, None] * spread).T
+        orientation, axis_ratio = _shape(_inverse(shape) - _inverse(weight))
+    known = np.where(ok, 1, np.nan)
+    return Light(
+        *(known[:, None] * (centre - half + middle)).T,
+        known[:, None, None] * np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2),
+        known * orientation, known * axis_ratio,
+    )  # fmt: skip
+
+
+def _inverse(shape: np.ndarray) -> np.ndarray:
+    """Of symmetric matrices as xx, yy, xy, shape (B, 3)."""
+    xx, yy, xy = shape.T
+    return np.stack([yy, xx, -xy], 1) / (xx * yy - xy**2)[:, None]
+
+
+def _shape(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Major axis and axis ratio of what has this inverse covariance; a ratio of 0 where it is none."""
+    xx, yy, xy = precision.T
+    middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return 0.5 * np.arctan2(-2 * xy, yy - xx), np.sqrt(np.clip((middle - half) / (middle + half), 0, 1))
