@@ -35,7 +35,7 @@ def axis_sandwich(canonical: Tensor, view: View, pose: Pose, placed: Placement) 
         Where the galaxies lie; NaN where it is.
     """
     half = (view.window - 1) / 2
-    blocks = 2 * (int(REACH * half) // BLOCK // 2 + 1)
+    blocks = 2 * -(-int(REACH * half) // BLOCK)
     side = blocks * BLOCK
     steps = (torch.arange(side, device=canonical.device) - (side - 1) / 2) / half
     y, x = torch.meshgrid(steps, steps, indexing="ij")

@@ -148,7 +148,8 @@ def fit(
     placed = place(moments, found.pose, size=size, window=vae.window)
     light = measure_light(view, placed, around)
     if vae.settings.infer_translation:
-        placed = replace(placed, x=light.x, y=light.y)
+        known = np.isfinite(light.x)
+        placed = replace(placed, x=np.where(known, light.x, placed.x), y=np.where(known, light.y, placed.y))
     return Fitted(found.pose, canonical, moments, placed, light, found.curvature)
 
 

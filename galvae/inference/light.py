@@ -18,7 +18,7 @@ from galvae.moments import Moments, matched_covariance, weighted_moments
 from galvae.windows import View
 
 # Of the weight over the decoded galaxy's matched one: the square of how much narrower it is.
-NARROW = 0.36
+NARROW, STEPS = 0.36, 6
 _BORDER = 8
 
 
@@ -50,7 +50,7 @@ class Light(NamedTuple):
 
 
 def sky(view: View) -> Sky:
-    """Level and noise of each channel in the fields' outermost eight pixels: median, and scaled upper quartile above it.
+    """Level and noise of each channel in the fields' outermost eight pixels: median, and upper quartile above it.
 
     What lies below the median does not count, because composites clip it at black. The noise is no less than that of
     rounding to 8 bits.
@@ -91,24 +91,42 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
         Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok)
     )  # fmt: skip
     weight = np.where(ok[:, None], weight, [1.0, 1.0, 0.0])
-    response = 1 + 1 / NARROW  # of a Gaussian galaxy: how far it is off, over how far it seems to be under the weight
     centre = start
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for _ in range(8):
-            _, offset, _ = weighted_moments(light, centre, weight)
-            centre = centre + np.clip(response * offset, -1, 1)
-        ok &= np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0)  # else it left the galaxy
-        total, _, shape = weighted_moments(light, np.where(ok[:, None], centre, start), weight)
-        ok &= total > 0
-        squares, _, spread = weighted_moments(np.ones_like(light), np.where(ok[:, None], centre, start), weight / 2)
-        xx, yy, xy = ((response * noise / total)[:, None] ** 2 * squares[:, None] * spread).T
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(STEPS):
+            total, offset, shape = weighted_moments(light, centre, weight)
+            response = _response(shape, weight)
+            step = np.clip(np.einsum("bij,bj->bi", response, offset), -1, 1)
+            centre = np.where(np.isfinite(step), centre + step, centre)
+        ok &= (total > 0) & (np.linalg.det(response) > 0)  # a peak, of something bright
+        ok &= np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0)  # which the galaxy is
+        squares, _, spread = weighted_moments(np.ones_like(light), centre, weight / 2)
+        scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
+        scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
         orientation, axis_ratio = _shape(_inverse(shape) - _inverse(weight))
     known = np.where(ok, 1, np.nan)
     return Light(
         *(known[:, None] * (centre - half + middle)).T,
-        known[:, None, None] * np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2),
+        known[:, None, None] * scatter,
         known * orientation, known * axis_ratio,
     )  # fmt: skip
+
+
+def _response(shape: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """How far the light is off over how far it seems to be under a weight, (B, 2, 2): what makes the step Newton's.
+
+    The mean of the light moves by ``S W^-1`` as the weight does, S its covariance under the weight W.
+    """
+    shape = np.where(np.isfinite(shape).all(1)[:, None], shape, 0)
+    own = np.eye(2) - _matrix(shape) @ _matrix(_inverse(weight))
+    own = np.where((np.abs(np.linalg.det(own)) > 1e-3)[:, None, None], own, np.eye(2))
+    return np.linalg.inv(own)
+
+
+def _matrix(shape: np.ndarray) -> np.ndarray:
+    """Symmetric matrices (B, 2, 2) of xx, yy, xy, shape (B, 3)."""
+    xx, yy, xy = shape.T
+    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
 
 
 def _inverse(shape: np.ndarray) -> np.ndarray:

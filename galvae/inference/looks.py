@@ -120,12 +120,16 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
         theta_var, square = theta_var / (count - 1), square / (count - 1)
     else:
         noise = (first.sky.noise.square().mean(1)[:, None, None] * torch.linalg.inv(fitted.curvature))[:, 0, 0]
-        known = OF_THETA**2 * noise.cpu().double().numpy()
-        theta_var = (PRIOR * known + theta_var) / (PRIOR + count - 1)
-        square = (PRIOR * OF_CENTRE**2 * fitted.light.covariance + square) / (PRIOR + count - 1)
+        of_theta = noise.cpu().double().numpy()
+        theta_var = (PRIOR * OF_THETA**2 * of_theta + theta_var) / (PRIOR + count - 1)
+        known = np.isfinite(fitted.light.x)
+        of_centre = np.where(known[:, None, None], fitted.light.covariance, 0)
+        square = (PRIOR * OF_CENTRE**2 * of_centre + square) / (PRIOR + count - 1)
         otherwise = (fitted.light.orientation - placed.orientation + math.pi / 2) % math.pi - math.pi / 2
+        otherwise = np.where(known, otherwise, first.axis_error)
+        ratio = np.where(known, fitted.light.axis_ratio - placed.axis_ratio, 0)
         axis_var = axis_var + (OPEN * first.axis_error) ** 2 + (OTHERWISE * otherwise) ** 2
-        ratio_var = ratio_var + (fitted.light.axis_ratio - placed.axis_ratio) ** 2
+        ratio_var = ratio_var + ratio**2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     return Errors(
         np.sqrt(theta_var + swing), square + resampling,

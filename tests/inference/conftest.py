@@ -37,7 +37,7 @@ class Told(nn.Module):
         self.rows, self.last = iter(range(len(self.told.theta))), []
 
     def forward(self, view):
-        if view.origin is None:  # else it looks again
+        if view.origin is None and not view.angle.any():  # else it looks again
             self.last = list(islice(self.rows, len(view)))
         return Posterior(*(value[self.last] for value in vars(self.told).values()))
 

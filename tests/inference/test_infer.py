@@ -50,7 +50,7 @@ def test_refining_finds_the_pose_of_the_pixels(knowing):
         wrong = [knowing(pose.theta + 0.1, pose.shift + 0.02, content) for _ in range(2)]
         view = View.central(image, 64)
         plain, refined = infer(wrong[0], view, refine=False), infer(wrong[1], view)
-        assert plain.covariance is None
+        assert plain.fitted.light is None
         assert plain.pose.theta.item() == pytest.approx(0.7)
         assert refined.pose.theta.item() == pytest.approx(0.6, abs=1e-3)
         assert torch.equal(refined.content, plain.content)
