@@ -18,9 +18,9 @@ from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
 # What the noise of the pixels alone would do counts as so many looks; of theta it is half of what is seen.
-PRIOR, OF_THETA, OF_CENTRE = 1, 1.0, 0.5
+PRIOR, OF_THETA, OF_CENTRE = 1, 0.5, 0.3
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
-RESAMPLING = 0.006
+RESAMPLING = 0.004
 # How much of what the pixels leave open, and of what moments of the inner light say otherwise, is the axis's error,
 # measured against the truth of simulated galaxies, smooth ones and spirals (docs/pose.md).
 OPEN, OTHERWISE = 0.2, 1.0
