@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from galvae.geometry import Pose
-from galvae.inference.axis import axis_sandwich
 from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
 from galvae.inference.light import Light, Sky, measure_light, sky
 from galvae.inference.register import register
 from galvae.model.posterior import Posterior
+from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.moments import Moments
 from galvae.windows import View
@@ -30,21 +30,24 @@ class Fitted(NamedTuple):
     ----------
     pose
         Where it fits best.
-    canonical
-        Decoded canonical images, shape (B, n, n, C).
+    size
+        Pixels along a side of the canonical images decoded for it.
     moments
         Of those, in their pixels.
+    decoded
+        Where the decoded galaxies lie.
     placed
-        Where the galaxies lie: axis and shape as decoded, the centre that of the galaxy's own light.
+        Where the galaxies lie: the decoded ones, where the pose was refined their own light.
     light
-        What is measured on that; None where the pose was not refined.
+        What was measured on that; None where the pose was not refined.
     curvature
         Of :class:`galvae.inference.register.Registered`; None where the pose was not refined.
     """
 
     pose: Pose
-    canonical: Tensor
+    size: int
     moments: Moments
+    decoded: Placement
     placed: Placement
     light: Light | None
     curvature: Tensor | None
@@ -63,15 +66,12 @@ class Inferred(NamedTuple):
         That hypothesis, laid over the image.
     sky
         Around them.
-    axis_error
-        What the pixels leave open of the axis, radians, shape (B,); NaN where the pose was not refined.
     """
 
     posterior: Posterior
     content: Tensor
     fitted: Fitted
     sky: Sky
-    axis_error: np.ndarray
 
     @property
     def pose(self) -> Pose:
@@ -95,8 +95,8 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         The windows.
     refine
         Let the inference network look again about the pose that it inferred, until what it says hardly depends on how
-        the galaxy was turned and placed; then fit the pose to the pixels, content held, and measure the centre on the
-        galaxy's own light. A model that infers no pose, or decodes none, is not refined.
+        the galaxy was turned and placed; then fit the pose to the pixels, content held, and measure centre, axis and
+        axis ratio on the galaxy's own light. A model that infers no pose, or decodes none, is not refined.
     """
     refine = refine and refines(vae)
     posterior = vae.encode(view)
@@ -106,11 +106,7 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         pose, content = posterior.draw(posterior.best())
     around = sky(view)
     size = round(1.25 * vae.window) if refine else vae.window
-    fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
-    error = np.full(len(view), np.nan)
-    if refine:
-        error = axis_sandwich(fitted.canonical, view, fitted.pose, fitted.placed).cpu().double().numpy()
-    return Inferred(posterior, content, fitted, around, error)
+    return Inferred(posterior, content, fit(vae, view, pose, content, around, size=size, refine=refine), around)
 
 
 def refines(vae: SpatialVAE) -> bool:
@@ -143,14 +139,22 @@ def fit(
     canonical = decode_canonical(vae, content, size=size)
     moments = canonical_moments(canonical, start=start, tolerance=tolerance)
     if not refine:
-        return Fitted(pose, canonical, moments, place(moments, pose, size=size, window=vae.window), None, None)
+        decoded = place(moments, pose, size=size, window=vae.window)
+        return Fitted(pose, size, moments, decoded, decoded, None, None)
     found = register(canonical, view, pose, settings=vae.settings, steps=steps)
-    placed = place(moments, found.pose, size=size, window=vae.window)
-    light = measure_light(view, placed, around)
-    if vae.settings.infer_translation:
-        known = np.isfinite(light.x)
-        placed = replace(placed, x=np.where(known, light.x, placed.x), y=np.where(known, light.y, placed.y))
-    return Fitted(found.pose, canonical, moments, placed, light, found.curvature)
+    decoded = place(moments, found.pose, size=size, window=vae.window)
+    light = measure_light(view, decoded, around)
+    return Fitted(found.pose, size, moments, decoded, _lit(decoded, light, vae.settings), light, found.curvature)
+
+
+def _lit(decoded: Placement, light: Light, settings: ModelSettings) -> Placement:
+    """The decoded galaxy's place, with what the light says instead of what the model infers of it."""
+    said = (["x", "y"] if settings.infer_translation else []) + (["orientation"] if settings.infer_rotation else [])
+    names = [*said, "axis_ratio"]
+    known = np.isfinite(light.x) & np.isfinite(light.orientation)
+    return replace(
+        decoded, **{name: np.where(known, getattr(light, name), getattr(decoded, name)) for name in names}
+    )  # fmt: skip
 
 
 def rival(posterior: Posterior) -> tuple[Tensor, Tensor]:

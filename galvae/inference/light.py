@@ -12,13 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galvae.angles import wrap
 from galvae.geometry import pixel_grid
 from galvae.inference.canonical import Placement
 from galvae.moments import Moments, matched_covariance, weighted_moments
 from galvae.windows import View
 
-# Of the weight over the decoded galaxy's matched one: the square of how much narrower it is.
-NARROW, STEPS = 0.36, 6
+# Areas of weights over that of the decoded galaxy's matched one: for the centre and the inner axis, and for the shape.
+NARROW, SHAPE = 0.36, 0.7
+STEPS = 6
+# No weight is flatter than this.
+FLATTEST = 0.15
 _BORDER = 8
 
 
@@ -39,7 +43,9 @@ class Light(NamedTuple):
     covariance
         Of it, from the noise of the pixels, window pixels squared, shape (B, 2, 2).
     orientation, axis_ratio
-        Under a narrow weight: radians in the image, shape (B,).
+        Major axis, radians in the image, and minor over major axis, shape (B,).
+    inner
+        Major axis under a narrower weight, radians in the image, shape (B,).
     """
 
     x: np.ndarray
@@ -47,6 +53,7 @@ class Light(NamedTuple):
     covariance: np.ndarray
     orientation: np.ndarray
     axis_ratio: np.ndarray
+    inner: np.ndarray
 
 
 def sky(view: View) -> Sky:
@@ -64,10 +71,11 @@ def sky(view: View) -> Sky:
 
 
 def measure_light(view: View, placed: Placement, around: Sky) -> Light:
-    """Centre and shape of galaxies under a narrow Gaussian weight.
+    """Centre and shape of galaxies under Gaussian weights somewhat narrower than they are.
 
-    It has the decoded galaxy's shape and is carried along until it rests on the centroid of the light. From the shape
-    of the light under it the weight's own is taken off.
+    The weight of the centre has the decoded galaxy's shape and is carried along until it rests on the centroid of the
+    light. That of the shape lies there, keeps its area and takes on the axis and the axis ratio that the light shows
+    when the weight's own is taken off: of galaxies unlike those trained on the decoded shape is only a beginning.
 
     Parameters
     ----------
@@ -87,11 +95,9 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
     light = (seen - around.level.mean(1, keepdim=True)).unflatten(1, (view.window, view.window)).cpu().double().numpy()
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
     start = first - middle + half
-    weight = NARROW * matched_covariance(
-        Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok)
-    )  # fmt: skip
-    weight = np.where(ok[:, None], weight, [1.0, 1.0, 0.0])
-    centre = start
+    decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
+    decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])
+    weight, centre = NARROW * decoded, start
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for _ in range(STEPS):
             total, offset, shape = weighted_moments(light, centre, weight)
@@ -103,13 +109,26 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
         squares, _, spread = weighted_moments(np.ones_like(light), centre, weight / 2)
         scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
         scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
-        orientation, axis_ratio = _shape(_inverse(shape) - _inverse(weight))
+        orientation, axis_ratio = _shape_of(light, centre, SHAPE * decoded)
+        inner, _ = _shape_of(light, centre, NARROW * decoded)
     known = np.where(ok, 1, np.nan)
     return Light(
         *(known[:, None] * (centre - half + middle)).T,
         known[:, None, None] * scatter,
-        known * orientation, known * axis_ratio,
+        known * orientation, known * axis_ratio, known * inner,
     )  # fmt: skip
+
+
+def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Major axis and axis ratio of light under weights of this area that take on its shape."""
+    area = np.sqrt(weight[:, 0] * weight[:, 1] - weight[:, 2] ** 2)
+    for _ in range(STEPS):
+        _, _, seen = weighted_moments(light, centre, weight)
+        orientation, axis_ratio = _shape(_inverse(seen) - _inverse(weight))
+        ratio = np.clip(np.nan_to_num(axis_ratio, nan=1), FLATTEST, 1)
+        sides = Moments(*centre.T, np.nan_to_num(orientation), ratio, np.sqrt(area / ratio), area > 0)
+        weight = matched_covariance(sides)
+    return orientation, axis_ratio
 
 
 def _response(shape: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -139,4 +158,4 @@ def _shape(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Major axis and axis ratio of what has this inverse covariance; a ratio of 0 where it is none."""
     xx, yy, xy = precision.T
     middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    return 0.5 * np.arctan2(-2 * xy, yy - xx), np.sqrt(np.clip((middle - half) / (middle + half), 0, 1))
+    return wrap(0.5 * np.arctan2(-2 * xy, yy - xx), np.pi), np.sqrt(np.clip((middle - half) / (middle + half), 0, 1))

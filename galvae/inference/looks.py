@@ -21,9 +21,9 @@ from galvae.windows import View
 PRIOR, OF_THETA, OF_CENTRE = 1, 0.5, 0.3
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
-# How much of what the pixels leave open, and of what moments of the inner light say otherwise, is the axis's error,
-# measured against the truth of simulated galaxies, smooth ones and spirals (docs/pose.md).
-OPEN, OTHERWISE = 0.2, 1.0
+# The scatter of the axis between looks counts so much: against the truth of simulated galaxies, smooth ones and spirals
+# (docs/pose.md), what else is wrong with it grows with the noise too.
+OF_AXIS = 1.5
 
 
 class Errors(NamedTuple):
@@ -69,7 +69,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     """
     refine = first.fitted.light is not None
     size = round(0.75 * vae.window) if vae.settings.generator != "vanilla" else vae.window
-    start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
+    start = first.fitted.moments.rescaled(first.fitted.size, size)
     sheet = _noise(3 * view.fields.shape[1], vae.channels, seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
     looks = []
@@ -113,8 +113,8 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
     centre -= centre.mean(0)
     square = np.einsum("sbi,sbj->bij", centre, centre)
     axis = np.array([(look.placed.orientation - placed.orientation) for look in looks])
-    axis_var = _about_mean((axis + math.pi / 2) % math.pi - math.pi / 2) / (count - 1)
-    ratio_var = _about_mean(np.array([look.placed.axis_ratio for look in looks])) / (count - 1)
+    axis_var = OF_AXIS**2 * _about_mean(_half_turn(axis)) / (count - 1)
+    ratio_var = OF_AXIS**2 * _about_mean(np.array([look.placed.axis_ratio for look in looks])) / (count - 1)
     resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), square.shape)
     if fitted.light is None:
         theta_var, square = theta_var / (count - 1), square / (count - 1)
@@ -122,19 +122,21 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
         noise = (first.sky.noise.square().mean(1)[:, None, None] * torch.linalg.inv(fitted.curvature))[:, 0, 0]
         of_theta = noise.cpu().double().numpy()
         theta_var = (PRIOR * OF_THETA**2 * of_theta + theta_var) / (PRIOR + count - 1)
-        known = np.isfinite(fitted.light.x)
-        of_centre = np.where(known[:, None, None], fitted.light.covariance, 0)
+        of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
         square = (PRIOR * OF_CENTRE**2 * of_centre + square) / (PRIOR + count - 1)
-        otherwise = (fitted.light.orientation - placed.orientation + math.pi / 2) % math.pi - math.pi / 2
-        otherwise = np.where(known, otherwise, first.axis_error)
-        ratio = np.where(known, fitted.light.axis_ratio - placed.axis_ratio, 0)
-        axis_var = axis_var + (OPEN * first.axis_error) ** 2 + (OTHERWISE * otherwise) ** 2
-        ratio_var = ratio_var + ratio**2
+        # Where there is no light to measure it is the decoded galaxy's axis, and no other.
+        axis_var = axis_var + np.nan_to_num(_half_turn(fitted.light.inner - placed.orientation)) ** 2
+        ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     return Errors(
         np.sqrt(theta_var + swing), square + resampling,
         np.minimum(np.sqrt(axis_var), math.pi / 2), np.sqrt(ratio_var),
     )  # fmt: skip
+
+
+def _half_turn(angle: np.ndarray) -> np.ndarray:
+    """An axis's angle in [-pi / 2, pi / 2)."""
+    return (angle + math.pi / 2) % math.pi - math.pi / 2
 
 
 def _about_mean(values: np.ndarray) -> np.ndarray:

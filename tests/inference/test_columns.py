@@ -35,7 +35,7 @@ def inferred(run, store, **changes):
 
 # Sums over a batch of another size round otherwise, in single precision; a fit to the pixels by a run that has hardly
 # learned anything makes more of that.
-TOLERANCE = {False: 1e-3, True: 2e-2}
+TOLERANCE = {False: 1e-3, True: 5e-2}
 
 
 @pytest.mark.parametrize(("encoder", "refine"), [("mlp", False), ("polar", False), ("polar", True)])

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from galvae.geometry import Pose, pixel_grid
-from galvae.inference.axis import axis_sandwich
 from galvae.inference.infer import infer
 from galvae.inference.looks import look_again
 from galvae.windows import View
@@ -95,24 +94,3 @@ def test_the_axis_of_a_rounder_galaxy_is_less_well_known(knowing):
 def test_no_axis_is_less_well_known_than_not_at_all(knowing):
     _, said = errors(*scene(knowing, 5, ratio=0.999))
     assert (said.orientation <= math.pi / 2).all()
-
-
-def test_the_sandwich_of_white_noise_is_how_the_axis_scatters(knowing):
-    vae, view = scene(knowing, 150)
-    found = infer(vae, view)
-    said = axis_sandwich(found.fitted.canonical, view, found.pose, found.placed).numpy()
-    assert math.sqrt((said**2).mean()) == pytest.approx(found.pose.theta.numpy().std(), rel=0.3)
-
-
-def test_the_sandwich_counts_arms_that_a_smooth_model_leaves(knowing):
-    """The same light on both sides of the centre, off the axis, is worth more than noise of its strength."""
-    vae, view = scene(knowing, 2, noise=0.0)
-    fields = view.fields.clone()
-    grid = pixel_grid(FIELD).view(FIELD, FIELD, 2) * ((FIELD - 1) / 63)
-    for sign in (-1, 1):
-        off = grid - sign * torch.tensor([0.25, 0.15])
-        fields[1] += 0.1 * torch.exp(-0.5 * off.square().sum(-1) / 0.06**2)[..., None]
-    view = View.central(fields, 64)
-    found = infer(vae, view)
-    said = axis_sandwich(found.fitted.canonical, view, found.pose, found.placed)
-    assert said[1] > 5 * said[0]
