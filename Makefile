@@ -19,10 +19,11 @@ $(VENV)/tested: $(VENV)/installed
 demo: $(VENV)/installed
 	$(BIN)/galvae run demo -o $(DEMO)
 	$(BIN)/galvae train $(DEMO)/store -o $(DEMO)/fixed-pose --recipe demo-fixed-pose --overwrite --quiet
-	$(BIN)/galvae verify $(DEMO)/run $(DEMO)/store --truth $(DEMO)/survey/truth.ecsv --against $(DEMO)/fixed-pose
+	$(BIN)/galvae verify $(DEMO)/run $(DEMO)/store --truth $(DEMO)/survey/truth.ecsv --against $(DEMO)/fixed-pose \
+		-o $(DEMO)/verify --overwrite
 	$(BIN)/galvae sample $(DEMO)/run -o $(DEMO)/figures/samples.png --overwrite
 	@echo "catalog:  $(DEMO)/catalog.ecsv"
-	@echo "pictures: $(DEMO)/figures/"
+	@echo "pictures: $(DEMO)/figures/ and $(DEMO)/verify/verify.html"
 
 test: $(VENV)/tested
 	$(BIN)/ruff check .

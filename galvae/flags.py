@@ -18,6 +18,7 @@ class Flag(IntFlag):
     AXIS_UNDEFINED = 512
     NO_MOMENTS = 1024
     OUTSIDE = 2048
+    TWO_RIVALS = 4096
 
 
 MEANING: dict[Flag, str] = {
@@ -31,4 +32,5 @@ MEANING: dict[Flag, str] = {
     Flag.AXIS_UNDEFINED: "axis ratio above 0.9 or orientation_err above 30 deg: the axis means little",
     Flag.NO_MOMENTS: "no moments could be measured on the decoded image: orientation, axis_ratio, dx, dy are NaN",
     Flag.OUTSIDE: "the inferred centre lies outside the model's window",
+    Flag.TWO_RIVALS: "another direction is nearly as probable as theta: p_alt above 0.1",
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from galvae.geometry import pixel_grid, rotation
+from galvae.geometry import Pose, pixel_grid, rotation, to_image
 
 
 def as_float(fields: Tensor) -> Tensor:
@@ -52,11 +52,17 @@ class View:
         zero = torch.zeros(len(fields), 2, device=fields.device)
         return cls(fields, window, oversample, zero, zero[:, 0])
 
+    def about(self, pose: Pose) -> View:
+        """The same windows, where the inference network looks about a pose that was inferred before."""
+        origin = to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0]
+        return replace(self, angle=pose.theta, origin=origin)
+
     def __len__(self) -> int:
         return len(self.fields)
 
     @cached_property
-    def _values(self) -> Tensor:
+    def values(self) -> Tensor:
+        """Pixel values of the fields in [0, 1], shape (B, C, F, F)."""
         return as_float(self.fields).permute(0, 3, 1, 2)
 
     @property
@@ -93,7 +99,7 @@ class View:
         half_window = (self.window - 1) / 2 * self.oversample
         half_field = (self.fields.shape[1] - 1) / 2
         grid = (points * half_window + self.offset[:, None, :]) / half_field
-        found = functional.grid_sample(self._values, grid[:, :, None], padding_mode="border", align_corners=True)
+        found = functional.grid_sample(self.values, grid[:, :, None], padding_mode="border", align_corners=True)
         return found[..., 0].mT
 
     def images(self, grid: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def tiny_recipe():
             "ingest": {"field": 28, "window": 16, "crop_sigma": 2.0},
             "model": {"latents": 3, "generator_units": 24, "encoder_units": 24, "shift_sigma": 2.0},
             "train": {"epochs": 3, "batch": 8, "learning_rate": 1e-3, "pixels": 64, "validation": 0.2},
-            "catalog": {"batch": 7, "samples": 4, "sample_size": 16},
+            "catalog": {"batch": 7, "looks": 2},
         }
         return validate(merge(tables, changes), "test")
 

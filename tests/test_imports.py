@@ -19,7 +19,7 @@ JOINS = ("galvae.inference", "galvae.sampling", "galvae.verify")
 TORCH = {"torch", "safetensors"}
 ASTROPY = {"astropy", "photutils"}
 # What an import by name costs: third-party packages that are slow to start.
-HEAVY = TORCH | ASTROPY | {"matplotlib", "scipy", "pandas", "h5py"}
+HEAVY = TORCH | ASTROPY | {"matplotlib", "scipy", "pandas", "h5py", "sklearn"}
 
 
 def imported(tree, *, inside):

@@ -95,11 +95,11 @@ def test_whole_numbers_do_for_real_ones_and_lists_for_pairs():
 
 def test_one_table_of_a_recipe_whatever_the_others_hold(tmp_path):
     path = tmp_path / "recipe.toml"
-    path.write_text("[model]\nfuture = 1\n\n[catalog]\nsamples = 5\n")
+    path.write_text("[model]\nfuture = 1\n\n[catalog]\nlooks = 5\n")
     with pytest.raises(ValueError, match=r"unknown key model\.future"):
         load_recipe(path)
-    assert load_recipe(path, only="catalog").catalog.samples == 5
-    assert load_recipe(path, ["catalog.samples=6"], only="catalog").catalog.samples == 6
+    assert load_recipe(path, only="catalog").catalog.looks == 5
+    assert load_recipe(path, ["catalog.looks=6"], only="catalog").catalog.looks == 6
     for change in ("catalog.future=1", "model.future=1"):
         with pytest.raises(ValueError, match=r"unknown key .*future"):
             load_recipe(path, [change], only="catalog")

@@ -14,37 +14,47 @@ def verify(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     store: Annotated[Path, typer.Argument(help="An image store.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the figures.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="A folder for a page, pictures and the figures."),
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="A table of true orientation, axis_ratio, dx, dy by id.")] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another run, measured on the same galaxies: known to neither.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many galaxies.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the turns and moves.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the turns, moves and noise.")] = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Axis, centre and the turn test, on galaxies that the run was not trained on."""
+    """Axis, centre, the turn test, whether errors hold: on galaxies that the run was not trained on."""
     from galvae.files import check_output, write_atomically
+    from galvae.stages import refuse_inside
 
     if output:
-        check_output(output, (".json",), overwrite=overwrite)
+        check_output(output, overwrite=overwrite)
+        refuse_inside(output, str(output / "verify"))
 
     from galvae.data.store import ImageStore
     from galvae.training.trainer import choose_device
-    from galvae.verify import verify as measure
+    from galvae.verify.measure import verify as measure
 
-    runs = [run] if against is None else [run, against]
-    found = measure(
-        runs, ImageStore(store),
+    runs, images = [run] if against is None else [run, against], ImageStore(store)
+    measured = measure(
+        runs, images,
         truth=truth, limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
     )  # fmt: skip
+    found = {name: figures for name, (figures, _) in measured.items()}
+    text = _table(found, "the truth" if truth else "adaptive moments")
     if output:
-        write_atomically(output, json_text(found, indent=1) + "\n")
-    print_result(found, _table(found, "the truth" if truth else "adaptive moments"), as_json=as_json)
+        from galvae.verify.page import FIGURES, write_page
+
+        output.mkdir(parents=True, exist_ok=True)
+        name, (figures, details) = next(iter(measured.items()))
+        write_page(output, name, figures, details, images, text=text)
+        write_atomically(output / FIGURES, json_text(found, indent=1) + "\n")
+    print_result(found, text, as_json=as_json)
 
 
 def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
@@ -52,22 +62,33 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
     lines = [
         f"{first['galaxies']} galaxies not trained on, {first['elongated']} of them elongated (axis ratio < 0.7);"
         f" {first['unmeasured']} without an axis ratio to tell by; median / 84th percentile",
-        f"{'':44}" + "".join(f"{name:>36}" for name in found),
+        f"{'':52}" + "".join(f"{name:>36}" for name in found),
     ]
 
     def row(label: str, *path: str, unit: str = "") -> None:
-        lines.append(f"{label:44}" + "".join(f"{_cell(figures, path, unit):>36}" for figures in found.values()))
+        lines.append(f"{label:52}" + "".join(f"{_cell(figures, path, unit):>36}" for figures in found.values()))
 
     row(f"axis against {reference}, elongated", "axis", unit="deg")
+    row("  where two definitions of the axis agree", "axis_clean", unit="deg")
     row("  beyond 30 deg", "axis", "beyond_30", unit="%")
     row(f"axis ratio against {reference}", "axis_ratio")
     row(f"centre against {reference}", "centre", unit="px")
     row("turn test: theta over 360 deg, elongated", "turn_elongated", unit="deg")
     row("  flipped", "turn_elongated", "flips", unit="%")
     row("turn test: theta over 360 deg, round", "turn_round", unit="deg")
+    row("  flipped", "turn_round", "flips", unit="%")
     row("turn test: axis, elongated", "turn_axis_elongated", unit="deg")
     row("turn test: centre", "move", unit="px")
-    row("turn test: z drift over z's spread", "z_drift")
+    row("turn test: z drift over z's spread, RMS", "z_drift")
+    row("  median", "z_drift_median")
+    for name, label in (("theta", "theta"), ("centre", "centre"), ("orientation", "axis")):
+        row(f"within one error: {label}", "coverage", name, "68", unit="%")
+        row("within two errors", "coverage", name, "95", unit="%")
+    row("galaxies with a rival (p_alt above 0.1)", "rivals", "flagged", unit="%")
+    row("flipped between two exposures", "rivals", "exposures_flipped", unit="%")
+    row("  of those said to have a rival", "rivals", "of_those_flagged", unit="%")
+    row("axis predicted from z, R^2 (should be 0)", "angle_from_z")
+    row("light explained by the reconstruction", "explained", "median", unit="%")
     return "\n".join(lines)
 
 
@@ -79,5 +100,5 @@ def _cell(figures: dict[str, Any], path: tuple[str, ...], unit: str) -> str:
         return "-"
     if isinstance(value, dict):
         missing = f", {value['missing']} missing" if value["missing"] else ""
-        return f"{value['median']:.2f} / {value['p84']:.2f} {unit}{missing}"
-    return f"{100 * value:.0f} %" if unit == "%" else f"{value:.2f}"
+        return f"{value['median']:.3g} / {value['p84']:.3g} {unit}{missing}"
+    return f"{100 * value:.1f} %" if unit == "%" else f"{value:.3f}"

@@ -14,9 +14,11 @@ from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
 from galvae.geometry import Pose
-from galvae.inference.canonical import coarse, direction, pieces, place, spread
+from galvae.inference.canonical import direction, pieces
 from galvae.inference.checks import check_fits
-from galvae.inference.errors import circular_std, content_error
+from galvae.inference.errors import content_error
+from galvae.inference.infer import infer, rival
+from galvae.inference.looks import look_again
 from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
@@ -86,28 +88,27 @@ def infer_batch(
     fields
         uint8, shape (B, F, F, C), row 0 at the bottom.
     keys
-        int64 that name the galaxies and so the draws that their errors rest on, in whatever store they are, shape (B,).
+        int64 that name the galaxies and so the noise that their errors rest on, in whatever store they are, shape (B,).
     oversample
         Field pixels per window pixel.
     settings
-        How many draws, and how coarsely they are decoded.
+        Whether to refine the pose, and how many looks the errors take.
     """
     device = vae.grid.device
     view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample)
-    posterior = vae.encode(view)
-    best = posterior.best()
-    pose, content = posterior.draw(best)
-    placed = place(vae, pose, content, size=vae.window)
+    found = infer(vae, view, refine=settings.refine)
     galaxy = torch.from_numpy(keys).to(device)
-    chances, noise = _draws(posterior, galaxy, settings.samples, seed=settings.seed)
-    vague = spread(vae, posterior, chances, noise, size=coarse(vae, settings.sample_size), start=placed.canonical)
+    errors = look_again(vae, view, found, galaxy, count=settings.looks, seed=settings.seed)
+    posterior, placed = found.posterior, found.placed
+    theta_alt, p_alt = rival(posterior)
     divergence = vae.divergence(posterior)
-    one = posterior.draw(posterior.choose(chances[0], 1), noise[0][:, None])
+    one = posterior.draw(*_one_draw(posterior, galaxy, seed=settings.seed))
     log_likelihood = _log_likelihood(vae, *one, view.images(vae.grid).flatten(2).mT)
     numbers = {
-        "z": content,
+        "theta_alt": torch.rad2deg(-theta_alt) % 360,
+        "p_alt": p_alt,
+        "z": found.content,
         "z_err": content_error(posterior),
-        "theta_err": torch.rad2deg(circular_std(posterior)),
         "log_likelihood": log_likelihood,
         "kl_z": divergence.content,
         "kl_pose": divergence.pose,
@@ -116,10 +117,11 @@ def infer_batch(
     half = vae.window / 2
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()},
-        "theta": direction(pose), "dx": placed.x, "dy": placed.y, "covariance": vague.centre,
-        "orientation": np.degrees(placed.orientation), "orientation_err": np.degrees(vague.orientation),
-        "axis_ratio": placed.axis_ratio, "axis_ratio_err": vague.axis_ratio,
-        "ok": placed.canonical.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
+        "theta": direction(found.pose), "theta_err": np.degrees(errors.theta),
+        "dx": placed.x, "dy": placed.y, "covariance": errors.centre,
+        "orientation": np.degrees(placed.orientation), "orientation_err": np.degrees(errors.orientation),
+        "axis_ratio": placed.axis_ratio, "axis_ratio_err": errors.axis_ratio,
+        "ok": placed.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
     }  # fmt: skip
 
 
@@ -130,15 +132,12 @@ def _log_likelihood(vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor
     return sum(vae.log_likelihood(pose, content, values[:, part], pixels=every[:, part]) for part in parts)
 
 
-def _draws(posterior: Posterior, galaxy: Tensor, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Uniform (S, B, K) and normal (S, B, Z + 3) numbers, keyed by galaxy."""
+def _one_draw(posterior: Posterior, galaxy: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """A hypothesis (B, 1) and standard normal numbers (B, 1, Z + 3), keyed by galaxy."""
     hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
-    chances = uniform("catalog hypotheses", galaxy, count * hypotheses, seed=seed, step=0)
-    noise = normal("catalog latents", galaxy, count * size, seed=seed, step=0)
-    return (
-        chances.view(-1, count, hypotheses).transpose(0, 1),
-        noise.view(-1, count, size).transpose(0, 1),
-    )
+    chances = uniform("catalog hypotheses", galaxy, hypotheses, seed=seed, step=0)
+    noise = normal("catalog latents", galaxy, size, seed=seed, step=0)
+    return posterior.choose(chances, 1), noise[:, None]
 
 
 def _to_original(
@@ -177,4 +176,5 @@ def _flags(found: dict[str, np.ndarray], store: ImageStore, trained: np.ndarray)
     flags |= np.where(vague, Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     flags |= np.where(~found["ok"], Flag.NO_MOMENTS, 0).astype(np.int32)
     flags |= np.where(found["ok"] & ~found["inside"], Flag.OUTSIDE, 0).astype(np.int32)
+    flags |= np.where(found["p_alt"] > 0.1, Flag.TWO_RIVALS, 0).astype(np.int32)
     return flags | np.where(trained, Flag.TRAINED_ON, 0).astype(np.int32)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from galvae.geometry import Pose
-from galvae.inference.canonical import coarse, decode_canonical, decode_images, direction, place
+from galvae.inference.canonical import decode_canonical, decode_images, direction
 from galvae.inference.errors import circular_std, content_error, shift_error
-from galvae.inference.settings import CatalogSettings
+from galvae.inference.infer import infer
 from galvae.model.vae import SpatialVAE
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
@@ -73,7 +73,9 @@ class Model:
         """Length Z of the content vector."""
         return self._vae.settings.latents
 
-    def encode(self, images: np.ndarray, *, oversample: int | None = None, batch: int = 128) -> Posterior:
+    def encode(
+        self, images: np.ndarray, *, oversample: int | None = None, refine: bool = True, batch: int = 128
+    ) -> Posterior:
         """Infer pose and content of images.
 
         Parameters
@@ -84,6 +86,8 @@ class Model:
         oversample
             Pixels of the images per pixel of the window. Where it is not given they are one to one, and images larger
             than the fields that the run was trained on are refused, as they are of another scale.
+        refine
+            Look again and fit the pose to the pixels, as in a catalog.
         batch
             So many at a time.
 
@@ -107,21 +111,22 @@ class Model:
             images = np.asarray(images, np.float32)
             if not ((images >= 0) & (images <= 1)).all():
                 raise ValueError("images as floats must lie in [0, 1]; divide them by their full scale, or pass uint8")
-        pieces = [self._encode(images[start : start + batch], oversample) for start in range(0, len(images), batch)]
+        pieces = [
+            self._encode(images[start : start + batch], oversample, refine) for start in range(0, len(images), batch)
+        ]
         if not pieces:
             raise ValueError("no images to encode; expected at least one")
         return Posterior(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
 
     @torch.inference_mode()
-    def _encode(self, images: np.ndarray, oversample: int) -> list[np.ndarray]:
+    def _encode(self, images: np.ndarray, oversample: int, refine: bool) -> list[np.ndarray]:
         fields = torch.from_numpy(np.ascontiguousarray(images)).to(self._vae.grid.device)
         view = View.central(fields, self.window, oversample)
-        posterior = self._vae.encode(view)
-        pose, content = posterior.draw(posterior.best())
+        found = infer(self._vae, view, refine=refine)
+        posterior, pose, content = found.posterior, found.pose, found.content
         theta_err = torch.rad2deg(circular_std(posterior))
-        placed = place(self._vae, pose, content, size=coarse(self._vae, CatalogSettings().sample_size), tolerance=1e-3)
         # Where there is no centre to measure the frame's origin has to do.
-        shift_err = shift_error(posterior, placed.centre.nan_to_num())
+        shift_err = shift_error(posterior, found.placed.centre.nan_to_num())
         z, z_err, theta_err, shift, shift_err = (
             t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_err)
         )

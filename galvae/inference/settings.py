@@ -8,9 +8,13 @@ from galvae.settings import Seed, Settings
 
 
 class CatalogSettings(Settings):
-    """How a run and a store become a catalog."""
+    """How a run and a store become a catalog.
+
+    With ``refine`` the inference network looks three times, the pose is fitted to the pixels and the centre is measured
+    on them. Errors come from so many more ``looks`` at noisier images.
+    """
 
     batch: PositiveInt = 128
-    samples: int = Field(16, ge=2)
-    sample_size: PositiveInt = 32
+    refine: bool = True
+    looks: int = Field(4, ge=2)
     seed: Seed = 0

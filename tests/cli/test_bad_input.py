@@ -96,14 +96,14 @@ FILES = {
     "join": ["join", "TABLE", "TABLE", "--on", "id"],
     "sample": ["sample", "RUN"],
     "interpolate": ["interpolate", "RUN", "STORE", "1", "2"],
-    "verify": ["verify", "RUN", "STORE"],
 }
-ENDING = {"catalog": ".ecsv", "join": ".fits", "sample": ".png", "interpolate": ".npy", "verify": ".json"}
+ENDING = {"catalog": ".ecsv", "join": ".fits", "sample": ".png", "interpolate": ".npy"}
 FOLDERS = {
     "simulate": ["simulate", "-n", "2"],
     "ingest": ["ingest", "SOURCE"],
     "train": ["train", "STORE"],
     "plot": ["plot", "RUN", "STORE"],
+    "verify": ["verify", "RUN", "STORE"],
     "run": ["run", "smoke", "SOURCE"],
 }
 WRITING = FILES | FOLDERS

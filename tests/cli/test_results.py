@@ -77,14 +77,12 @@ def test_a_catalog_needs_of_the_runs_recipe_its_own_table_only(trained, store, c
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     text = (run / "recipe.toml").read_text()
-    (run / "recipe.toml").write_text(
-        text.replace("[train]", "[train]\nfuture = 1").replace("samples = 4", "samples = 3")
-    )
+    (run / "recipe.toml").write_text(text.replace("[train]", "[train]\nfuture = 1").replace("looks = 2", "looks = 3"))
     words = ["catalog", run, store.path, "-q", "--device", "cpu", "-o"]
     galvae(capsys, *words, tmp_path / "a.ecsv")
-    assert read_catalog(tmp_path / "a.ecsv").meta["catalog"]["samples"] == 3
-    galvae(capsys, *words, tmp_path / "b.ecsv", "--set", "catalog.samples=2")
-    assert read_catalog(tmp_path / "b.ecsv").meta["catalog"]["samples"] == 2
+    assert read_catalog(tmp_path / "a.ecsv").meta["catalog"]["looks"] == 3
+    galvae(capsys, *words, tmp_path / "b.ecsv", "--set", "catalog.looks=2")
+    assert read_catalog(tmp_path / "b.ecsv").meta["catalog"]["looks"] == 2
 
 
 def test_recipes_are_told_of(capsys):

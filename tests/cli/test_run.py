@@ -12,7 +12,7 @@ import pytest
 
 from galvae.cli.main import run as galvae
 
-TINY = ["simulate.galaxies=24", "train.epochs=2000", "train.save_every=1", "catalog.samples=2"]
+TINY = ["simulate.galaxies=24", "train.epochs=2000", "train.save_every=1", "catalog.looks=2"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -55,12 +55,12 @@ def test_a_run_stopped_early_is_said_by_every_command(run, store, tmp_path):
 
 
 def test_a_catalog_carries_how_far_its_run_was_trained(run, store, capsys):
-    meta = make_catalog(run, store, CatalogSettings(samples=2, sample_size=16), quiet=True).meta
+    meta = make_catalog(run, store, CatalogSettings(looks=2), quiet=True).meta
     assert meta["finished"] is True
     assert meta["steps"] == json.loads((run / DESCRIPTION).read_text())["steps"] > 0
     assert "stopped" not in capsys.readouterr().err
     change(run, finished=False, steps=0)
-    meta = make_catalog(run, store, CatalogSettings(samples=2, sample_size=16), quiet=True).meta
+    meta = make_catalog(run, store, CatalogSettings(looks=2), quiet=True).meta
     assert (meta["finished"], meta["steps"]) == (False, 0)
 
 

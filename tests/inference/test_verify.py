@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from torch import nn
 from typer.testing import CliRunner
 
-import galvae.verify
+import galvae.verify.measure
 from galvae.cli.main import app
 from galvae.geometry import Pose, rotation
 from galvae.model.posterior import Posterior
 from galvae.moments import adaptive_moments, luminance
-from galvae.verify import Found, Reference, summarize, turned, verify
+from galvae.training.fit import fit
+from galvae.verify.measure import Found, Measured, Reference, turned, verify
+from galvae.verify.page import FIGURES, PAGE
+from galvae.verify.summary import angle_from_z, summarize
 
 WINDOW, FIELD = 64, 112
 SIGMA = 0.2 * (WINDOW - 1) / 2  # of the generator's ellipse, window pixels
@@ -40,7 +43,7 @@ def galaxies(count, *, seed=0, side=FIELD):
 
 
 class Measures(nn.Module):
-    """Measures the window itself: centre, axis and the blue end; tells it as the pose, or hides all of it in z."""
+    """Measures what it is shown: centre, axis and the blue end; tells it as the pose, or hides all of it in z."""
 
     def __init__(self, *, hides=False, axial=False):
         super().__init__()
@@ -57,10 +60,13 @@ class Measures(nn.Module):
             lean = images[..., 2] - images[..., 0]
             way[(lean * along).sum((1, 2)) < 0] += np.pi
         centre = np.stack([found.x, found.y], 1) / HALF - 1
+        # What it is shown was turned about the window's centre; what it says is about the upright window.
+        turn, back = view.angle.numpy(), rotation(-view.angle).numpy()
+        way, axis, centre = way - turn, found.angle - turn, np.einsum("bi,bij->bj", centre, back)
         nothing = np.zeros_like(way)
         told = np.stack([nothing, nothing, nothing, found.axis_ratio], 1)
         if self.hides:
-            told = np.column_stack([found.angle, centre, found.axis_ratio])
+            told = np.column_stack([axis, centre, found.axis_ratio])
             way, centre = nothing, 0 * centre
         content, way, centre = (torch.from_numpy(value).float() for value in (told, way, centre))
         pose = Pose(-way, -(centre[:, None] @ rotation(-way))[:, 0])
@@ -81,8 +87,8 @@ def measured(knowing, make_store, tmp_path, monkeypatch):
         vae = knowing(torch.zeros(1), torch.zeros(1, 2), torch.zeros(1, 4), window=WINDOW).float()
         vae.encoder = encoder
         description = {"trained_on": np.array(trained_on, np.uint64)}
-        monkeypatch.setattr("galvae.verify.load_model", lambda run, device: (vae, description))
-        return verify(["run"], store, quiet=True, **options)["run"]
+        monkeypatch.setattr("galvae.verify.measure.load_model", lambda run, device: (vae, description))
+        return verify(["run"], store, quiet=True, **options)["run"][0]
 
     make.store, make.truth = store, truth
     return make
@@ -154,15 +160,15 @@ def test_runs_are_measured_on_the_same_galaxies_known_to_none(measured, monkeypa
 
     hashes = identifier_hashes(measured.store.column("id"))
     measured(Measures())
-    vae, description = galvae.verify.load_model("run", device="cpu")
+    vae, description = galvae.verify.measure.load_model("run", device="cpu")
     known = {"a": hashes[:25], "b": hashes[20:30], "c": hashes[25:]}
     monkeypatch.setattr(
-        galvae.verify, "load_model", lambda run, device: (vae, {**description, "trained_on": known[run]})
+        galvae.verify.measure, "load_model", lambda run, device: (vae, {**description, "trained_on": known[run]})
     )
     found = verify(["a", "b"], measured.store, quiet=True)
     assert list(found) == ["a", "b"]
-    assert found["a"] == found["b"]
-    assert found["a"]["galaxies"] == 10
+    assert found["a"][0] == found["b"][0]
+    assert found["a"][0]["galaxies"] == 10
     with pytest.raises(ValueError, match="no galaxy that a and c did not train on"):
         verify(["a", "c"], measured.store, quiet=True)
 
@@ -180,26 +186,36 @@ def test_turned_by_quarters_and_moved_by_whole_pixels_is_exact(quarter):
 
 
 def answers(count, **changes):
-    flat = {
-        "theta": np.zeros(count),
-        "orientation": np.zeros(count),
-        "axis_ratio": np.ones(count),
+    flat = {name: np.zeros(count) for name in ("theta", "p_alt", "orientation", "axis_ratio")}
+    flat |= {name: np.ones(count) for name in ("theta_err", "orientation_err")}
+    flat |= {
         "centre": np.zeros((count, 2)),
+        "covariance": np.tile(np.eye(2), (count, 1, 1)),
+        "z": np.arange(2.0 * count).reshape(count, 2),
     }
-    return Found(**{**flat, "z": np.eye(count)[:, :2], **changes})
+    return Found(**{**flat, **changes})
 
 
-def reference(ratio):
+def reference(ratio, **changes):
     count = len(ratio)
-    return Reference(np.zeros(count), np.array(ratio), np.zeros((count, 2)))
+    flat = {"orientation": np.zeros(count), "centre": np.zeros((count, 2)), "second": np.zeros(count)}
+    return Reference(axis_ratio=np.array(ratio), **{**flat, **changes})
+
+
+def figures_of(start, end, reference, *, turn=None, first=None, second=None):
+    count = len(start.theta)
+    turn, one = np.zeros(count) if turn is None else turn, np.arange(count) + 1.0
+    first, second = first or start, second or end
+    measured = Measured(
+        np.arange(count), start, end, first, second, reference, turn, np.zeros((count, 2)), one, one, one
+    )
+    return summarize(measured)
 
 
 def test_what_is_not_said_is_a_failure_and_counted():
     nothing = np.array([np.nan, 0, 0, 0])
     start = answers(4, orientation=nothing, theta=nothing, centre=np.stack([nothing, nothing], 1))
-    found = summarize(
-        start, answers(4), reference([0.4, 0.4, 0.9, np.nan]), turn=np.zeros(4), shift=np.zeros((4, 2))
-    )  # fmt: skip
+    found = figures_of(start, answers(4), reference([0.4, 0.4, 0.9, np.nan]))
     assert (found["elongated"], found["unmeasured"]) == (2, 1)
     assert found["axis"] == {"median": 0, "p84": 0, "missing": 1, "beyond_30": 0.5}
     assert found["turn_elongated"] == {"median": 0, "p84": 0, "missing": 1, "flips": 0.5}
@@ -210,7 +226,7 @@ def test_what_is_not_said_is_a_failure_and_counted():
 def test_a_model_that_says_nothing_fails_altogether():
     nothing = np.full(2, np.nan)
     start = answers(2, orientation=nothing, theta=nothing, centre=np.stack([nothing, nothing], 1))
-    found = summarize(start, start, reference([0.4, 0.4]), turn=np.zeros(2), shift=np.zeros((2, 2)))
+    found = figures_of(start, start, reference([0.4, 0.4]))
     assert found["axis"]["beyond_30"] == found["turn_elongated"]["flips"] == 1
     assert np.isnan(found["axis"]["median"])
     assert found["axis"]["missing"] == 2
@@ -221,7 +237,7 @@ def test_the_turn_is_over_360_degrees_and_the_axis_modulo_180(turn, theta, wrong
     start = answers(1, theta=np.array([theta]), orientation=np.array([theta % 180]))
     after = theta + turn + wrong
     end = answers(1, theta=np.array([after % 360]), orientation=np.array([after % 180]))
-    found = summarize(start, end, reference([0.4]), turn=np.array([turn]), shift=np.zeros((1, 2)))
+    found = figures_of(start, end, reference([0.4]), turn=np.array([turn]))
     assert found["turn_elongated"]["median"] == pytest.approx(abs(wrong), abs=1e-6)
     axial = min(abs(wrong), 180 - abs(wrong))
     assert found["turn_axis_elongated"]["median"] == pytest.approx(axial, abs=1e-6)
@@ -230,7 +246,7 @@ def test_the_turn_is_over_360_degrees_and_the_axis_modulo_180(turn, theta, wrong
 def test_the_table_says_what_is_missing(measured, monkeypatch):
     found = measured(Measures())
     found["axis"]["missing"] = 3
-    monkeypatch.setattr("galvae.verify.verify", lambda *args, **options: {"run": found})
+    monkeypatch.setattr("galvae.verify.measure.verify", lambda *args, **options: {"run": (found, None)})
     arguments = ["verify", "run", str(measured.store.path)]
     lines = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout.splitlines()
     (axis,) = [line for line in lines if line.startswith("axis against")]
@@ -239,3 +255,63 @@ def test_the_table_says_what_is_missing(measured, monkeypatch):
     assert centre.endswith(" px")
     result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert json.loads(result.stdout) == {"run": found}
+
+
+def test_errors_that_hold_cover_as_often_as_they_say():
+    """Normal errors of every size, in every bin: 68 and 95 percent; flips of theta apart, and said."""
+    count, rng = 20_000, np.random.default_rng(0)
+    size = rng.uniform(0.1, 3, count)
+    covariance = size[:, None, None] ** 2 * np.array([[4.0, 1.0], [1.0, 1.0]])
+    turn = rng.uniform(0, 360, count)
+
+    def exposure(turn):
+        theta = (turn + size * rng.normal(size=count)) % 360
+        noise = np.einsum("bij,bj->bi", np.linalg.cholesky(covariance), rng.normal(size=(count, 2)))
+        return answers(count, theta=theta, theta_err=size, centre=noise, covariance=covariance)
+
+    first, second = exposure(np.zeros(count)), exposure(turn)
+    flips = np.arange(count) % 50 == 0
+    second = second._replace(theta=np.where(flips, second.theta + 180, second.theta) % 360, p_alt=0.3 * flips)
+    axis = answers(count, orientation=(size * rng.normal(size=count)) % 180, orientation_err=size)
+    found = figures_of(
+        axis, axis, reference(rng.uniform(0.2, 1, count)), turn=turn, first=first, second=second
+    )  # fmt: skip
+    for name, figures in found["coverage"].items():
+        everything = [figures, *(one for bins in figures["bins"].values() for one in bins)]
+        for one in everything:
+            assert one["68"] == pytest.approx(0.683, abs=0.03), name
+            assert one["95"] == pytest.approx(0.954, abs=0.03), name
+        for bins in figures["bins"].values():
+            assert sum(one["galaxies"] for one in bins) == figures["galaxies"]
+    assert found["coverage"]["theta"]["galaxies"] == (~flips).sum()
+    assert found["rivals"]["exposures_flipped"] == pytest.approx(flips.mean())
+    assert found["rivals"]["of_those_flagged"] == 1
+
+
+def test_z_that_knows_the_angle_is_found_out():
+    rng = np.random.default_rng(0)
+    axis, noise = rng.uniform(0, np.pi, 400), rng.normal(size=(400, 5))
+    assert angle_from_z(noise, axis) < 0.02
+    noise[:, 2] += 3 * np.cos(2 * axis)
+    noise[:, 3] += 3 * np.sin(2 * axis)
+    assert angle_from_z(noise, axis) > 0.8
+    assert angle_from_z(noise[:10], axis[:10]) is None
+
+
+@pytest.fixture(scope="module")
+def run(store, tiny_recipe, tmp_path_factory):
+    path = tmp_path_factory.mktemp("verify") / "run"
+    fit(store, tiny_recipe(), path, device=torch.device("cpu"), quiet=True)
+    return path
+
+
+def test_the_page_holds_its_figures_and_pictures(run, store, tmp_path):
+    out = tmp_path / "page"
+    arguments = ["verify", str(run), str(store.path), "-o", str(out), "-q", "--limit", "8"]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    page = (out / PAGE).read_text()
+    pictures = sorted(path.name for path in out.glob("*.png"))
+    assert pictures == ["coverage.png", "turns.png", "worst.png"]
+    assert all(f'src="{name}"' in page for name in pictures)
+    assert "axis against adaptive moments" in page
+    assert list(json.loads((out / FIGURES).read_text())) == [str(run)]

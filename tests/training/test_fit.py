@@ -142,7 +142,7 @@ def test_resume_refuses_another_store_or_recipe(store, make_store, ellipses, tin
         train(store, tiny_recipe(), tmp_path / "nothing", resume=True)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     # What only the catalog uses may change.
-    train(store, tiny_recipe(catalog={"samples": 5}), run, resume=True, max_steps=8)
+    train(store, tiny_recipe(catalog={"looks": 5}), run, resume=True, max_steps=8)
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, Diverged])

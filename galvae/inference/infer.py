@@ -1,0 +1,176 @@
+"""What a model says about images, as every command asks it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.geometry import Pose
+from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
+from galvae.inference.light import Light, Sky, measure_light, sky
+from galvae.inference.register import register
+from galvae.model.posterior import Posterior
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+from galvae.moments import Moments
+from galvae.windows import View
+
+LOOKS = 3
+
+
+class Fitted(NamedTuple):
+    """A galaxy laid over its image, of B.
+
+    Parameters
+    ----------
+    pose
+        Where it fits best.
+    size
+        Pixels along a side of the canonical images decoded for it.
+    moments
+        Of those, in their pixels.
+    decoded
+        Where the decoded galaxies lie.
+    placed
+        Where the galaxies lie: the decoded ones, where the pose was refined their own light.
+    light
+        What was measured on that; None where the pose was not refined.
+    curvature
+        Of :class:`galvae.inference.register.Registered`; None where the pose was not refined.
+    """
+
+    pose: Pose
+    size: int
+    moments: Moments
+    decoded: Placement
+    placed: Placement
+    light: Light | None
+    curvature: Tensor | None
+
+
+class Inferred(NamedTuple):
+    """About B galaxies.
+
+    Parameters
+    ----------
+    posterior
+        Of the last look.
+    content
+        Of the most probable hypothesis, shape (B, Z).
+    fitted
+        That hypothesis, laid over the image.
+    sky
+        Around them.
+    """
+
+    posterior: Posterior
+    content: Tensor
+    fitted: Fitted
+    sky: Sky
+
+    @property
+    def pose(self) -> Pose:
+        """Of the most probable hypothesis; where it was refined, what fits the pixels best."""
+        return self.fitted.pose
+
+    @property
+    def placed(self) -> Placement:
+        """Where the galaxies lie in their windows."""
+        return self.fitted.placed
+
+
+def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
+    """Infer pose and content of the upright windows of a view.
+
+    Parameters
+    ----------
+    vae
+        The model.
+    view
+        The windows.
+    refine
+        Let the inference network look again about the pose that it inferred, until what it says hardly depends on how
+        the galaxy was turned and placed; then fit the pose to the pixels, content held, and measure centre, axis and
+        axis ratio on the galaxy's own light. A model that infers no pose, or decodes none, is not refined.
+    """
+    refine = refine and refines(vae)
+    posterior = vae.encode(view)
+    pose, content = posterior.draw(posterior.best())
+    for _ in range(LOOKS - 1 if refine else 0):
+        posterior = vae.encode(view.about(pose))
+        pose, content = posterior.draw(posterior.best())
+    around = sky(view)
+    size = round(1.25 * vae.window) if refine else vae.window
+    return Inferred(posterior, content, fit(vae, view, pose, content, around, size=size, refine=refine), around)
+
+
+def refines(vae: SpatialVAE) -> bool:
+    """Whether a model has a pose to refine."""
+    settings = vae.settings
+    return settings.generator != "vanilla" and (settings.infer_rotation or settings.infer_translation)
+
+
+def fit(
+    vae: SpatialVAE, view: View, pose: Pose, content: Tensor, around: Sky, *,
+    size: int, refine: bool, start: Moments | None = None, tolerance: float = 1e-5, steps: int = 6,
+) -> Fitted:  # fmt: skip
+    """Lay decoded galaxies over their images; `start` and `tolerance` are those of the moments' iteration.
+
+    Parameters
+    ----------
+    vae, view
+        The model, and the windows of B galaxies.
+    pose, content
+        What was inferred about them.
+    around
+        Their sky.
+    size
+        Pixels along a side of the canonical images.
+    refine
+        Whether to fit the pose.
+    start, tolerance, steps
+        Of the measurement and of the fit.
+    """
+    canonical = decode_canonical(vae, content, size=size)
+    moments = canonical_moments(canonical, start=start, tolerance=tolerance)
+    if not refine:
+        decoded = place(moments, pose, size=size, window=vae.window)
+        return Fitted(pose, size, moments, decoded, decoded, None, None)
+    found = register(canonical, view, pose, settings=vae.settings, steps=steps)
+    decoded = place(moments, found.pose, size=size, window=vae.window)
+    light = measure_light(view, decoded, around)
+    return Fitted(found.pose, size, moments, decoded, _lit(decoded, light, vae.settings), light, found.curvature)
+
+
+def _lit(decoded: Placement, light: Light, settings: ModelSettings) -> Placement:
+    """The decoded galaxy's place, with what the light says instead of what the model infers of it."""
+    said = (["x", "y"] if settings.infer_translation else []) + (["orientation"] if settings.infer_rotation else [])
+    names = [*said, "axis_ratio"]
+    known = np.isfinite(light.x) & np.isfinite(light.orientation)
+    return replace(
+        decoded, **{name: np.where(known, getattr(light, name), getattr(decoded, name)) for name in names}
+    )  # fmt: skip
+
+
+def rival(posterior: Posterior) -> tuple[Tensor, Tensor]:
+    """The most probable other angle, more than 45 degrees off, and how probable it is.
+
+    Returns
+    -------
+    theta, probability
+        The angle in radians, and the weight of all hypotheses within 45 degrees of it, shape (B,); NaN and 0 where
+        there is no other hypothesis.
+    """
+    best = posterior.theta.gather(1, posterior.best())
+    far = torch.cos(posterior.theta - best) < math.cos(math.pi / 4)
+    weight = posterior.log_weight.exp()
+    theta = posterior.theta.gather(1, torch.where(far, weight, -1).argmax(1, keepdim=True))
+    near = torch.cos(posterior.theta - theta) >= math.cos(math.pi / 4)
+    found = far.any(1)
+    probability = torch.where(found, (weight * (near & far)).sum(1), 0)
+    return torch.where(found, theta[:, 0], math.nan), probability

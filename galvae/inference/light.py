@@ -1,0 +1,161 @@
+"""A galaxy's own light: what is measured on the pixels, where the model has said where to look.
+
+A centre measured on the decoded image would carry the decoder's own bias, and moments of all of the light those of
+neighbours and arms: the weight is that of the decoded galaxy, narrowed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.angles import wrap
+from galvae.geometry import pixel_grid
+from galvae.inference.canonical import Placement
+from galvae.moments import Moments, matched_covariance, weighted_moments
+from galvae.windows import View
+
+# Areas of weights over that of the decoded galaxy's matched one: for the centre and the inner axis, and for the shape.
+NARROW, SHAPE = 0.36, 0.7
+STEPS = 6
+# No weight is flatter than this.
+FLATTEST = 0.15
+_BORDER = 8
+
+
+class Sky(NamedTuple):
+    """Level and pixel noise of the sky around B galaxies, in [0, 1], shape (B, C)."""
+
+    level: Tensor
+    noise: Tensor
+
+
+class Light(NamedTuple):
+    """What is measured on the own light of B galaxies; NaN where there is nothing to measure.
+
+    Parameters
+    ----------
+    x, y
+        Centre from the window's centre, right and up, window pixels, shape (B,).
+    covariance
+        Of it, from the noise of the pixels, window pixels squared, shape (B, 2, 2).
+    orientation, axis_ratio
+        Major axis, radians in the image, and minor over major axis, shape (B,).
+    inner
+        Major axis under a narrower weight, radians in the image, shape (B,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    covariance: np.ndarray
+    orientation: np.ndarray
+    axis_ratio: np.ndarray
+    inner: np.ndarray
+
+
+def sky(view: View) -> Sky:
+    """Level and noise of each channel in the fields' outermost eight pixels: median, and upper quartile above it.
+
+    What lies below the median does not count, because composites clip it at black. The noise is no less than that of
+    rounding to 8 bits.
+    """
+    fields = view.values
+    edge = min(_BORDER, fields.shape[-1] // 4)
+    rows, columns = fields[:, :, [*range(edge), *range(-edge, 0)]], fields[..., [*range(edge), *range(-edge, 0)]]
+    border = torch.cat([rows.flatten(2), columns[:, :, edge:-edge].flatten(2)], 2)
+    level, above = torch.quantile(border, torch.tensor([0.5, 0.75]).to(border), dim=2)
+    return Sky(level, (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5))
+
+
+def measure_light(view: View, placed: Placement, around: Sky) -> Light:
+    """Centre and shape of galaxies under Gaussian weights somewhat narrower than they are.
+
+    The weight of the centre has the decoded galaxy's shape and is carried along until it rests on the centroid of the
+    light. That of the shape lies there, keeps its area and takes on the axis and the axis ratio that the light shows
+    when the weight's own is taken off: of galaxies unlike those trained on the decoded shape is only a beginning.
+
+    Parameters
+    ----------
+    view
+        The windows of B galaxies; what is around them is looked at too.
+    placed
+        Where the decoded galaxies lie.
+    around
+        Their sky.
+    """
+    half = (view.window - 1) / 2
+    ok = placed.ok & np.isfinite(placed.x)
+    first = np.where(ok[:, None], np.stack([placed.x, placed.y], 1), 0)
+    middle = first.round()  # so that the pixels are the image's own
+    grid = pixel_grid(view.window, device=view.fields.device)
+    seen = view.sample(grid + torch.as_tensor(middle / half).to(grid)[:, None]).mean(2)
+    light = (seen - around.level.mean(1, keepdim=True)).unflatten(1, (view.window, view.window)).cpu().double().numpy()
+    noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
+    start = first - middle + half
+    decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
+    decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])
+    weight, centre = NARROW * decoded, start
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(STEPS):
+            total, offset, shape = weighted_moments(light, centre, weight)
+            response = _response(shape, weight)
+            step = np.clip(np.einsum("bij,bj->bi", response, offset), -1, 1)
+            centre = np.where(np.isfinite(step), centre + step, centre)
+        ok &= (total > 0) & (np.linalg.det(response) > 0)  # a peak, of something bright
+        ok &= np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0)  # which the galaxy is
+        squares, _, spread = weighted_moments(np.ones_like(light), centre, weight / 2)
+        scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
+        scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
+        orientation, axis_ratio = _shape_of(light, centre, SHAPE * decoded)
+        inner, _ = _shape_of(light, centre, NARROW * decoded)
+    known = np.where(ok, 1, np.nan)
+    return Light(
+        *(known[:, None] * (centre - half + middle)).T,
+        known[:, None, None] * scatter,
+        known * orientation, known * axis_ratio, known * inner,
+    )  # fmt: skip
+
+
+def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Major axis and axis ratio of light under weights of this area that take on its shape."""
+    area = np.sqrt(weight[:, 0] * weight[:, 1] - weight[:, 2] ** 2)
+    for _ in range(STEPS):
+        _, _, seen = weighted_moments(light, centre, weight)
+        orientation, axis_ratio = _shape(_inverse(seen) - _inverse(weight))
+        ratio = np.clip(np.nan_to_num(axis_ratio, nan=1), FLATTEST, 1)
+        sides = Moments(*centre.T, np.nan_to_num(orientation), ratio, np.sqrt(area / ratio), area > 0)
+        weight = matched_covariance(sides)
+    return orientation, axis_ratio
+
+
+def _response(shape: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """How far the light is off over how far it seems to be under a weight, (B, 2, 2): what makes the step Newton's.
+
+    The mean of the light moves by ``S W^-1`` as the weight does, S its covariance under the weight W.
+    """
+    shape = np.where(np.isfinite(shape).all(1)[:, None], shape, 0)
+    own = np.eye(2) - _matrix(shape) @ _matrix(_inverse(weight))
+    own = np.where((np.abs(np.linalg.det(own)) > 1e-3)[:, None, None], own, np.eye(2))
+    return np.linalg.inv(own)
+
+
+def _matrix(shape: np.ndarray) -> np.ndarray:
+    """Symmetric matrices (B, 2, 2) of xx, yy, xy, shape (B, 3)."""
+    xx, yy, xy = shape.T
+    return np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
+
+
+def _inverse(shape: np.ndarray) -> np.ndarray:
+    """Of symmetric matrices as xx, yy, xy, shape (B, 3)."""
+    xx, yy, xy = shape.T
+    return np.stack([yy, xx, -xy], 1) / (xx * yy - xy**2)[:, None]
+
+
+def _shape(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Major axis and axis ratio of what has this inverse covariance; a ratio of 0 where it is none."""
+    xx, yy, xy = precision.T
+    middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return wrap(0.5 * np.arctan2(-2 * xy, yy - xx), np.pi), np.sqrt(np.clip((middle - half) / (middle + half), 0, 1))

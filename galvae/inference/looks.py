@@ -1,0 +1,144 @@
+"""Errors by looking again: what the model says when the sky's noise is added once more and the camera is turned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.geometry import Pose
+from galvae.inference.infer import Fitted, Inferred, fit
+from galvae.keyed import uniform
+from galvae.model.posterior import Posterior
+from galvae.model.vae import SpatialVAE
+from galvae.windows import View
+
+# What the noise of the pixels alone would do counts as so many looks; of theta it is half of what is seen.
+PRIOR, OF_THETA, OF_CENTRE = 1, 0.5, 0.3
+# Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
+RESAMPLING = 0.004
+# The scatter of the axis between looks counts so much: against the truth of simulated galaxies, smooth ones and spirals
+# (docs/pose.md), what else is wrong with it grows with the noise too.
+OF_AXIS = 1.5
+
+
+class Errors(NamedTuple):
+    """Of B galaxies; NaN where there is nothing to measure.
+
+    Parameters
+    ----------
+    theta
+        How well theta repeats under another exposure of the same galaxy, radians, shape (B,).
+    centre
+        The same of the centre: covariance, window pixels squared, shape (B, 2, 2).
+    orientation
+        How far the major axis is from the galaxy's, radians, at most pi / 2, shape (B,).
+    axis_ratio
+        How far the axis ratio is from the galaxy's, shape (B,).
+    """
+
+    theta: np.ndarray
+    centre: np.ndarray
+    orientation: np.ndarray
+    axis_ratio: np.ndarray
+
+
+def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, count: int, seed: int) -> Errors:
+    """Errors from `count` looks at the same galaxies.
+
+    Each look adds noise of the sky's own strength to the fields, turns the camera at random, infers content and pose
+    from there on the side of the first answer (that there is a rival on the other side is said apart), fits and
+    measures again, on canonical images decoded somewhat coarsely.
+
+    Parameters
+    ----------
+    vae, view
+        The model, and the windows of B galaxies.
+    first
+        What was inferred about them.
+    galaxy
+        What tells galaxies apart, int64, shape (B,): noise and turns are keyed by it.
+    count
+        How many looks, at least 2.
+    seed
+        Of noise and turns.
+    """
+    refine = first.fitted.light is not None
+    size = round(0.75 * vae.window) if vae.settings.generator != "vanilla" else vae.window
+    start = first.fitted.moments.rescaled(first.fitted.size, size)
+    sheet = _noise(3 * view.fields.shape[1], vae.channels, seed).to(view.values)
+    numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
+    looks = []
+    for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
+        noise = _cut(sheet, place, view.fields.shape[1]) * first.sky.noise[:, :, None, None]
+        again = replace(view, fields=(view.values + noise).clamp(0, 1).permute(0, 2, 3, 1))
+        seen = again.about(first.pose) if refine else again
+        if vae.settings.infer_rotation:
+            seen = replace(seen, angle=seen.angle + 2 * math.pi * turn)
+        posterior = _on_this_side(vae.encode(seen), first.pose)
+        pose, content = posterior.draw(posterior.best())
+        looks.append(
+            fit(vae, again, pose, content, first.sky, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
+        )
+    return _errors(first, looks)
+
+
+def _noise(size: int, channels: int, seed: int) -> Tensor:
+    """White noise (C, size, size); each galaxy and look gets a piece of it."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(channels, size, size, generator=generator)
+
+
+def _cut(sheet: Tensor, place: Tensor, size: int) -> Tensor:
+    """Pieces (B, C, size, size) of a sheet at places in [0, 1), shape (B, 2)."""
+    corner = (place.double() * (sheet.shape[-1] - size + 1)).long()
+    y, x = (corner[:, k, None] + torch.arange(size, device=sheet.device) for k in (0, 1))
+    return sheet[:, y[:, :, None], x[:, None, :]].transpose(0, 1)
+
+
+def _on_this_side(posterior: Posterior, pose: Pose) -> Posterior:
+    near = torch.cos(posterior.theta - pose.theta[:, None]) > 0
+    return replace(posterior, log_weight=posterior.log_weight + torch.where(near, 0.0, -1e3))
+
+
+def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
+    fitted, placed, count = first.fitted, first.placed, len(looks)
+    theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
+    theta_var = _about_mean((theta + math.pi) % (2 * math.pi) - math.pi)
+    centre = np.array([np.stack([look.placed.x, look.placed.y], 1) for look in looks])
+    centre -= centre.mean(0)
+    square = np.einsum("sbi,sbj->bij", centre, centre)
+    axis = np.array([(look.placed.orientation - placed.orientation) for look in looks])
+    axis_var = OF_AXIS**2 * _about_mean(_half_turn(axis)) / (count - 1)
+    ratio_var = OF_AXIS**2 * _about_mean(np.array([look.placed.axis_ratio for look in looks])) / (count - 1)
+    resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), square.shape)
+    if fitted.light is None:
+        theta_var, square = theta_var / (count - 1), square / (count - 1)
+    else:
+        noise = (first.sky.noise.square().mean(1)[:, None, None] * torch.linalg.inv(fitted.curvature))[:, 0, 0]
+        of_theta = noise.cpu().double().numpy()
+        theta_var = (PRIOR * OF_THETA**2 * of_theta + theta_var) / (PRIOR + count - 1)
+        of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
+        square = (PRIOR * OF_CENTRE**2 * of_centre + square) / (PRIOR + count - 1)
+        # Where there is no light to measure it is the decoded galaxy's axis, and no other.
+        axis_var = axis_var + np.nan_to_num(_half_turn(fitted.light.inner - placed.orientation)) ** 2
+        ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2
+    swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
+    return Errors(
+        np.sqrt(theta_var + swing), square + resampling,
+        np.minimum(np.sqrt(axis_var), math.pi / 2), np.sqrt(ratio_var),
+    )  # fmt: skip
+
+
+def _half_turn(angle: np.ndarray) -> np.ndarray:
+    """An axis's angle in [-pi / 2, pi / 2)."""
+    return (angle + math.pi / 2) % math.pi - math.pi / 2
+
+
+def _about_mean(values: np.ndarray) -> np.ndarray:
+    """Sum of squares about the mean, (S, B) -> (B,)."""
+    return ((values - values.mean(0)) ** 2).sum(0)

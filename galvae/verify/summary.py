@@ -1,0 +1,167 @@
+"""Figures from galaxies measured again: how far off, how far apart, how often within the errors."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from galvae.verify.measure import Measured
+
+ELONGATED = 0.7
+# Two definitions of a galaxy's axis that differ by less, degrees, leave one to be right about.
+AGREE = 3.0
+RATIOS = (0.0, 0.4, 0.55, 0.7, 0.85, 1.01)
+
+
+def summarize(measured: Measured) -> dict[str, Any]:
+    """Figures of a run.
+
+    Returns
+    -------
+    dict
+        ``galaxies``, ``elongated`` (axis ratio of the reference below 0.7), ``unmeasured`` (without one) and, as median
+        and 84th percentile: ``axis``, ``axis_clean`` (where two definitions of the axis agree), ``axis_ratio`` and
+        ``centre`` against the reference; ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees),
+        ``turn_axis_elongated`` (orientation, modulo 180), ``move`` (the centre between the copies) and ``z_drift`` (RMS
+        and median change of z over its spread). Galaxies of which the model or the reference says nothing are counted
+        as ``missing``, and among those beyond 30 degrees and flipped.
+
+        ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
+        brightness and signal-to-noise ratio: of ``theta`` and ``centre`` between two exposures (theta where it is not
+        flipped), of ``orientation`` against the reference where two definitions agree. ``rivals``: how many galaxies
+        have one (``p_alt`` above 0.1), how many of two exposures are flipped, and how many of those had been said to
+        have a rival. ``angle_from_z``: how well z predicts the axis, which it must not (R^2 of its cosine and sine).
+        ``explained``: share of the light's square that the reconstruction explains.
+    """
+    start, end, reference, turn = measured.start, measured.end, measured.reference, measured.turn
+    long, round_ = reference.axis_ratio < ELONGATED, reference.axis_ratio >= ELONGATED
+    axis = np.abs(_difference(start.orientation, reference.orientation, 180))
+    clean = np.abs(_difference(reference.second, reference.orientation, 180)) < AGREE
+    theta = np.abs(_difference(end.theta - start.theta, turn, 360))
+    axial = np.abs(_difference(end.orientation - start.orientation, turn, 180))
+    drift = ((end.z - start.z) ** 2).sum(1)
+    spread = ((start.z - start.z.mean(0)) ** 2).sum(1).mean()
+    return {
+        "galaxies": len(turn),
+        "elongated": int(long.sum()),
+        "unmeasured": int((~long & ~round_).sum()),
+        "axis": {**figures(axis[long]), "beyond_30": float((~(axis[long] <= 30)).mean())} if long.any() else None,
+        "axis_clean": figures(axis[long & clean]),
+        "axis_ratio": figures(np.abs(start.axis_ratio - reference.axis_ratio)[long | round_]),
+        "centre": figures(np.hypot(*(start.centre - reference.centre).T)),
+        "turn_elongated": _turns(theta[long]),
+        "turn_round": _turns(theta[round_]),
+        "turn_axis_elongated": figures(axial[long]),
+        "move": figures(np.hypot(*_moved(measured.start, measured.end, measured).T)),
+        "z_drift": float(np.sqrt(drift.mean() / spread)) if spread > 0 else None,
+        "z_drift_median": float(np.sqrt(np.median(drift) / spread)) if spread > 0 else None,
+        "coverage": coverage(measured, clean),
+        "rivals": _rivals(measured),
+        "angle_from_z": angle_from_z(start.z[clean & long], np.radians(reference.orientation[clean & long])),
+        "explained": {
+            "median": float(np.median(measured.explained)), "p16": float(np.percentile(measured.explained, 16))
+        },
+    }  # fmt: skip
+
+
+def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
+    """How often intervals of one and of two errors hold: of all galaxies, and by bins; see :func:`summarize`."""
+    first, second = measured.first, measured.second
+    theta = np.abs(_difference(second.theta - first.theta, measured.turn, 360))
+    same = theta <= 90
+    moved, turn = _moved(first, second, measured), np.radians(measured.turn)
+    cos, sin = np.cos(turn), np.sin(turn)
+    rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
+    both = rotation @ first.covariance @ rotation.swapaxes(1, 2) + second.covariance
+    pulls = {
+        "theta": np.where(same, theta / np.hypot(first.theta_err, second.theta_err), np.nan)[:, None],
+        "centre": np.abs(moved) / np.sqrt(np.diagonal(both, axis1=1, axis2=2)),
+        "orientation": np.where(
+            clean,
+            np.abs(_difference(measured.start.orientation, measured.reference.orientation, 180))
+            / measured.start.orientation_err,
+            np.nan,
+        )[:, None],
+    }
+    by = {
+        "axis_ratio": (measured.reference.axis_ratio, RATIOS),
+        "brightness": (measured.brightness, _quarters(measured.brightness)),
+        "snr": (measured.snr, _quarters(measured.snr)),
+    }
+    found = {}
+    for name, pull in pulls.items():
+        bins = {
+            key: [
+                {"from": float(low), "to": float(high), **_covered(pull[(values >= low) & (values < high)])}
+                for low, high in pairwise(edges)
+            ]
+            for key, (values, edges) in by.items()
+        }
+        found[name] = {**_covered(pull), "bins": bins}
+    return found
+
+
+def angle_from_z(z: np.ndarray, axis: np.ndarray) -> float | None:
+    """R^2 of the cosine and sine of twice the axis (radians, shape (N,)) by ridge regression on z, cross-validated.
+
+    None for fewer than 50 galaxies, or where all have the same axis. What is no better than the mean is 0 or less.
+    """
+    wanted = np.stack([np.cos(2 * axis), np.sin(2 * axis)], 1)
+    spread = ((wanted - wanted.mean(0)) ** 2).sum()
+    if len(z) < 50 or spread == 0:
+        return None
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import cross_val_predict
+
+    guessed = cross_val_predict(RidgeCV(np.logspace(-2, 5, 15)), z, wanted, cv=5)
+    return float(1 - ((guessed - wanted) ** 2).sum() / spread)
+
+
+def figures(values: np.ndarray) -> dict[str, float]:
+    """Median, 84th percentile and how many are missing."""
+    kept = values[np.isfinite(values)]
+    if not len(kept):
+        return {"median": float("nan"), "p84": float("nan"), "missing": len(values)}
+    return {"median": float(np.median(kept)), "p84": float(np.percentile(kept, 84)), "missing": len(values) - len(kept)}
+
+
+def _difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:
+    return (a - b + period / 2) % period - period / 2
+
+
+def _moved(start: Any, end: Any, measured: Measured) -> np.ndarray:
+    """How far the centres of the turned and moved are from where they should be, window pixels, shape (N, 2)."""
+    cos, sin = np.cos(np.radians(measured.turn)), np.sin(np.radians(measured.turn))
+    x, y = (start.centre + measured.shift).T
+    return end.centre - np.stack([x * cos - y * sin, x * sin + y * cos], 1)
+
+
+def _turns(values: np.ndarray) -> dict[str, float]:
+    return {**figures(values), "flips": float((~(values <= 90)).mean()) if len(values) else float("nan")}
+
+
+def _covered(pull: np.ndarray) -> dict[str, Any]:
+    pull = pull[np.isfinite(pull).all(1)]
+    if not len(pull):
+        return {"galaxies": 0, "68": None, "95": None}
+    return {"galaxies": len(pull), "68": float((pull < 1).mean()), "95": float((pull < 2).mean())}
+
+
+def _quarters(values: np.ndarray) -> np.ndarray:
+    edges = np.nanpercentile(values, [0, 25, 50, 75, 100])
+    edges[-1] = np.nextafter(edges[-1], np.inf)
+    return edges
+
+
+def _rivals(measured: Measured) -> dict[str, Any]:
+    said = np.maximum(measured.first.p_alt, measured.second.p_alt) > 0.1
+    theta = np.abs(_difference(measured.second.theta - measured.first.theta, measured.turn, 360))
+    flipped = ~(theta <= 90)
+    return {
+        "flagged": float((measured.start.p_alt > 0.1).mean()),
+        "exposures_flipped": float(flipped.mean()),
+        "of_those_flagged": float(said[flipped].mean()) if flipped.any() else None,
+    }

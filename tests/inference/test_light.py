@@ -1,0 +1,108 @@
+"""The centre of the light is where the light is, whatever the decoded galaxy says, and as well known as it says."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.geometry import Pose, to_image
+from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
+from galvae.inference.light import measure_light, sky
+from galvae.windows import View
+
+FIELD, LEVEL = 112, 0.1
+
+
+def ellipses(centre, *, angle=0.6, ratio=0.5, sigma=6.0, peak=0.5):
+    """Fields of elliptical Gaussians at centres (N, 2) from the middle, pixels."""
+    y, x = np.mgrid[:FIELD, :FIELD] - (FIELD - 1) / 2
+    u, v = (c[None] - np.asarray(centre)[:, k, None, None] for k, c in enumerate((x, y)))
+    along, across = u * math.cos(angle) + v * math.sin(angle), v * math.cos(angle) - u * math.sin(angle)
+    light = LEVEL + peak * np.exp(-0.5 * (along**2 + (across / ratio) ** 2) / sigma**2)
+    return torch.from_numpy(np.repeat(light[..., None], 3, -1)).float()
+
+
+def believed(centre, *, angle=0.6, ratio=0.5, sigma=6.0):
+    """What a decoded galaxy says of them."""
+    count = len(centre)
+    full = lambda value: np.full(count, float(value))  # noqa: E731
+    x, y = np.asarray(centre, float).T
+    return Placement(x, y, full(angle), full(ratio), full(sigma), np.ones(count, bool), full(0), torch.zeros(count, 2))
+
+
+def measured(fields, placed):
+    view = View.central(fields, 64)
+    return measure_light(view, placed, sky(view))
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.4, 1.5])
+@pytest.mark.parametrize("seen", [{}, {"angle": 0.8, "ratio": 0.6, "sigma": 5.0}])
+def test_a_decoder_that_is_wrong_does_not_move_the_centre(wrong, seen):
+    true = np.array([[0.3, -0.2], [7.45, 3.1], [-11.6, 12.2]])
+    found = measured(ellipses(true), believed(true + np.array([wrong, -wrong]), **seen))
+    assert np.abs(found.x - true[:, 0]).max() < 2e-3
+    assert np.abs(found.y - true[:, 1]).max() < 2e-3
+    assert found.orientation == pytest.approx([0.6] * 3, abs=5e-3)
+    assert found.axis_ratio == pytest.approx([0.5] * 3, abs=5e-3)
+
+
+def test_quarter_turns_and_whole_pixel_moves_are_exact():
+    fields = ellipses([[0.3, -0.2]])
+    first = measured(fields, believed([[0.5, 0.1]]))
+    turned = measured(torch.rot90(fields, -1, (1, 2)), believed([[-0.1, 0.5]], angle=0.6 + math.pi / 2))
+    assert (turned.x, turned.y) == (pytest.approx(-first.y, abs=1e-6), pytest.approx(first.x, abs=1e-6))
+    moved = measured(torch.roll(fields, (5, -3), (1, 2)), believed([[-2.5, 5.1]]))
+    assert (moved.x, moved.y) == (pytest.approx(first.x - 3, abs=1e-6), pytest.approx(first.y + 5, abs=1e-6))
+
+
+def test_a_centre_scatters_as_its_covariance_says():
+    count = 600
+    generator = torch.Generator().manual_seed(1)
+    fields = ellipses(np.zeros((1, 2))) + 0.03 * torch.randn(count, FIELD, FIELD, 3, generator=generator)
+    found = measured(fields, believed(np.zeros((count, 2))))
+    scatter = np.cov(np.stack([found.x, found.y]))
+    assert scatter == pytest.approx(found.covariance.mean(0), rel=0.2)
+    assert scatter[0, 1] > 0.2 * scatter[1, 1]  # along the galaxy it is less well known
+
+
+@pytest.mark.parametrize("level", [0.1, 0.0])
+def test_the_sky_is_known_also_where_it_is_clipped_at_black(level):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.tensor([0.01, 0.02, 0.03])
+    fields = (level + noise * torch.randn(4, FIELD, FIELD, 3, generator=generator)).clamp(0, 1)
+    fields[:, 40:70, 40:70] = 0.9
+    found = sky(View.central(fields, 64))
+    assert found.level.numpy() == pytest.approx(np.full((4, 3), level), abs=2e-3)
+    assert found.noise.numpy() == pytest.approx(noise.expand(4, 3).numpy(), rel=0.08)
+
+
+def test_what_is_not_there_has_no_centre():
+    """Nothing, a hole, a galaxy elsewhere, and one of which the decoder says nothing."""
+    fields = torch.cat([
+        torch.full((1, FIELD, FIELD, 3), LEVEL), ellipses([[0, 0]], peak=-0.05), ellipses([[25, 0]]), ellipses([[0, 0]])
+    ])  # fmt: skip
+    placed = believed(np.zeros((4, 2)))
+    placed = replace(placed, ok=np.array([True, True, True, False]), x=np.array([0, 0, 0, np.nan]))
+    found = measured(fields, placed)
+    for values in found:
+        assert np.isnan(values).all()
+
+
+def test_noise_is_never_less_than_rounding():
+    found = sky(View.central(torch.zeros(2, FIELD, FIELD, 3, dtype=torch.uint8), 64))
+    assert found.noise.numpy() == pytest.approx(1 / 255 / math.sqrt(12))
+
+
+def test_the_decoded_galaxy_is_carried_by_its_pose(knowing):
+    """Moments of canonical images of any size give places in window pixels."""
+    theta, shift, content = (torch.tensor(value).double() for value in ([0.7], [[0.1, -0.2]], [[0.3, 0.05, 0.02, 0.5]]))
+    vae, pose = knowing(theta, shift, content).float(), Pose(theta, shift)
+    for size in (48, 64, 80):
+        images = decode_canonical(vae, content.float(), size=size)
+        placed = place(canonical_moments(images), pose, size=size, window=64)
+        wanted = to_image(torch.tensor([[0.05, 0.02]]).double(), pose)[0, 0].numpy() * 31.5
+        assert (placed.x[0], placed.y[0]) == pytest.approx(tuple(wanted), abs=1e-3)
+        assert placed.sigma[0] == pytest.approx(0.2 * 31.5, rel=1e-3)
+        assert placed.orientation[0] == pytest.approx((0.3 - 0.7) % math.pi, abs=1e-4)

@@ -1,0 +1,96 @@
+"""Errors are what further exposures of a galaxy show, by galaxy, whatever the batch; a rival is another matter."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.geometry import Pose, pixel_grid
+from galvae.inference.infer import infer
+from galvae.inference.looks import look_again
+from galvae.windows import View
+
+FIELD = 112
+CONTENT = [0.4, 0.03, -0.02, 0.5]
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def scene(knowing, count, *, noise=0.02, ratio=0.5, seed=0, **options):
+    """A network that knows one galaxy, and so many exposures of it."""
+    theta, shift = torch.full((count,), 0.7), torch.tensor([0.05, -0.1]).expand(count, 2)
+    content = torch.tensor([*CONTENT[:3], ratio]).expand(count, 4)
+    vae = knowing(theta, shift, content, pedestal=0.05, **options)
+    grid = pixel_grid(FIELD) * ((FIELD - 1) / 63)
+    image = vae.decode(Pose(theta[:1], shift[:1]), content[:1], grid=grid).view(1, FIELD, FIELD, 3)
+    generator = torch.Generator().manual_seed(seed)
+    fields = image + noise * torch.randn(count, FIELD, FIELD, 3, generator=generator)
+    return vae, View.central(fields.clamp(0, 1), 64)
+
+
+def errors(vae, view, *, count=4, keys=None, **options):
+    found = infer(vae, view, **options)
+    keys = torch.arange(len(view)) if keys is None else keys
+    return found, look_again(vae, view, found, keys, count=count, seed=0)
+
+
+def test_theta_and_centre_scatter_between_exposures_as_they_say(knowing):
+    found, said = errors(*scene(knowing, 200))
+    theta = found.pose.theta.numpy()
+    assert math.sqrt((said.theta**2).mean()) == pytest.approx(theta.std(), rel=0.2)
+    scatter = np.cov(np.stack([found.placed.x, found.placed.y]))
+    centre = said.centre.mean(0)
+    assert np.diagonal(centre) == pytest.approx(np.diagonal(scatter), rel=0.35)
+    assert centre[0, 1] < 0.3 * scatter[0, 1] < 0  # the axis lies downwards to the right
+
+
+def test_errors_grow_with_the_noise(knowing):
+    faint, bright = (errors(*scene(knowing, 20, noise=noise))[1] for noise in (0.04, 0.01))
+    assert np.median(faint.theta) > 2 * np.median(bright.theta)
+    assert np.median(faint.centre[:, 0, 0]) > 4 * np.median(bright.centre[:, 0, 0])
+
+
+def test_a_galaxys_errors_do_not_depend_on_its_company(knowing):
+    vae, view = scene(knowing, 6)
+    keys = torch.arange(6) * 1000 + 5
+    _, together = errors(vae, view, keys=keys)
+    some = [4, 1]
+    vae, _ = scene(knowing, 6)
+    _, alone = errors(vae, View.central(view.fields[some], 64), keys=keys[some])
+    for a, b in zip(together, alone, strict=True):
+        assert np.allclose(a[some], b, rtol=1e-6)
+
+
+def test_a_rival_on_the_other_side_is_no_error_of_theta(knowing):
+    """Only noise decides between the two, and another look may take the other."""
+    theta = torch.tensor([[0.7, 0.7 + math.pi]])
+    content = torch.tensor([CONTENT]).expand(1, 2, 4)
+    vae = knowing(theta, torch.zeros(1, 2, 2), content, weight=[[0.5, 0.5]], pedestal=0.05)
+    _, view = scene(knowing, 1)
+    _, said = errors(vae, view)
+    assert said.theta[0] < math.radians(3)
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_where_there_is_nothing_to_measure_there_is_no_error(knowing, refine):
+    vae = knowing([0.1], torch.zeros(1, 2), [CONTENT], sigma=1e-4, pedestal=0.1)
+    _, said = errors(vae, View.central(torch.full((1, FIELD, FIELD, 3), 0.2), 64), refine=refine)
+    assert np.isfinite(said.theta).all()
+    for values in said[1:]:
+        assert np.isnan(values).all()
+
+
+def test_the_axis_of_a_rounder_galaxy_is_less_well_known(knowing):
+    said = [np.median(errors(*scene(knowing, 20, ratio=ratio))[1].orientation) for ratio in (0.3, 0.7, 0.95)]
+    assert said[0] < 0.5 * said[1] < 0.25 * said[2]
+
+
+def test_no_axis_is_less_well_known_than_not_at_all(knowing):
+    _, said = errors(*scene(knowing, 5, ratio=0.999))
+    assert (said.orientation <= math.pi / 2).all()

@@ -1,0 +1,104 @@
+"""Registration finds the pose that made the image, and says how well the pixels tell it."""
+
+import math
+
+import pytest
+import torch
+
+from galvae.geometry import Pose, move_pose, pixel_grid
+from galvae.inference import register as registering
+from galvae.inference.canonical import decode_canonical
+from galvae.windows import View
+
+COUNT, SIDE = 6, 128
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def galaxies(knowing, *, window=64, ratio=0.5, noise=0.0, oversample=1, **options):
+    """A model, the pose of galaxies that it draws, their content, and views of them."""
+    generator = torch.Generator().manual_seed(3)
+    uniform = torch.rand(COUNT, 6, generator=generator)
+    pose = Pose(2 * math.pi * uniform[:, 0], 0.2 * uniform[:, 1:3] - 0.1)
+    content = torch.stack([math.pi * uniform[:, 3], *(0.1 * uniform[:, 4:].T - 0.05), torch.full((COUNT,), ratio)], 1)
+    vae = knowing(pose.theta, pose.shift, content, window=window, **options)
+    grid = pixel_grid(SIDE) * ((SIDE - 1) / (window - 1) / oversample)
+    fields = vae.decode(pose, content, grid=grid).view(COUNT, SIDE, SIDE, 3)
+    fields = fields + noise * torch.randn(fields.shape, generator=generator)
+    return vae, pose, content, View.central(fields, window, oversample)
+
+
+def register(vae, view, pose, content, **options):
+    canonical = decode_canonical(vae, content, size=round(1.25 * vae.window))
+    return registering.register(canonical, view, pose, settings=vae.settings, **options)
+
+
+def turned_off(pose, angle, length):
+    """A pose that is wrong by so many degrees about the galaxy, and so many grid units."""
+    direction = torch.arange(COUNT) * 1.0
+    off = length * torch.stack([direction.cos(), direction.sin()], 1)
+    sign = torch.where(torch.arange(COUNT) % 2 == 0, 1.0, -1.0)
+    return move_pose(Pose(pose.theta + sign * math.radians(angle), pose.shift), off)
+
+
+@pytest.mark.parametrize(("window", "oversample"), [(64, 1), (65, 1), (48, 2)])
+def test_a_wrong_pose_is_put_right(knowing, window, oversample):
+    vae, pose, content, view = galaxies(knowing, window=window, oversample=oversample)
+    for angle, length in ((0.0, 0.0), (5.0, 0.03), (20.0, 0.08)):
+        found = register(vae, view, turned_off(pose, angle, length), content, steps=10).pose
+        assert (found.theta - pose.theta).abs().max() < math.radians(0.02)
+        assert (found.shift - pose.shift).abs().max() < 0.01 / 31.5
+
+
+@pytest.mark.parametrize("inferred", [(False, True), (True, False), (False, False)])
+def test_what_a_model_does_not_infer_stays(knowing, inferred):
+    rotation, translation = inferred
+    vae, pose, content, view = galaxies(knowing)
+    vae.settings = vae.settings.model_copy(update={"infer_rotation": rotation, "infer_translation": translation})
+    wrong = turned_off(pose, 3.0 * rotation, 0.02 * translation)
+    found = register(vae, view, wrong, content).pose
+    assert torch.allclose(found.theta, pose.theta, atol=math.radians(0.02))
+    assert torch.allclose(found.shift, pose.shift, atol=0.01 / 31.5)
+    vae.settings = vae.settings.model_copy(update={"infer_rotation": False, "infer_translation": False})
+    kept = register(vae, view, wrong, content).pose
+    assert torch.equal(kept.theta, wrong.theta)
+    assert torch.allclose(kept.shift, wrong.shift, atol=1e-12)
+
+
+def test_the_field_beyond_the_window_counts(knowing):
+    """A galaxy at the window's corner is registered as one in the middle: nothing depends on the frame."""
+    vae, pose, content, view = galaxies(knowing)
+    corner = View(view.fields, 64, 1, torch.full((COUNT, 2), 20.0), view.angle)
+    wrong, step = turned_off(pose, 4.0, 0.03), torch.full((COUNT, 2), -20 / 31.5)
+    middle = register(vae, view, wrong, content).pose
+    found = register(vae, corner, move_pose(wrong, step), content).pose
+    assert torch.allclose(found.theta, middle.theta, atol=1e-8)
+    assert torch.allclose(found.shift, move_pose(middle, step).shift, atol=1e-8)
+
+
+def test_the_curvature_is_what_white_noise_does(knowing):
+    """Many exposures of one galaxy: theta scatters by the noise, as the inverse of the curvature says."""
+    vae, pose, content, view = galaxies(knowing)
+    one = torch.zeros(400, dtype=torch.long)
+    generator = torch.Generator().manual_seed(0)
+    fields = view.fields[one] + 0.05 * torch.randn(400, SIDE, SIDE, 3, generator=generator)
+    start = Pose(pose.theta[one], pose.shift[one])
+    found, curvature = register(vae, View.central(fields, 64), start, content[one])
+    wanted = 0.05 * torch.linalg.inv(curvature).mean(0).diagonal().sqrt()
+    place = found.shift - start.shift
+    assert (found.theta - start.theta).std().item() == pytest.approx(wanted[0].item(), rel=0.1)
+    # Theta and place about the galaxy's middle are nearly independent: the shift scatters as the place does and more.
+    assert (place.std(0) > 0.9 * wanted[1:]).all()
+
+
+def test_a_blank_image_leaves_the_pose_alone(knowing):
+    vae, pose, content, view = galaxies(knowing)
+    blank = View.central(torch.zeros_like(view.fields), 64)
+    found = register(vae, blank, pose, 0 * content + torch.tensor([0.0, 0, 0, 1e-3]), steps=3)
+    assert torch.isfinite(found.pose.theta).all()
+    assert torch.isfinite(found.curvature).all()
