@@ -19,7 +19,22 @@ def verify(
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="A table of true orientation, axis_ratio, dx, dy by id.")] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Another run, measured on the same galaxies: known to neither.")
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Another run, on the same galaxies, which none knows (repeatable)."),
+    ] = None,
+    copies: Annotated[
+        Path | None,
+        typer.Option(metavar="STORE", help="The same galaxies, turned and moved as files and ingested again."),
+    ] = None,
+    moves: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="How: id, dx, dy (moved first, original pixels), turn (deg)."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Predict this column from z, and from what needs no model.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="T", help="Where it is, if it was not joined when the store was ingested.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many galaxies.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the turns, moves and noise.")] = 0,
@@ -32,6 +47,10 @@ def verify(
     from galvae.files import check_output, write_atomically
     from galvae.stages import refuse_inside
 
+    if (copies is None) != (moves is None):
+        raise ValueError("--copies and --moves go together: a store, and the table of how its galaxies were moved")
+    if table and not label:
+        raise ValueError("--table without --label; name the column to predict")
     if output:
         check_output(output, overwrite=overwrite)
         refuse_inside(output, str(output / "verify"))
@@ -40,10 +59,11 @@ def verify(
     from galvae.training.trainer import choose_device
     from galvae.verify.measure import verify as measure
 
-    runs, images = [run] if against is None else [run, against], ImageStore(store)
+    images = ImageStore(store)
     measured = measure(
-        runs, images,
-        truth=truth, limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
+        [run, *(against or ())], images,
+        truth=truth, copies=(ImageStore(copies), moves) if copies else None, label=label, table=table,
+        limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
     )  # fmt: skip
     found = {name: figures for name, (figures, _) in measured.items()}
     text = _table(found, "the truth" if truth else "adaptive moments")
@@ -87,8 +107,16 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
     row("galaxies with a rival (p_alt above 0.1)", "rivals", "flagged", unit="%")
     row("flipped between two exposures", "rivals", "exposures_flipped", unit="%")
     row("  of those said to have a rival", "rivals", "of_those_flagged", unit="%")
+    for name, unit in (("axis", "deg"), ("x", "px"), ("y", "px")):
+        row(f"mean error of {name} against {reference}", "signed", name, unit=unit)
     row("axis predicted from z, R^2 (should be 0)", "angle_from_z")
     row("light explained by the reconstruction", "explained", "median", unit="%")
+    if "probe" in first:
+        known = first["probe"]
+        what = f"{known['column']} of {known['galaxies']} galaxies predicted"
+        lines.append(f"{what}: {known['score']} (same when turned)")
+        for name in [name for name, value in known.items() if isinstance(value, dict) and "score" in value]:
+            row(f"  from {name}", "probe", name)
     return "\n".join(lines)
 
 
@@ -98,6 +126,11 @@ def _cell(figures: dict[str, Any], path: tuple[str, ...], unit: str) -> str:
         value = None if value is None else value[key]
     if value is None:
         return "-"
+    if isinstance(value, dict) and "score" in value:
+        same = value["same_when_turned"]
+        return f"{value['score']:.3f}" + ("" if same is None else f" ({100 * same:.1f} %)")
+    if isinstance(value, dict) and "mean" in value:
+        return f"{value['mean']:.3g} +- {value['error']:.2g} {unit}"
     if isinstance(value, dict):
         missing = f", {value['missing']} missing" if value["missing"] else ""
         return f"{value['median']:.3g} / {value['p84']:.3g} {unit}{missing}"

@@ -67,8 +67,8 @@ def match_table(path: str | Path, items: Sequence[Item], settings: IngestSetting
     table = read_table(path)
     if not len(table):
         raise ValueError(f"{path}: the table has no rows")
-    key = _key_column(table, path, settings.id_column)
-    row_of = _rows_by_name(table[key], f"{path}: column {key!r}")
+    key = key_column(table, path, settings.id_column)
+    row_of = rows_by_name(table[key], f"{path}: column {key!r}")
     found = np.array([_find(row_of, item) for item in items])
     if not (found >= 0).any():
         raise ValueError(
@@ -113,18 +113,34 @@ def labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.ndar
     return {f"table/{name}": _take(values, found[name]) for name, values in columns.items()}
 
 
-def _key_column(table: Table, path: str | Path, wanted: str) -> str:
+def key_column(
+    table: Table, path: str | Path, wanted: str = "", *, remedy: str = "set ingest.id_column to the one that does"
+) -> str:  # fmt: skip
+    """The column that names the images: `wanted`, or the first of the usual names.
+
+    Raises
+    ------
+    ValueError
+        If there is none, with the `remedy`.
+    """
     lower = {name.lower(): name for name in reversed(table.colnames)}
     for name in (wanted,) if wanted else _ID_NAMES:
         if name.lower() in lower:
             return lower[name.lower()]
     raise ValueError(
-        f"{path}: no column {wanted or ', '.join(_ID_NAMES)}; it has {', '.join(table.colnames[:20])}: set "
-        f"ingest.id_column to the one that names the images"
+        f"{path}: no column {wanted or ', '.join(_ID_NAMES)} names the images; it has "
+        f"{', '.join(table.colnames[:20])}: {remedy}"
     )
 
 
-def _rows_by_name(column: Column, where: str) -> dict[str, int]:
+def rows_by_name(column: Column, where: str) -> dict[str, int]:
+    """The row of each name, with and without its folder where that is unique; `where` begins what is raised.
+
+    Raises
+    ------
+    ValueError
+        If the names are no integers or text, or one is there twice.
+    """
     if column.dtype.kind not in "iuU":
         raise ValueError(
             f"{where} is {column.dtype}; identifiers must be integers or text (18 digits do not survive a float)"

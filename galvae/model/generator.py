@@ -8,8 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from galvae.model.precision import Mixed
 
-class SpatialGenerator(nn.Module):
+
+class SpatialGenerator(Mixed):
     """MLP that decodes one pixel from its object-frame coordinate and the content vector.
 
     The first layer is the sum of a projection of the coordinate, per pixel, and one of the content, once per
@@ -42,10 +44,13 @@ class SpatialGenerator(nn.Module):
         if self.frequencies is not None:
             phase = coordinates @ self.frequencies
             coordinates = torch.cat([coordinates, torch.sin(phase), torch.cos(phase)], -1)
-        hidden = torch.tanh(self.coordinates(coordinates) + self.content(content)[:, None, :])
-        for layer in self.hidden:
-            hidden = torch.tanh(layer(hidden))
-        return self.output(hidden)
+        # Near 1 neighbouring bfloat16 are a quarter of a pixel apart: coordinates keep their precision.
+        hidden = self.coordinates(coordinates) + self.content(content)[:, None, :]
+        with self.mixed(hidden.device):
+            hidden = torch.tanh(hidden if self.precision is None else hidden.to(self.precision))
+            for layer in self.hidden:
+                hidden = torch.tanh(layer(hidden))
+        return self.output(hidden.to(self.output.weight.dtype))
 
 
 class VanillaGenerator(nn.Module):

@@ -10,13 +10,14 @@ from torch.nn import functional
 
 from galvae.geometry import rotation
 from galvae.model.posterior import Posterior
+from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
 ANGLES, RADII, REACH, NEAR = 64, 24, 0.8, 0.2
 
 
-class PolarEncoder(nn.Module):
+class PolarEncoder(Mixed):
     """Looks at the galaxy in polar coordinates about its own centroid; each column of angles is a hypothesis.
 
     The field is sampled on 64 angles x 24 radii about the centroid, wherever that lies and whatever the window's frame
@@ -68,12 +69,13 @@ class PolarEncoder(nn.Module):
         light = view.sample(points.flatten(1, 2)).mT.reshape(len(view), -1, RADII, ANGLES)
         radius = self.radii[:, None].expand(len(view), 1, RADII, ANGLES)
         seen = torch.cat([light, radius], 1)
-        for ring in self.rings:
-            seen = ring(seen)
-        seen = functional.silu(self.flat(seen.flatten(1, 2)))
-        for around in self.around:
-            seen = seen + around(seen)
-        out = self.output(seen).mT
+        with self.mixed(seen.device):
+            for ring in self.rings:
+                seen = ring(seen)
+            seen = functional.silu(self.flat(seen.flatten(1, 2)))
+            for around in self.around:
+                seen = seen + around(seen)
+        out = self.output(seen.to(light.dtype)).mT
         columns, n = out.shape[1], self.latents
         weight, offset, theta_log_std, place, place_log_std, content, content_log_std = out.split(
             [1, 1, 1, 2, 2, n, n], 2

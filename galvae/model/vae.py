@@ -14,6 +14,7 @@ from galvae.model.likelihood import likelihood
 from galvae.model.mlp import MLPEncoder
 from galvae.model.polar import PolarEncoder
 from galvae.model.posterior import Posterior
+from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
@@ -86,6 +87,12 @@ class SpatialVAE(nn.Module):
         x = self.grid if grid is None else grid
         x = x if pixels is None else x[pixels]
         return self.generator(to_object(x, pose), content * self.content_scale + self.content_mean, pixels)
+
+    def compute_in(self, precision: torch.dtype | None) -> None:
+        """Let the networks' inner layers compute in another precision (:mod:`galvae.model.precision`), None: as is."""
+        for module in self.modules():
+            if isinstance(module, Mixed):
+                module.precision = precision
 
     @torch.no_grad()
     def fit_prior(self, mean: Tensor, square: Tensor) -> None:

@@ -15,8 +15,9 @@ class TrainSettings(Settings):
     ``pixels`` random ones of each image are decoded in each step (0: every one), the share ``focus`` of them drawn
     about the cutout's middle; whichever are drawn, the likelihood's expectation is that of every pixel. With ``agree``
     above 0 a batch holds two views of each galaxy; it weighs what they contradict each other in: 1 suits a
-    pseudo-Bernoulli, 0.01 over its variance a Gaussian. ``chunk`` pixels are decoded at once, ``freeze_content`` is in
-    steps, ``save_every`` in epochs.
+    pseudo-Bernoulli, 0.01 over its variance a Gaussian. ``precision`` is that of the networks' inner layers: ``auto``
+    takes bfloat16 where the device has instructions for it. ``chunk`` pixels are decoded at once, ``freeze_content`` is
+    in steps, ``save_every`` in epochs.
     """
 
     epochs: PositiveInt = 300
@@ -30,5 +31,6 @@ class TrainSettings(Settings):
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True
     validation: float = Field(0.1, gt=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     seed: Seed = 0
     save_every: PositiveInt = 1

@@ -13,6 +13,7 @@ from galvae.data.settings import IngestSettings
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.keyed import permutation
+from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
 from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
@@ -111,6 +112,7 @@ class Trainer:
             self._crop = torch.from_numpy(store.column("window")).to(device)
         torch.manual_seed(recipe.train.seed)
         self.vae = SpatialVAE(recipe.model, window=self.window, channels=store.shape[2]).to(device)
+        self.vae.compute_in({"auto": native_precision(device), "bfloat16": torch.bfloat16}.get(recipe.train.precision))
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=recipe.train.learning_rate, fused=True)
         self.batch = min(recipe.train.batch, len(self.training))
         self.steps_per_epoch = len(self.training) // self.batch

@@ -9,7 +9,7 @@ is turned and moved as well. A model that hides the pose in z passes the axis an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,16 +19,17 @@ from torch import Tensor
 
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
-from galvae.geometry import pixel_grid
 from galvae.inference.canonical import decode_images, direction
 from galvae.inference.checks import check_fits, warn_of_silence
 from galvae.inference.infer import Inferred, infer, rival
 from galvae.inference.light import sky
 from galvae.inference.looks import look_again
 from galvae.model.vae import SpatialVAE
-from galvae.moments import adaptive_moments, luminance, segment_axis
+from galvae.moments import Moments, adaptive_moments, luminance, segment_axis
 from galvae.progress import Progress
 from galvae.training.checkpoint import load_model
+from galvae.verify.copies import Copies, ingested_copies, random_copies, rows_of, window_pixel
+from galvae.verify.probe import appearance, probe, read_labels
 from galvae.verify.summary import summarize
 from galvae.windows import View
 
@@ -103,6 +104,8 @@ class Measured:
         Mean light in the window, above the sky, and that over the noise of its mean, shape (N,).
     explained
         Share of the light's square in the window that the reconstruction explains, shape (N,).
+    seen
+        What the galaxies look like as they are and turned (:func:`galvae.verify.probe.appearance`), if it was asked.
     """
 
     rows: np.ndarray
@@ -116,12 +119,14 @@ class Measured:
     brightness: np.ndarray
     snr: np.ndarray
     explained: np.ndarray
+    seen: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
 def verify(
     runs: Sequence[str | Path], store: ImageStore, *,
-    truth: str | Path | None = None, limit: int = 1000, move: float = 4.0, seed: int = 0,
-    device: torch.device | str = "cpu", quiet: bool = False,
+    truth: str | Path | None = None, copies: tuple[ImageStore, str | Path] | None = None,
+    label: str | None = None, table: str | Path | None = None,
+    limit: int = 1000, move: float = 4.0, seed: int = 0, device: torch.device | str = "cpu", quiet: bool = False,
 ) -> dict[str, tuple[dict[str, Any], Measured]]:  # fmt: skip
     """Measure runs on the same galaxies, which none of them was trained on.
 
@@ -134,6 +139,13 @@ def verify(
     truth
         A table with columns ``id``, ``orientation`` (deg), ``axis_ratio``, ``dx``, ``dy`` (original pixels), to measure
         against instead of moments.
+    copies
+        The same galaxies turned and moved as files and ingested into a store of their own, and a table of how
+        (:func:`galvae.verify.copies.ingested_copies`); without, the store's fields are turned and moved.
+    label
+        A column to predict from z (:mod:`galvae.verify.probe`).
+    table
+        Where that is, if it was not joined when the store was ingested.
     limit
         At most so many galaxies, the first ones.
     move
@@ -164,48 +176,63 @@ def verify(
     rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), np.concatenate(known)))[:limit]
     if not len(rows):
         raise ValueError(f"{store.path}: no galaxy that {' and '.join(models)} did not train on; use another store")
+    labels = None if label is None else read_labels(store, rows, label, table)
+    again = random_copies(len(rows), move=move, seed=seed)
+    if copies:
+        again = ingested_copies(*copies, store, rows)
+        for vae in models.values():
+            check_fits(vae, {}, copies[0])
     found = {}
     for run, vae in models.items():
-        measured = measure(vae, store, rows, truth=truth, move=move, seed=seed, quiet=quiet)
-        found[run] = summarize(measured), measured
+        measured = measure(vae, store, rows, again, truth=truth, seed=seed, look=labels is not None, quiet=quiet)
+        figures = summarize(measured)
+        if labels is not None:
+            figures["probe"] = {"column": label, **probe(labels, (measured.start.z, measured.end.z), measured.seen)}
+        found[run] = figures, measured
         warn_of_silence(run, int((~np.isfinite(measured.start.orientation)).sum()), len(rows))
     return found
 
 
 def measure(
-    vae: SpatialVAE, store: ImageStore, rows: np.ndarray, *,
-    truth: str | Path | None = None, move: float = 4.0, seed: int = 0, quiet: bool = False,
+    vae: SpatialVAE, store: ImageStore, rows: np.ndarray, copies: Copies, *,
+    truth: str | Path | None = None, seed: int = 0, look: bool = False, quiet: bool = False,
 ) -> Measured:  # fmt: skip
-    """Measure some galaxies of a store; see :func:`verify`."""
+    """Measure some galaxies of a store and their copies; see :func:`verify`. With `look` keep what they look like."""
     oversample = store.ingest["oversample"]
-    true = None if truth is None else _true(truth, store, rows, oversample)
-    random = np.random.default_rng(seed)
-    turn = random.uniform(0, 360, len(rows))
-    shift = random.uniform(-move, move, (len(rows), 2))
+    true = None if truth is None else _true(truth, store, rows)
     keys = torch.from_numpy(identifier_hashes(store.column("id")[rows], seed=seed).view(np.int64))
     generator = torch.Generator().manual_seed(seed)
-    parts: dict[str, list[Any]] = {name: [] for name in ("start", "end", "first", "second", "reference", "light")}
+    said: dict[str, list[Any]] = {name: [] for name in ("start", "end", "first", "second", "reference")}
+    light, seen = [], ([], [])
     with Progress("verify", len(rows), quiet=quiet) as progress, torch.inference_mode():
         for part in np.array_split(np.arange(len(rows)), -(-len(rows) // BATCH)):
             fields = torch.from_numpy(store.images(rows[part])).to(vae.grid.device)
-            copies = turned(fields, np.radians(turn[part]), shift[part] * oversample)
-            view, again = (View.central(content, vae.window, oversample) for content in (fields, copies))
+            views = [
+                View.central(content, vae.window, oversample)
+                for content in (fields, copies.of(fields, part, oversample))
+            ]
             key = keys[part].to(vae.grid.device)
-            found = infer(vae, view)
-            parts["start"].append(say(vae, view, found, key))
-            parts["end"].append(say(vae, again, infer(vae, again), key))
-            for name, one in (("first", view), ("second", again)):
-                noise = sky(view).noise[:, None, None] * torch.randn(fields.shape, generator=generator).to(key.device)
-                exposure = View.central((one.values.permute(0, 2, 3, 1) + noise).clamp(0, 1), vae.window, oversample)
-                parts[name].append(say(vae, exposure, infer(vae, exposure), key + (name == "second")))
-            parts["light"].append(_light(vae, view, found))
-            if true is None:
-                parts["reference"].append(_moments(view.images(vae.grid)))
+            found = [infer(vae, view) for view in views]
+            noise = sky(views[0]).noise[:, None, None]
+            for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
+                said[("start", "end")[number]].append(say(vae, view, found[number], key))
+                grain = noise * torch.randn(fields.shape, generator=generator).to(key.device)
+                exposure = replace(view, fields=(view.values.permute(0, 2, 3, 1) + grain).clamp(0, 1))
+                said[name].append(say(vae, exposure, infer(vae, exposure), key + number))
+            moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
+            said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))
+            light.append(_light(vae, views[0], found[0]))
+            if look:
+                for view, shape, kept in zip(views, moments, seen, strict=True):
+                    kept.append(appearance(view, shape))
             progress.advance(len(part))
-    said = {name: _joined(values) for name, values in parts.items() if values and name != "light"}
-    brightness, snr, explained = np.concatenate(parts["light"], 1)
-    said.setdefault("reference", true)
-    return Measured(rows, **said, turn=turn, shift=shift, brightness=brightness, snr=snr, explained=explained)
+    joined = {name: _joined(values) for name, values in said.items()} | ({} if true is None else {"reference": true})
+    brightness, snr, explained = np.concatenate(light, 1)
+    looks = [{name: np.concatenate([one[name] for one in kept]) for name in kept[0]} for kept in seen if kept]
+    return Measured(
+        rows, **joined, turn=copies.turn, shift=copies.shift, brightness=brightness, snr=snr, explained=explained,
+        seen={name: (looks[0][name], looks[1][name]) for name in looks[0]} if looks else {},
+    )  # fmt: skip
 
 
 def say(vae: SpatialVAE, view: View, found: Inferred, keys: Tensor) -> Found:
@@ -217,14 +244,6 @@ def say(vae: SpatialVAE, view: View, found: Inferred, keys: Tensor) -> Found:
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio,
         np.stack([placed.x, placed.y], 1), errors.centre, found.content.cpu().numpy(),
     )  # fmt: skip
-
-
-def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
-    """Fields whose content is moved by `offset` field pixels (N, 2) and then turned by `angle` radians (N,)."""
-    size = fields.shape[1]
-    offset, angle = (torch.from_numpy(value).float().to(fields.device) for value in (-offset, angle))
-    view = View(fields, size, 1, offset, angle)
-    return view.images(pixel_grid(size).to(fields.device)).permute(0, 2, 3, 1).contiguous()
 
 
 def _joined(parts: list[Any]) -> Any:
@@ -241,30 +260,19 @@ def _light(vae: SpatialVAE, view: View, found: Inferred) -> np.ndarray:
     return torch.stack([brightness, brightness * vae.window / noise[:, 0, 0], explained]).cpu().numpy()
 
 
-def _moments(images: Tensor) -> Reference:
-    """Adaptive second moments of windows (N, C, n, n), and the axis of their segments."""
-    light = luminance(images.permute(0, 2, 3, 1).cpu().numpy())
-    found = adaptive_moments(light)
-    centre = np.stack([found.x, found.y], 1) - (images.shape[-1] - 1) / 2
+def _luminance(view: View, vae: SpatialVAE) -> np.ndarray:
+    return luminance(view.images(vae.grid).permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _reference(light: np.ndarray, found: Moments) -> Reference:
+    """Adaptive second moments of windows (B, n, n), and the axis of their segments."""
+    centre = np.stack([found.x, found.y], 1) - (light.shape[-1] - 1) / 2
     second = segment_axis(light, found.x, found.y)
     return Reference(np.degrees(found.angle), found.axis_ratio, centre, np.degrees(second))
 
 
-def _true(path: str | Path, store: ImageStore, rows: np.ndarray, oversample: int) -> Reference:
+def _true(path: str | Path, store: ImageStore, rows: np.ndarray) -> Reference:
     """Truth by identifier, lengths in window pixels."""
-    from galvae.tableio import read_table
-
-    table = read_table(path)
-    wanted = ("orientation", "axis_ratio", "dx", "dy")
-    missing = [name for name in ("id", *wanted) if name not in table.colnames]
-    if missing:
-        raise ValueError(f"{path}: no column {missing[0]}; a truth table has id, {', '.join(wanted)}")
-    place = {str(identifier): number for number, identifier in enumerate(table["id"])}
-    ids = store.column("id")[rows]
-    absent = [i for i in ids if str(i) not in place]
-    if absent:
-        raise ValueError(f"{path}: no row for galaxy {absent[0]} and {len(absent) - 1} others of {store.path}")
-    chosen = table[[place[str(i)] for i in ids]]
-    scale = np.sqrt(np.abs(np.linalg.det(store.column("affine")[rows][:, :, :2]))) * oversample
-    orientation, axis_ratio, dx, dy = (np.asarray(chosen[name], float) for name in wanted)
-    return Reference(orientation, axis_ratio, np.stack([dx, dy], 1) / scale[:, None], orientation)
+    found = rows_of(path, ("orientation", "axis_ratio", "dx", "dy"), store.column("id")[rows])
+    centre = np.stack([found["dx"], found["dy"]], 1) / window_pixel(store, rows)[:, None]
+    return Reference(found["orientation"], found["axis_ratio"], centre, found["orientation"])

@@ -38,7 +38,8 @@ def summarize(measured: Measured) -> dict[str, Any]:
     """
     start, end, reference, turn = measured.start, measured.end, measured.reference, measured.turn
     long, round_ = reference.axis_ratio < ELONGATED, reference.axis_ratio >= ELONGATED
-    axis = np.abs(_difference(start.orientation, reference.orientation, 180))
+    signed = _difference(start.orientation, reference.orientation, 180)
+    axis = np.abs(signed)
     clean = np.abs(_difference(reference.second, reference.orientation, 180)) < AGREE
     theta = np.abs(_difference(end.theta - start.theta, turn, 360))
     axial = np.abs(_difference(end.orientation - start.orientation, turn, 180))
@@ -60,6 +61,10 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "z_drift_median": float(np.sqrt(np.median(drift) / spread)) if spread > 0 else None,
         "coverage": coverage(measured, clean),
         "rivals": _rivals(measured),
+        "signed": {
+            "axis": _mean(signed[long]),
+            **{name: _mean(values) for name, values in zip("xy", (start.centre - reference.centre).T, strict=True)},
+        },
         "angle_from_z": angle_from_z(start.z[clean & long], np.radians(reference.orientation[clean & long])),
         "explained": {
             "median": float(np.median(measured.explained)), "p16": float(np.percentile(measured.explained, 16))
@@ -126,6 +131,13 @@ def figures(values: np.ndarray) -> dict[str, float]:
     if not len(kept):
         return {"median": float("nan"), "p84": float("nan"), "missing": len(values)}
     return {"median": float(np.median(kept)), "p84": float(np.percentile(kept, 84)), "missing": len(values) - len(kept)}
+
+
+def _mean(values: np.ndarray) -> dict[str, float]:
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return {"mean": float("nan"), "error": float("nan")}
+    return {"mean": float(values.mean()), "error": float(values.std(ddof=1) / np.sqrt(len(values)))}
 
 
 def _difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:

@@ -140,5 +140,5 @@ def test_a_file_that_is_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         match_table(tmp_path / "absent.csv", ITEMS, RECIPE)
     table().write(tmp_path / "t.csv")
-    with pytest.raises(ValueError, match="no column name2; it has objid"):
+    with pytest.raises(ValueError, match="no column name2 names the images; it has objid"):
         match_table(tmp_path / "t.csv", ITEMS, IngestSettings(id_column="name2"))

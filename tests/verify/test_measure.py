@@ -16,7 +16,8 @@ from galvae.geometry import Pose, rotation
 from galvae.model.posterior import Posterior
 from galvae.moments import adaptive_moments, luminance
 from galvae.training.fit import fit
-from galvae.verify.measure import Found, Measured, Reference, turned, verify
+from galvae.verify.copies import turned
+from galvae.verify.measure import Found, Measured, Reference, verify
 from galvae.verify.page import FIGURES, PAGE
 from galvae.verify.summary import angle_from_z, summarize
 

@@ -1,0 +1,126 @@
+"""The same galaxies once more, turned and moved by known amounts before any window is cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.data.store import ImageStore
+from galvae.geometry import pixel_grid
+from galvae.windows import View
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Second views of N galaxies: their content is moved, then turned about the middle of the cutout.
+
+    Parameters
+    ----------
+    turn
+        Degrees counter-clockwise as displayed, shape (N,).
+    shift
+        Right and up, window pixels, shape (N, 2).
+    images
+        Their fields, where they were ingested from files of their own: a store, and which rows of it, shape (N,).
+    """
+
+    turn: np.ndarray
+    shift: np.ndarray
+    images: tuple[ImageStore, np.ndarray] | None = None
+
+    def of(self, fields: Tensor, part: np.ndarray, oversample: int) -> Tensor:
+        """The copies of the galaxies `part`, of which the `fields` (B, F, F, C) are at hand."""
+        if self.images:
+            store, rows = self.images
+            return torch.from_numpy(store.images(rows[part])).to(fields.device)
+        return turned(fields, np.radians(self.turn[part]), self.shift[part] * oversample)
+
+
+def random_copies(count: int, *, move: float, seed: int) -> Copies:
+    """Copies to be made from the fields, turned by any angle and moved by up to `move` window pixels in x and in y."""
+    random = np.random.default_rng(seed)
+    return Copies(random.uniform(0, 360, count), random.uniform(-move, move, (count, 2)))
+
+
+def ingested_copies(again: ImageStore, table: str | Path, store: ImageStore, rows: np.ndarray) -> Copies:
+    """Copies that were made as files and ingested into a store of their own.
+
+    Parameters
+    ----------
+    again
+        Their store.
+    table
+        How they were made: columns ``id``, ``turn`` (degrees counter-clockwise as displayed, about the middle of the
+        cutout) and ``dx``, ``dy`` (a move before it, right and up, pixels of the original).
+    store, rows
+        The galaxies as they are.
+
+    Raises
+    ------
+    ValueError
+        If a galaxy, or a column, is missing.
+    """
+    made = rows_of(table, ("turn", "dx", "dy"), store.column("id")[rows])
+    place = {str(identifier): number for number, identifier in enumerate(again.column("id"))}
+    ids = [str(identifier) for identifier in store.column("id")[rows]]
+    absent = [identifier for identifier in ids if identifier not in place]
+    if absent:
+        raise ValueError(
+            f"{again.path}: holds no copy of galaxy {absent[0]} and {len(absent) - 1} others of {store.path}"
+        )
+    shift = np.stack([made["dx"], made["dy"]], 1) / window_pixel(store, rows)[:, None]
+    return Copies(made["turn"], shift, (again, np.array([place[identifier] for identifier in ids])))
+
+
+def rows_of(path: str | Path, columns: tuple[str, ...], ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Number columns of a table, for the galaxies of these identifiers.
+
+    Raises
+    ------
+    ValueError
+        If a galaxy, or a column, is missing.
+    """
+    table, place = read_by_id(path, columns)
+    absent = [identifier for identifier in ids if str(identifier) not in place]
+    if absent:
+        raise ValueError(f"{path}: no row for galaxy {absent[0]} and {len(absent) - 1} others of the store")
+    chosen = table[[place[str(identifier)] for identifier in ids]]
+    return {name: np.asarray(chosen[name], float) for name in columns}
+
+
+def read_by_id(path: str | Path, columns: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
+    """A table, and the row of each identifier; the column that has them is found as in :mod:`galvae.data.table`.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or an identifier is there twice.
+    """
+    from galvae.data.table import key_column, rows_by_name
+    from galvae.tableio import read_table
+
+    table = read_table(path)
+    key = key_column(table, path, remedy="call the one that does id")
+    missing = [name for name in columns if name not in table.colnames]
+    if missing:
+        raise ValueError(f"{path}: no column {missing[0]}; its columns are {', '.join(table.colnames)}")
+    return table, rows_by_name(table[key], f"{path}: column {key!r}")
+
+
+def window_pixel(store: ImageStore, rows: np.ndarray) -> np.ndarray:
+    """Original pixels that a window pixel covers, shape (N,)."""
+    affine = store.column("affine")[rows][:, :, :2]
+    return np.sqrt(np.abs(np.linalg.det(affine))) * store.ingest["oversample"]
+
+
+def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
+    """Fields whose content is moved by `offset` field pixels (N, 2) and then turned by `angle` radians (N,)."""
+    size = fields.shape[1]
+    offset, angle = (torch.from_numpy(value).float().to(fields.device) for value in (-offset, angle))
+    view = View(fields, size, 1, offset, angle)
+    return view.images(pixel_grid(size).to(fields.device)).permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,171 @@
+"""How much of a label a straight line finds in z, beside what it finds without any model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galvae.data.store import ImageStore
+from galvae.geometry import Pose, pixels_to_grid, to_image
+from galvae.moments import Moments
+from galvae.verify.copies import read_by_id
+from galvae.windows import View
+
+FOLDS = 5
+# The model-free descriptions of :func:`appearance`.
+MEASURED, ALIGNED, UPRIGHT = "colour, axis ratio, size", "PCA of aligned pixels", "PCA of pixels"
+
+
+def read_labels(store: ImageStore, rows: np.ndarray, column: str, table: str | Path | None = None) -> np.ndarray:
+    """A label of each galaxy: text, or numbers; "" and NaN where there is none.
+
+    Parameters
+    ----------
+    store, rows
+        The galaxies.
+    column
+        Of the table, or of the one that was joined when the store was ingested.
+    table
+        Any that astropy reads; see :func:`galvae.verify.copies.read_by_id`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or fewer than two labels with five galaxies each.
+    """
+    if table is None:
+        name = f"table/{column}"
+        if name not in store.column_names:
+            raise ValueError(
+                f"{store.path}: no column {column} was joined when it was ingested; give the table with --table"
+            )
+        found = store.column(name)[rows]
+    else:
+        read, place = read_by_id(table, (column,))
+        where = np.array([place.get(str(identifier), -1) for identifier in store.column("id")[rows]])
+        values = read[column]
+        known = (where >= 0) & ~np.ma.getmaskarray(values)[where]
+        if values.dtype.kind == "f":
+            found = np.where(known, np.asarray(values, float)[where], np.nan)
+        else:
+            found = np.where(known, np.asarray(values).astype(str)[where], "")
+    if found.dtype.kind not in "fU":
+        found = found.astype(str)
+    many = np.isfinite(found).sum() >= 10 * FOLDS if found.dtype.kind == "f" else len(_classes(found)) >= 2
+    if not many:
+        raise ValueError(
+            f"{table or store.path}: column {column} says too little of the galaxies to be measured: expected two "
+            f"labels with {FOLDS} galaxies each, or {10 * FOLDS} numbers"
+        )
+    return found
+
+
+def appearance(view: View, moments: Moments) -> dict[str, np.ndarray]:
+    """What the windows of B galaxies look like, without any model.
+
+    Returns
+    -------
+    dict
+        Two colours, the axis ratio and the logarithm of the size, by adaptive moments, shape (B, 4); and pixels, as
+        they are and with the galaxies' major axes laid along x about their centres, shape (B, n * n * C) each. What
+        moments say nothing of is in the middle and round.
+    """
+    n, device = view.window, view.fields.device
+    half, ok = (n - 1) / 2, torch.from_numpy(moments.ok)
+    place = np.stack([moments.x, moments.y], 1) / half - 1
+    centre, angle, ratio, sigma = (
+        torch.where(ok.unflatten(0, (-1, *[1] * (value.ndim - 1))), torch.from_numpy(value), neutral).float().to(device)
+        for value, neutral in ((place, 0.0), (moments.angle, 0.0), (moments.axis_ratio, 1.0), (moments.sigma, n / 12))
+    )
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, n, device=device)] * 2, indexing="xy"), -1).view(-1, 2)
+    # What lies at u along the axes of the galaxy lies at c + u turned by its angle.
+    pose = Pose(-angle, torch.zeros_like(centre))
+    points = to_image(grid, pose) + centre[:, None]
+    aligned, upright = view.sample(points), view.sample(grid)
+    width = pixels_to_grid(sigma, n)[:, None] * torch.stack([torch.ones_like(ratio), ratio], 1)
+    weight = torch.exp(-0.5 * (grid / width[:, None]).square().sum(-1))
+    level = upright.median(1).values
+    light = (weight[..., None] * (aligned - level[:, None])).sum(1) / weight.sum(1, keepdim=True)
+    light = light.clamp(min=1 / 255).log10()
+    colours = light[:, 1:] - light[:, :-1]
+    measured = torch.cat([colours, ratio[:, None], sigma.log10()[:, None]], 1)
+    return {name: _array(value) for name, value in ((MEASURED, measured), (ALIGNED, aligned), (UPRIGHT, upright))}
+
+
+def _array(value: Tensor) -> np.ndarray:
+    """Flat, and half as precise where there is much of it."""
+    flat = value.flatten(1).cpu().numpy()
+    return flat.astype(np.float16) if flat.shape[1] > 1000 else flat
+
+
+def probe(
+    labels: np.ndarray, z: tuple[np.ndarray, np.ndarray], seen: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, Any]:
+    """Linear predictions of a label, cross-validated, of N galaxies as they are and turned.
+
+    Classes are told apart by logistic regression, each weighted alike, and scored by the balanced accuracy (the mean of
+    the shares found of each class); numbers are predicted by ridge regression and scored by R^2. Components of a PCA
+    are as many as z has, and found anew in each fold.
+
+    Parameters
+    ----------
+    labels
+        From :func:`read_labels`, shape (N,); galaxies without one, and classes of fewer than five, are left out.
+    z
+        Content of the galaxies as they are and turned, shape (N, Z) each.
+    seen
+        Of :func:`appearance`, likewise.
+
+    Returns
+    -------
+    dict
+        ``galaxies``, ``classes`` (how many of each), ``score`` (its name), and for ``z`` and each of what is `seen`:
+        ``score``, and ``same_when_turned``: the share of galaxies that get the same class again.
+    """
+    numbers = labels.dtype.kind == "f"
+    kept = np.isfinite(labels) if numbers else np.isin(labels, list(_classes(labels)))
+    wanted, components = labels[kept], z[0].shape[1]
+    found = {
+        "galaxies": int(kept.sum()),
+        "classes": None if numbers else _classes(labels),
+        "score": "R^2" if numbers else "balanced accuracy",
+        "z": _score(*(values[kept] for values in z), wanted),
+    }
+    for name, (start, end) in seen.items():
+        reduced = components if name in (ALIGNED, UPRIGHT) else None
+        found[name] = _score(start[kept], end[kept], wanted, components=reduced)
+    return found
+
+
+def _classes(labels: np.ndarray) -> dict[str, int]:
+    names, counts = np.unique(labels, return_counts=True)
+    return {str(name): int(count) for name, count in zip(names, counts, strict=True) if name and count >= FOLDS}
+
+
+def _score(
+    start: np.ndarray, end: np.ndarray, wanted: np.ndarray, *, components: int | None = None
+) -> dict[str, float | None]:
+    """Each galaxy is predicted, as it is and turned, by what was fitted to the other folds."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.metrics import balanced_accuracy_score, r2_score
+    from sklearn.model_selection import KFold, StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    numbers = wanted.dtype.kind == "f"
+    fold = (KFold if numbers else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
+    line = RidgeCV(np.logspace(-2, 5, 15)) if numbers else LogisticRegression(class_weight="balanced", max_iter=5000)
+    reduced = [] if components is None else [PCA(components, svd_solver="randomized", random_state=0)]
+    said, again = np.empty_like(wanted), np.empty_like(wanted)
+    for fitted, left in fold.split(start, wanted):
+        model = make_pipeline(*reduced, StandardScaler(), line).fit(start[fitted].astype(np.float32), wanted[fitted])
+        said[left], again[left] = (model.predict(values[left].astype(np.float32)) for values in (start, end))
+    if numbers:
+        return {"score": float(r2_score(wanted, said)), "same_when_turned": None}
+    return {"score": float(balanced_accuracy_score(wanted, said)), "same_when_turned": float((said == again).mean())}

@@ -1,0 +1,54 @@
+"""Inner layers in bfloat16: nearly the same, while coordinates and parameters keep their precision."""
+
+import pytest
+import torch
+
+from galvae.geometry import Pose
+from galvae.model.precision import Mixed, native_precision
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+from galvae.windows import View
+
+
+@pytest.fixture
+def vae():
+    torch.manual_seed(0)
+    return SpatialVAE(ModelSettings(latents=4, encoder="polar", generator_units=32, waves=8), window=64, channels=3)
+
+
+def test_as_they_are_networks_compute_in_float32(vae):
+    mixed = [module for module in vae.modules() if isinstance(module, Mixed)]
+    assert len(mixed) == 2
+    assert all(module.precision is None for module in mixed)
+
+
+def test_bfloat16_is_nearly_the_same_and_leaves_float32_behind(vae, draw_commas):
+    view = View.central(draw_commas([0.4], [(0.15, -0.1)], side=128, window=64), 64)
+    plain = vae.encode(view)
+    pose, content = plain.draw(plain.best())
+    decoded = vae.decode(pose, content)
+    vae.compute_in(torch.bfloat16)
+    found = vae.encode(view)
+    assert all(value.dtype == torch.float32 for value in vars(found).values())
+    assert torch.allclose(found.log_weight, plain.log_weight, atol=0.05)
+    assert not torch.equal(found.log_weight, plain.log_weight)
+    again = vae.decode(pose, content)
+    assert again.dtype == torch.float32
+    assert torch.allclose(again, decoded, atol=0.02)
+    again.square().mean().backward()
+    assert all(value.grad is None or value.grad.dtype == torch.float32 for value in vae.parameters())
+
+
+def test_the_coordinates_projection_keeps_its_precision(vae, monkeypatch):
+    vae.compute_in(torch.bfloat16)
+    seen = []
+    vae.generator.coordinates.register_forward_hook(lambda module, given, out: seen.append((given[0].dtype, out.dtype)))
+    vae.decode(Pose(torch.zeros(1), torch.zeros(1, 2)), torch.zeros(1, 4))
+    assert seen == [(torch.float32, torch.float32)]
+
+
+def test_what_the_processor_lacks_is_not_asked_of_it(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    assert native_precision(torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert native_precision(torch.device("cpu")) is torch.bfloat16
