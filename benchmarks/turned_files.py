@@ -27,13 +27,17 @@ from galvae.data.split import identifier_hashes
 from galvae.training.checkpoint import load_model
 
 
+def is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in (".jpg", ".jpeg", ".png")
+
+
 def pictures(source: Path) -> Iterator[tuple[str, bytes]]:
     """Stem and content of each picture."""
     if source.is_dir():
-        yield from ((path.stem, path.read_bytes()) for path in sorted(source.iterdir()) if _is_picture(path.name))
+        yield from ((path.stem, path.read_bytes()) for path in sorted(source.iterdir()) if is_picture(path.name))
         return
     with zipfile.ZipFile(source) as file:
-        yield from ((Path(name).stem, file.read(name)) for name in sorted(file.namelist()) if _is_picture(name))
+        yield from ((Path(name).stem, file.read(name)) for name in sorted(file.namelist()) if is_picture(name))
 
 
 def turned(pixels: np.ndarray, turn: float, move: tuple[float, float]) -> np.ndarray:
@@ -67,7 +71,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--move", type=float, default=20.0, help="up to so many pixels in x and in y")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--known", type=Path, action="append", default=[], help="leave out what this run was trained on")
+    parser.add_argument("--known", type=Path, action="append", default=[], help="leave out what this run knows")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True)
     known = [load_model(run)[1]["trained_on"] for run in arguments.known]

@@ -19,6 +19,10 @@ class Flag(IntFlag):
     NO_MOMENTS = 1024
     OUTSIDE = 2048
     TWO_RIVALS = 4096
+    POORLY_FITTED = 8192
+    UNUSUAL = 16384
+    AT_EDGE = 32768
+    OFF_CENTRE = 65536
 
 
 MEANING: dict[Flag, str] = {
@@ -33,4 +37,8 @@ MEANING: dict[Flag, str] = {
     Flag.NO_MOMENTS: "no moments could be measured on the decoded image: orientation, axis_ratio, dx, dy are NaN",
     Flag.OUTSIDE: "the inferred centre lies outside the model's window",
     Flag.TWO_RIVALS: "another direction is nearly as probable as theta: p_alt above 0.1",
+    Flag.POORLY_FITTED: "the reconstruction explains less of the light than that of 99% of the galaxies held out",
+    Flag.UNUSUAL: "z lies farther from the mean than that of 99% of the galaxies held out",
+    Flag.AT_EDGE: "the galaxy, to two standard deviations of its light, reaches beyond the model's window",
+    Flag.OFF_CENTRE: "the cutout's middle lies outside of it, more than 3 window pixels away: is it the galaxy meant?",
 }

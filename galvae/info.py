@@ -14,6 +14,7 @@ from galvae.data.store import ImageStore
 from galvae.description import METRICS, read_metrics
 from galvae.flags import MEANING
 from galvae.model.settings import bound
+from galvae.runs import run_path
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     ValueError
         If it is none of the three, or another galvae's.
     """
-    path = Path(path)
+    path = run_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: nothing here; galvae info takes a store, a run folder or a catalog")
     readers: dict[str, Callable[[Path], dict[str, Any]]] = {"store.json": _store, "model.json": _run}

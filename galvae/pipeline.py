@@ -109,6 +109,7 @@ def _ingest(
 
 def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.data.store import ImageStore
+    from galvae.inference.oddities import calibrate
     from galvae.training.checkpoint import DESCRIPTION, STATE, load_tensors
     from galvae.training.fit import fit
     from galvae.training.run import trained_recipe
@@ -120,12 +121,14 @@ def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
         described = read_json(run / DESCRIPTION) or load_tensors(run / STATE)[1]
         before = {"store": described.get("store"), **described.get("recipe", {})}
         now = {"store": ImageStore(directory / "store").digest, **trained_recipe(recipe)}
-        return differing(before, now) or ([] if described.get("finished") else None)
+        return differing(before, now) or ([] if "typical" in described and described["finished"] else None)
 
     def _make(changed: list[str] | None) -> None:
         resume = changed is None and (run / STATE).is_file()
         store = ImageStore(directory / "store")
-        fit(store, recipe, run, device=choose_device(device), resume=resume, quiet=quiet)
+        where = choose_device(device)
+        fit(store, recipe, run, device=where, resume=resume, quiet=quiet)
+        calibrate(run, store, device=where, quiet=quiet)
 
     return Stage("train", run, partial(holds, run, DESCRIPTION, STATE), _compare, _make)
 

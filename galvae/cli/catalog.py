@@ -7,11 +7,21 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Changes, Device, Json, Overwrite, Quiet, RecipeName, chosen_recipe, print_result
+from galvae.cli.options import (
+    Changes,
+    Device,
+    Json,
+    Overwrite,
+    Quiet,
+    RecipeName,
+    RunFolder,
+    chosen_recipe,
+    print_result,
+)
 
 
 def catalog(
-    run: Annotated[Path, typer.Argument(help="A run folder, from galvae train.")],
+    run: RunFolder,
     store: Annotated[Path, typer.Argument(help="An image store, from galvae ingest.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="CATALOG", help="Ends in .ecsv, .fits, .vot, .parquet or .h5.")

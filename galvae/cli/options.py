@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from galvae.runs import run_path
+
 if TYPE_CHECKING:
     from galvae.recipe import Recipe
 
@@ -23,6 +25,9 @@ RecipeName = Annotated[
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one key of the recipe (repeatable)."),
+]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", parser=run_path, help="A run folder, or the name of a shipped run: sdss-rgb.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Device, Json, Overwrite, Quiet, print_results
+from galvae.cli.options import Device, Json, Overwrite, Quiet, RunFolder, print_results
 
 
 def plot(
-    run: Annotated[Path, typer.Argument(help="A run folder, from galvae train.")],
+    run: RunFolder,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A folder for the figures.")],
     store: Annotated[Path | None, typer.Argument(help="An image store: its galaxies are shown too.")] = None,
     device: Device = "auto",

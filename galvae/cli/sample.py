@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from galvae.cli.options import Device, Json, Overwrite, Quiet, print_result
+from galvae.cli.options import Device, Json, Overwrite, Quiet, RunFolder, print_result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ Size = Annotated[int | None, typer.Option(min=2, help="Pixels along a side; the 
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: RunFolder,
     output: Output,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, the same galaxies.")] = 0,
@@ -44,7 +44,7 @@ def sample(
 
 
 def interpolate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: RunFolder,
     store: Annotated[Path, typer.Argument(help="An image store.")],
     first: Annotated[str, typer.Argument(metavar="ID1", help="Identifier of a galaxy in the store.")],
     second: Annotated[str, typer.Argument(metavar="ID2", help="Identifier of another.")],

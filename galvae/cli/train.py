@@ -48,6 +48,7 @@ def train(
     settings = chosen_recipe(recipe, changes, default=str(own) if resume and own.is_file() else None)
 
     from galvae.data.store import ImageStore
+    from galvae.inference.oddities import calibrate
     from galvae.model.settings import bound
     from galvae.training.checkpoint import STATE
     from galvae.training.fit import fit
@@ -56,6 +57,7 @@ def train(
     images, where = ImageStore(store), choose_device(device)
     with say_how_to_go_on(output / STATE):
         last = fit(images, settings, output, device=where, resume=resume, max_steps=max_steps, quiet=quiet)
+        calibrate(output, images, device=where, quiet=quiet)
     held_out = f"{bound(settings.model.likelihood)} of galaxies held out {last['validation_elbo']:.1f} nats"
     print_result({"run": str(output), **last}, f"{output}: {last['step']} steps, {held_out}", as_json=as_json)
     _draw(output, images, where, quiet)

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from galvae.cli.options import Device, Json, Overwrite, Quiet, json_text, print_result
+from galvae.cli.options import Device, Json, Overwrite, Quiet, RunFolder, json_text, print_result
+from galvae.runs import run_path
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: RunFolder,
     store: Annotated[Path, typer.Argument(help="An image store.")],
     output: Annotated[
         Path | None,
@@ -20,7 +21,7 @@ def verify(
     truth: Annotated[Path | None, typer.Option(help="A table of true orientation, axis_ratio, dx, dy by id.")] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option(metavar="RUN", help="Another run, on the same galaxies, which none knows (repeatable)."),
+        typer.Option(metavar="RUN", parser=run_path, help="Another run on the same galaxies, known to none."),
     ] = None,
     copies: Annotated[
         Path | None,
@@ -82,7 +83,7 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
     lines = [
         f"{first['galaxies']} galaxies not trained on, {first['elongated']} of them elongated (axis ratio < 0.7);"
         f" {first['unmeasured']} without an axis ratio to tell by; median / 84th percentile",
-        f"{'':52}" + "".join(f"{name:>36}" for name in found),
+        f"{'':52}" + "".join(f"{name if len(name) < 35 else '...' + name[-31:]:>36}" for name in found),
     ]
 
     def row(label: str, *path: str, unit: str = "") -> None:

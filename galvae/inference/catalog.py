@@ -19,6 +19,7 @@ from galvae.inference.checks import check_fits
 from galvae.inference.errors import content_error
 from galvae.inference.infer import infer, rival
 from galvae.inference.looks import look_again
+from galvae.inference.oddities import Typical, explained, odd, vague
 from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
@@ -60,23 +61,27 @@ def infer_columns(
     oversample = store.ingest["oversample"]
     identifiers = store.column("id")
     hashes = identifier_hashes(identifiers)
+    typical = Typical.model_validate(description["typical"]) if "typical" in description else None
     pieces: list[dict[str, np.ndarray]] = []
     with Progress("catalog", len(store), quiet=quiet) as progress:
         for rows, fields in store.batches(settings.batch):
             keys = hashes[rows].view(np.int64)
-            pieces.append(infer_batch(vae, fields, keys, oversample=oversample, settings=settings))
+            found = infer_batch(vae, fields, keys, oversample=oversample, settings=settings, typical=typical)
+            pieces.append(found)
             progress.advance(len(rows))
     found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     found = _to_original(found, store, vae.window, oversample)
     found["id"] = identifiers
-    found["flags"] = _flags(found, store, np.isin(hashes, description["trained_on"]))
-    return {name: values for name, values in found.items() if name not in ("inside", "ok")}
+    found["flags"] = found["flags"] | store.column("flags").astype(np.int32)
+    found["flags"] |= np.where(np.isin(hashes, description["trained_on"]), Flag.TRAINED_ON, 0).astype(np.int32)
+    return found
 
 
 @torch.inference_mode()
 def infer_batch(
-    vae: SpatialVAE, fields: np.ndarray, keys: np.ndarray, *, oversample: int, settings: CatalogSettings
-) -> dict[str, np.ndarray]:
+    vae: SpatialVAE, fields: np.ndarray, keys: np.ndarray, *, oversample: int, settings: CatalogSettings,
+    typical: Typical | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Columns of one batch in the frame of the window: lengths in window pixels, angles in degrees.
 
     Instead of ``dx_err`` and ``dy_err`` there is their ``covariance``, shape (B, 2, 2).
@@ -93,6 +98,8 @@ def infer_batch(
         Field pixels per window pixel.
     settings
         Whether to refine the pose, and how many looks the errors take.
+    typical
+        What is typical of the run.
     """
     device = vae.grid.device
     view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample)
@@ -101,6 +108,10 @@ def infer_batch(
     errors = look_again(vae, view, found, galaxy, count=settings.looks, seed=settings.seed)
     posterior, placed = found.posterior, found.placed
     theta_alt, p_alt = rival(posterior)
+    share = explained(vae, view, found)
+    flags = odd(vae, found, share, p_alt, typical)
+    orientation_err = np.degrees(errors.orientation)
+    flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
     one = posterior.draw(*_one_draw(posterior, galaxy, seed=settings.seed))
     log_likelihood = _log_likelihood(vae, *one, view.images(vae.grid).flatten(2).mT)
@@ -112,16 +123,16 @@ def infer_batch(
         "log_likelihood": log_likelihood,
         "kl_z": divergence.content,
         "kl_pose": divergence.pose,
+        "explained": share,
         "elbo": log_likelihood - divergence.content - divergence.pose,
     }
-    half = vae.window / 2
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()},
         "theta": direction(found.pose), "theta_err": np.degrees(errors.theta),
         "dx": placed.x, "dy": placed.y, "covariance": errors.centre,
-        "orientation": np.degrees(placed.orientation), "orientation_err": np.degrees(errors.orientation),
+        "orientation": np.degrees(placed.orientation), "orientation_err": orientation_err,
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": errors.axis_ratio,
-        "ok": placed.ok, "inside": (np.abs(placed.x) < half) & (np.abs(placed.y) < half),
+        "flags": flags,
     }  # fmt: skip
 
 
@@ -167,14 +178,3 @@ def _to_original(
 
 def _apply(linear: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.einsum("bij,bj->bi", linear, np.stack([x, y], 1))
-
-
-def _flags(found: dict[str, np.ndarray], store: ImageStore, trained: np.ndarray) -> np.ndarray:
-    flags = store.column("flags").astype(np.int32)
-    with np.errstate(invalid="ignore"):
-        vague = (found["axis_ratio"] > 0.9) | ~(found["orientation_err"] < 30)
-    flags |= np.where(vague, Flag.AXIS_UNDEFINED, 0).astype(np.int32)
-    flags |= np.where(~found["ok"], Flag.NO_MOMENTS, 0).astype(np.int32)
-    flags |= np.where(found["ok"] & ~found["inside"], Flag.OUTSIDE, 0).astype(np.int32)
-    flags |= np.where(found["p_alt"] > 0.1, Flag.TWO_RIVALS, 0).astype(np.int32)
-    return flags | np.where(trained, Flag.TRAINED_ON, 0).astype(np.int32)

@@ -19,6 +19,7 @@ from galvae.files import whole, write_atomically
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.progress import say
+from galvae.runs import run_names, run_path
 
 MODEL, DESCRIPTION, STATE = "model.safetensors", "model.json", "checkpoint/state.safetensors"
 
@@ -99,10 +100,13 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
     ValueError
         If it is damaged, or by another galvae.
     """
-    run = Path(run)
+    run = run_path(run)
     if not (run / DESCRIPTION).is_file() or not (run / MODEL).is_file():
         what = "an image store; the run comes first" if (run / "store.json").is_file() else "no trained run here"
-        raise FileNotFoundError(f"{run}: {what} ({DESCRIPTION} is missing); make a run with galvae train")
+        raise FileNotFoundError(
+            f"{run}: {what} ({DESCRIPTION} is missing); make a run with galvae train, or "
+            f"take one that is shipped: {', '.join(run_names())}"
+        )
     description = read_description(run / DESCRIPTION, _Description, remedy="train again")
     vae = SpatialVAE(
         ModelSettings.model_validate(description["model"]),

@@ -1,0 +1,158 @@
+"""What is odd about a galaxy: measured against those that a run was not trained on but chosen with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from galvae.data.split import held_out
+from galvae.data.store import ImageStore
+from galvae.files import write_atomically
+from galvae.flags import Flag
+from galvae.inference.canonical import decode_images
+from galvae.inference.infer import Inferred, infer
+from galvae.model.vae import SpatialVAE
+from galvae.progress import Progress
+from galvae.training.checkpoint import DESCRIPTION, load_model
+from galvae.windows import View
+
+# A galaxy reaches so many standard deviations of its light about its centre.
+REACH = 2.0
+# Within so many window pixels no cutout is centred badly.
+CENTRED = 3.0
+GALAXIES = 1000
+
+
+class Typical(BaseModel):
+    """Of the galaxies held out of a training, which its :func:`calibrate` measures.
+
+    Parameters
+    ----------
+    galaxies
+        How many.
+    explained
+        The reconstruction explains more than this of 99% of them.
+    mean, precision
+        Mean of their z, shape (Z,), and inverse covariance, shape (Z, Z).
+    distance
+        99% of them are nearer to the mean: Mahalanobis' distance.
+    """
+
+    galaxies: int
+    explained: float
+    mean: list[float]
+    precision: list[list[float]]
+    distance: float
+
+
+def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str = "cpu", quiet: bool = False) -> None:
+    """Measure what is typical of the galaxies held out of a training, and keep it in the run's description.
+
+    Parameters
+    ----------
+    run
+        The run.
+    store
+        What it was trained on; its first 1,000 galaxies held out are measured.
+    device, quiet
+        Where to compute; no progress.
+    """
+    vae, description = load_model(run, device=device)
+    settings = description["recipe"]["train"]
+    rows = np.flatnonzero(held_out(store.column("id"), settings["validation"], seed=settings["seed"]))[:GALAXIES]
+    shares, content = [], []
+    with Progress("calibrate", len(rows), quiet=quiet) as progress, torch.inference_mode():
+        for part in np.array_split(rows, -(-len(rows) // 64)):
+            fields = torch.from_numpy(store.images(part)).to(device)
+            view = View.central(fields, vae.window, store.ingest["oversample"])
+            found = infer(vae, view)
+            shares.append(explained(vae, view, found).cpu().numpy())
+            content.append(found.content.cpu().double().numpy())
+            progress.advance(len(part))
+    typical = _typical(np.concatenate(shares), np.concatenate(content))
+    path = Path(run) / DESCRIPTION
+    described = json.loads(path.read_text(encoding="utf-8"))
+    write_atomically(path, json.dumps({**described, "typical": typical.model_dump()}, indent=1) + "\n")
+
+
+def _typical(shares: np.ndarray, content: np.ndarray) -> Typical:
+    mean, covariance = content.mean(0), np.atleast_2d(np.cov(content.T))
+    # Of few galaxies, or latents that carry nothing, it would be singular.
+    precision = np.linalg.inv(covariance + 1e-3 * max(np.trace(covariance), 1e-6) * np.eye(len(mean)))
+    distance = np.percentile(_distance(content, mean, precision), 99)
+    return Typical(
+        galaxies=len(shares), explained=float(np.percentile(shares, 1)),
+        mean=mean.tolist(), precision=precision.tolist(), distance=float(distance),
+    )  # fmt: skip
+
+
+def _distance(content: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("bi,ij,bj->b", content - mean, precision, content - mean))
+
+
+def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
+    """Share of the light in each window that its reconstruction explains, at most 1, shape (B,).
+
+    Of the squares of the channel mean above the sky, with what the noise of the pixels brings taken off.
+    """
+    level, noise = found.sky.level.mean(1)[:, None, None], found.sky.noise.square().mean(1) / found.sky.noise.shape[1]
+    seen = view.images(vae.grid).mean(1)
+    decoded = decode_images(vae, found.pose, found.content, size=vae.window).mean(-1)
+    left, light = (
+        (value.square().mean((1, 2)) - noise).clamp(min=0) for value in (seen - decoded, seen - level)
+    )  # fmt: skip
+    return 1 - left / light.clamp(min=1e-12)
+
+
+def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: Tensor, typical: Typical | None) -> np.ndarray:
+    """Flags of what a model finds odd about B galaxies in the middle of their cutouts, int32, shape (B,).
+
+    Parameters
+    ----------
+    vae
+        The model.
+    found
+        What it infers about them.
+    shares
+        Of :func:`explained`.
+    p_alt
+        Of :func:`galvae.inference.infer.rival`.
+    typical
+        Of the run; where it has none, nothing is unlike what is typical.
+    """
+    placed, half = found.placed, vae.window / 2
+    x, y, ok = placed.x, placed.y, placed.ok
+    with np.errstate(invalid="ignore"):
+        along = x * np.cos(placed.orientation) + y * np.sin(placed.orientation)
+        across = y * np.cos(placed.orientation) - x * np.sin(placed.orientation)
+        flatness = np.maximum(placed.axis_ratio, 0.1)
+        away = np.hypot(along, across / flatness) > REACH * placed.sigma
+        # How far the ellipse reaches in x and in y.
+        cos, sin = np.cos(placed.orientation) ** 2, np.sin(placed.orientation) ** 2
+        wide = [REACH * placed.sigma * np.sqrt(a + flatness**2 * b) for a, b in ((cos, sin), (sin, cos))]
+        inside = (np.abs(x) < half) & (np.abs(y) < half)
+        signs = {
+            Flag.NO_MOMENTS: ~ok,
+            Flag.OUTSIDE: ok & ~inside,
+            Flag.AT_EDGE: ok & ((np.abs(x) + wide[0] > half) | (np.abs(y) + wide[1] > half)),
+            Flag.OFF_CENTRE: ok & away & (np.hypot(x, y) > CENTRED),
+            Flag.TWO_RIVALS: p_alt.cpu().numpy() > 0.1,
+        }
+        if typical is not None:
+            distance = _distance(
+                found.content.cpu().double().numpy(), np.array(typical.mean), np.array(typical.precision)
+            )
+            signs[Flag.POORLY_FITTED] = shares.cpu().numpy() < typical.explained
+            signs[Flag.UNUSUAL] = distance > typical.distance
+    return np.bitwise_or.reduce([np.where(sign, flag.value, 0).astype(np.int32) for flag, sign in signs.items()])
+
+
+def vague(axis_ratio: np.ndarray, orientation_err: np.ndarray) -> np.ndarray:
+    """Whether a galaxy is too round, or measured too badly (degrees), for its axis to mean much, shape (B,)."""
+    with np.errstate(invalid="ignore"):
+        return (axis_ratio > 0.9) | ~(orientation_err < 30)

@@ -1,0 +1,94 @@
+"""Flags: what is odd about a galaxy is said of it, and of no other."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.flags import Flag
+from galvae.geometry import Pose, pixel_grid
+from galvae.inference.infer import infer, rival
+from galvae.inference.oddities import Typical, calibrate, explained, odd
+from galvae.training.checkpoint import load_model
+from galvae.training.fit import fit
+from galvae.windows import View
+
+FIELD = 128
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def scene(knowing, *, sigma=0.1, centre=(0.0, 0.0), ratio=0.5, noise=0.0, ends=1):
+    """A model of one galaxy that lies at `centre` of the window, grid units, along its diagonal; `ends` hypotheses."""
+    theta = -np.pi / 4 + np.pi * torch.arange(ends)[None]
+    content = torch.tensor([0.0, 0.0, 0.0, ratio]).expand(1, ends, 4)
+    turn = torch.stack([torch.stack([theta.cos(), theta.sin()], -1), torch.stack([-theta.sin(), theta.cos()], -1)], -2)
+    shift = -(torch.tensor(centre) @ turn)  # lies at -shift R^T
+    vae = knowing(theta, shift, content, sigma=sigma, pedestal=0.05, weight=torch.full((1, ends), 1 / ends))
+    grid = pixel_grid(FIELD) * ((FIELD - 1) / 63)
+    image = vae.decode(Pose(theta[:, 0], shift[:, 0]), content[:, 0], grid=grid).view(1, FIELD, FIELD, 3)
+    image = image + noise * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    return vae, View.central(image.clamp(0, 1), 64)
+
+
+def flags(vae, view, typical=None):
+    found = infer(vae, view)
+    return Flag(int(odd(vae, found, explained(vae, view, found), rival(found.posterior)[1], typical)[0]))
+
+
+def test_of_a_galaxy_in_the_middle_nothing_is_odd(knowing):
+    assert flags(*scene(knowing)) == Flag(0)
+    assert flags(*scene(knowing, centre=(0.05, -0.05))) == Flag(0)
+
+
+def test_a_galaxy_that_the_middle_lies_outside_of_may_be_a_neighbour(knowing):
+    """Along the major axis the galaxy reaches twice as far as across."""
+    assert flags(*scene(knowing, centre=(0.12, 0.12))) == Flag(0)
+    assert flags(*scene(knowing, centre=(0.12, -0.12))) == Flag.OFF_CENTRE
+    assert flags(*scene(knowing, sigma=0.04, centre=(0.05, -0.05))) == Flag(0)  # however small it is
+
+
+def test_a_galaxy_that_reaches_beyond_the_window_is_at_its_edge(knowing):
+    assert flags(*scene(knowing, centre=(0.75, 0.0))) == Flag.OFF_CENTRE
+    assert flags(*scene(knowing, centre=(0.9, 0.0))) == Flag.AT_EDGE | Flag.OFF_CENTRE
+
+
+def test_two_rivals_are_told(knowing):
+    assert flags(*scene(knowing, ends=2)) == Flag.TWO_RIVALS
+
+
+@pytest.mark.parametrize(("explained", "distance", "wanted"), [
+    (0.9, 9.0, Flag(0)), (1.5, 9.0, Flag.POORLY_FITTED), (0.9, 0.1, Flag.UNUSUAL),
+])  # fmt: skip
+def test_what_is_unlike_the_galaxies_held_out_is_told(knowing, explained, distance, wanted):
+    typical = Typical(
+        galaxies=9, explained=explained, mean=[0.0] * 4, precision=np.eye(4).tolist(), distance=distance
+    )  # fmt: skip
+    assert flags(*scene(knowing), typical) == wanted
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_a_perfect_reconstruction_explains_everything_but_the_noise(knowing, noise):
+    vae, view = scene(knowing, noise=noise)
+    assert explained(vae, view, infer(vae, view)).item() == pytest.approx(1, abs=0.01)
+    vae, _ = scene(knowing, ratio=0.9)
+    assert explained(vae, view, infer(vae, view)).item() < 0.9
+
+
+def test_a_run_remembers_what_is_typical_of_galaxies_it_was_not_trained_on(store, tiny_recipe, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    fit(store, tiny_recipe(), tmp_path / "run", device=torch.device("cpu"), quiet=True)
+    calibrate(tmp_path / "run", store, quiet=True)
+    _, description = load_model(tmp_path / "run")
+    typical = Typical.model_validate(description["typical"])
+    held_out = len(store) - len(description["trained_on"])
+    assert typical.galaxies == held_out
+    assert len(typical.mean) == len(typical.precision) == tiny_recipe().model.latents
+    assert typical.distance > 0
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["finished"]
