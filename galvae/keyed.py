@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -63,3 +64,16 @@ def permutation(count: int, *, seed: int, epoch: int) -> Tensor:
     key = hashlib.sha256(f"epoch {seed} {epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "big", signed=True))
     return torch.randperm(count, generator=generator)
+
+
+@lru_cache(maxsize=4)
+def sheet_of_noise(size: int, channels: int, *, seed: int) -> Tensor:
+    """White noise (channels, 3 size, 3 size), of which images of `size` pixels get a piece each: see :func:`cut`."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(channels, 3 * size, 3 * size, generator=generator)
+
+
+def cut(sheet: Tensor, place: Tensor, size: int) -> Tensor:
+    """Pieces (B, C, size, size) of a sheet at places in [0, 1), shape (B, 2)."""
+    y, x = (place.double() * (sheet.shape[-1] - size + 1)).long().unbind(1)
+    return sheet.unfold(1, size, 1).unfold(2, size, 1)[:, y, x].transpose(0, 1)

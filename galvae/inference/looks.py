@@ -12,7 +12,7 @@ from torch import Tensor
 
 from galvae.geometry import Pose
 from galvae.inference.infer import Fitted, Inferred, fit
-from galvae.keyed import uniform
+from galvae.keyed import cut, sheet_of_noise, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.windows import View
@@ -70,11 +70,11 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     refine = first.fitted.light is not None
     size = round(0.75 * vae.window) if vae.settings.generator != "vanilla" else vae.window
     start = first.fitted.moments.rescaled(first.fitted.size, size)
-    sheet = _noise(3 * view.fields.shape[1], vae.channels, seed).to(view.values)
+    sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
     looks = []
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
-        noise = _cut(sheet, place, view.fields.shape[1]) * first.sky.noise[:, :, None, None]
+        noise = cut(sheet, place, view.fields.shape[1]) * first.sky.noise[:, :, None, None]
         again = replace(view, fields=(view.values + noise).clamp(0, 1).permute(0, 2, 3, 1))
         seen = again.about(first.pose) if refine else again
         if vae.settings.infer_rotation:
@@ -85,19 +85,6 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
             fit(vae, again, pose, content, first.sky, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
         )
     return _errors(first, looks)
-
-
-def _noise(size: int, channels: int, seed: int) -> Tensor:
-    """White noise (C, size, size); each galaxy and look gets a piece of it."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(channels, size, size, generator=generator)
-
-
-def _cut(sheet: Tensor, place: Tensor, size: int) -> Tensor:
-    """Pieces (B, C, size, size) of a sheet at places in [0, 1), shape (B, 2)."""
-    corner = (place.double() * (sheet.shape[-1] - size + 1)).long()
-    y, x = (corner[:, k, None] + torch.arange(size, device=sheet.device) for k in (0, 1))
-    return sheet[:, y[:, :, None], x[:, None, :]].transpose(0, 1)
 
 
 def _on_this_side(posterior: Posterior, pose: Pose) -> Posterior:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from galvae.geometry import Pose, pixels_to_grid
-from galvae.keyed import normal, uniform
+from galvae.keyed import cut, normal, sheet_of_noise, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.training.agreement import disagreement, exchanged
@@ -105,7 +105,7 @@ def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 
 def draw_batch(
     vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
     oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int,
-    views: int = 1, jitter: float = 0.0,
+    views: int = 1, jitter: float = 0.0, noise: float = 0.0,
 ) -> Batch:  # fmt: skip
     """Draw windows of a batch of fields: all first views, then all second ones.
 
@@ -134,6 +134,8 @@ def draw_batch(
         Windows of each galaxy, turned and moved independently.
     jitter
         Standard deviation, grid units, of where the inference network looks first about the centroid.
+    noise
+        What the inference network sees is noisier, in each view by another standard deviation of up to this.
     """
     key = {"seed": seed, "step": step}
     each = (torch.arange(views, device=galaxy.device)[:, None] * 2**40 + galaxy).flatten()
@@ -148,12 +150,21 @@ def draw_batch(
     view = View(fields, vae.window, oversample, offset, angle)
     if jitter:
         view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
+    seen = _noisier(view, each, noise, **key) if noise else view
     if not 0 < pixels < vae.window**2:
-        return Batch(view, galaxy, each, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
+        return Batch(seen, galaxy, each, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
     middle = -pixels_to_grid(offset / oversample, vae.window)
     density = pixel_density(vae.grid, middle, focus=focus)
     chosen, weight = random_pixels(density, pixels, each, **key)
-    return Batch(view, galaxy, each, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
+    return Batch(seen, galaxy, each, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
+
+
+def _noisier(view: View, each: Tensor, noise: float, *, seed: int, step: int) -> View:
+    size, channels = view.fields.shape[1], view.fields.shape[3]
+    *place, strength = uniform("noise", each, 3, seed=seed, step=step).unbind(1)
+    sheet = sheet_of_noise(size, channels, seed=seed).to(view.fields)
+    grain = cut(sheet, torch.stack(place, 1), size) * (noise * strength[:, None, None, None])
+    return replace(view, fields=(view.values + grain).clamp_(0, 1).permute(0, 2, 3, 1))
 
 
 def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:

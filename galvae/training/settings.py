@@ -15,7 +15,8 @@ class TrainSettings(Settings):
     ``pixels`` random ones of each image are decoded in each step (0: every one), the share ``focus`` of them drawn
     about the cutout's middle; whichever are drawn, the likelihood's expectation is that of every pixel. With ``agree``
     above 0 a batch holds two views of each galaxy; it weighs what they contradict each other in: 1 suits a
-    pseudo-Bernoulli, 0.01 over its variance a Gaussian. ``precision`` is that of the networks' inner layers: ``auto``
+    pseudo-Bernoulli, 0.01 over its variance a Gaussian. What the inference network
+    sees is noisier by up to ``noise``. ``precision`` is that of the networks' inner layers: ``auto``
     takes bfloat16 where the device has instructions for it. ``chunk`` pixels are decoded at once, ``freeze_content`` is
     in steps, ``save_every`` in epochs.
     """
@@ -27,6 +28,7 @@ class TrainSettings(Settings):
     pixels: NonNegativeInt = 0
     focus: float = Field(0.0, ge=0, lt=1)
     agree: float = Field(0.0, ge=0)
+    noise: float = Field(0.0, ge=0)
     chunk: PositiveInt = 65536
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True

@@ -140,7 +140,8 @@ class Trainer:
             self._order = order.to(self.device)
         which = self._order[place * self.batch : (place + 1) * self.batch]
         views = 2 if settings.agree else 1
-        batch = self._draw(self.training, which, step=self.step, pixels=settings.pixels, views=views, jitter=JITTER)
+        disturbed = {"jitter": JITTER, "noise": settings.noise}
+        batch = self._draw(self.training, which, step=self.step, pixels=settings.pixels, views=views, **disturbed)
         self.optimizer.zero_grad(set_to_none=True)
         frozen = self.step < settings.freeze_content
         terms = backward(
@@ -210,7 +211,7 @@ class Trainer:
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
     def _draw(
-        self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, jitter: float = 0.0
+        self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **disturbed: float
     ) -> Batch:
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
@@ -219,7 +220,7 @@ class Trainer:
         return draw_batch(
             self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
             rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
-            views=views, jitter=jitter, seed=self.recipe.train.seed, step=step,
+            views=views, **disturbed, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
 
 
