@@ -92,6 +92,8 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
     row(f"axis against {reference}, elongated", "axis", unit="deg")
     row("  where two definitions of the axis agree", "axis_clean", unit="deg")
     row("  beyond 30 deg", "axis", "beyond_30", unit="%")
+    for kind in first["axis_by_kind"]:
+        row(f"  of kind {kind}", "axis_by_kind", kind, unit="deg")
     row(f"axis ratio against {reference}", "axis_ratio")
     row(f"centre against {reference}", "centre", unit="px")
     row("turn test: theta over 360 deg, elongated", "turn_elongated", unit="deg")
@@ -102,7 +104,7 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
     row("turn test: centre", "move", unit="px")
     row("turn test: z drift over z's spread, RMS", "z_drift")
     row("  median", "z_drift_median")
-    for name, label in (("theta", "theta"), ("centre", "centre"), ("orientation", "axis")):
+    for name, label in (("theta", "theta"), ("dx", "dx"), ("dy", "dy"), ("orientation", "axis")):
         row(f"within one error: {label}", "coverage", name, "68", unit="%")
         row("within two errors", "coverage", name, "95", unit="%")
     row("galaxies with a rival (p_alt above 0.1)", "rivals", "flagged", unit="%")
@@ -112,6 +114,9 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
         row(f"mean error of {name} against {reference}", "signed", name, unit=unit)
     row("axis predicted from z, R^2 (should be 0)", "angle_from_z")
     row("light explained by the reconstruction", "explained", "median", unit="%")
+    row("galaxies without any flag", "flags", "none", "share", unit="%")
+    row("  turn test: theta over 360 deg", "flags", "none", "turn", unit="deg")
+    row("  flipped", "flags", "none", "turn", "flips", unit="%")
     if "probe" in first:
         known = first["probe"]
         what = f"{known['column']} of {known['galaxies']} galaxies predicted"

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from galvae.angles import wrap
-from galvae.geometry import pixel_grid
 from galvae.inference.canonical import Placement
 from galvae.moments import Moments, matched_covariance, weighted_moments
 from galvae.windows import View
 
-# Areas of weights over that of the decoded galaxy's matched one: for the centre and the inner axis, and for the shape.
-NARROW, SHAPE = 0.36, 0.7
+# Areas of weights over that of the decoded galaxy's matched one: for the centre, and for the axis. What arms do to the
+# axis turns with the radius: of weights that are wide apart it cancels. The middle one is that of the axis ratio.
+NARROW, AREAS = 0.36, (0.36, 0.85, 2.0)
 STEPS = 6
+# Pixels are looked at in a square so much wider than the window: wide weights must not be cut by its frame.
+WIDER = 1.5
 # No weight is flatter than this.
 FLATTEST = 0.15
 _BORDER = 8
@@ -44,8 +46,8 @@ class Light(NamedTuple):
         Of it, from the noise of the pixels, window pixels squared, shape (B, 2, 2).
     orientation, axis_ratio
         Major axis, radians in the image, and minor over major axis, shape (B,).
-    inner
-        Major axis under a narrower weight, radians in the image, shape (B,).
+    twist
+        How much the axis turns with the width of the weight: standard deviation, radians, shape (B,).
     """
 
     x: np.ndarray
@@ -53,7 +55,7 @@ class Light(NamedTuple):
     covariance: np.ndarray
     orientation: np.ndarray
     axis_ratio: np.ndarray
-    inner: np.ndarray
+    twist: np.ndarray
 
 
 def sky(view: View) -> Sky:
@@ -74,8 +76,9 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
     """Centre and shape of galaxies under Gaussian weights somewhat narrower than they are.
 
     The weight of the centre has the decoded galaxy's shape and is carried along until it rests on the centroid of the
-    light. That of the shape lies there, keeps its area and takes on the axis and the axis ratio that the light shows
-    when the weight's own is taken off: of galaxies unlike those trained on the decoded shape is only a beginning.
+    light. Those of the axis lie there, keep their areas, each a good part of the next, and take on the axis and the
+    axis ratio that the light shows when the weight's own is taken off: of galaxies unlike those trained on the decoded
+    shape is only a beginning. The axis is that of their mean ellipticity.
 
     Parameters
     ----------
@@ -89,12 +92,14 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
     half = (view.window - 1) / 2
     ok = placed.ok & np.isfinite(placed.x)
     first = np.where(ok[:, None], np.stack([placed.x, placed.y], 1), 0)
-    middle = first.round()  # so that the pixels are the image's own
-    grid = pixel_grid(view.window, device=view.fields.device)
-    seen = view.sample(grid + torch.as_tensor(middle / half).to(grid)[:, None]).mean(2)
-    light = (seen - around.level.mean(1, keepdim=True)).unflatten(1, (view.window, view.window)).cpu().double().numpy()
+    side = round(WIDER * view.window / 2) * 2
+    middle = first.round() + (half + 0.5) % 1  # so that the pixels, an even number to a side, are the image's own
+    rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
+    points = np.stack([columns.ravel(), rows.ravel()], 1) + middle[:, None]
+    seen = view.sample(torch.from_numpy(points / half).to(view.values)).mean(2)
+    light = (seen - around.level.mean(1, keepdim=True)).unflatten(1, (side, side)).cpu().double().numpy()
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
-    start = first - middle + half
+    start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
     decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])
     weight, centre = NARROW * decoded, start
@@ -109,13 +114,13 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
         squares, _, spread = weighted_moments(np.ones_like(light), centre, weight / 2)
         scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
         scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
-        orientation, axis_ratio = _shape_of(light, centre, SHAPE * decoded)
-        inner, _ = _shape_of(light, centre, NARROW * decoded)
+        shapes = [_shape_of(light, centre, area * decoded) for area in AREAS]
+        orientation, twist = _mean_axis(*(np.array(values) for values in zip(*shapes, strict=True)))
     known = np.where(ok, 1, np.nan)
     return Light(
-        *(known[:, None] * (centre - half + middle)).T,
+        *(known[:, None] * (centre - (side - 1) / 2 + middle)).T,
         known[:, None, None] * scatter,
-        known * orientation, known * axis_ratio, known * inner,
+        known * orientation, known * shapes[len(AREAS) // 2][1], known * twist,
     )  # fmt: skip
 
 
@@ -129,6 +134,17 @@ def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray) -> tupl
         sides = Moments(*centre.T, np.nan_to_num(orientation), ratio, np.sqrt(area / ratio), area > 0)
         weight = matched_covariance(sides)
     return orientation, axis_ratio
+
+
+def _mean_axis(orientation: np.ndarray, axis_ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Axis of the mean ellipticity of W measurements (W, B), and how far the axes of the single ones scatter about it.
+
+    Ellipticity is ``(1 - q^2) / (1 + q^2) exp(2 i orientation)``.
+    """
+    ellipticity = (1 - axis_ratio**2) / (1 + axis_ratio**2) * np.exp(2j * orientation)
+    mean = ellipticity.mean(0)
+    across = (ellipticity * np.exp(-1j * np.angle(mean))).imag
+    return wrap(np.angle(mean) / 2, np.pi), np.sqrt((across**2).mean(0)) / (2 * np.abs(mean))
 
 
 def _response(shape: np.ndarray, weight: np.ndarray) -> np.ndarray:

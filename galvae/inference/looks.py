@@ -21,9 +21,9 @@ from galvae.windows import View
 PRIOR, OF_THETA, OF_CENTRE = 1, 0.5, 0.3
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
-# The scatter of the axis between looks counts so much: against the truth of simulated galaxies, smooth ones and spirals
-# (docs/pose.md), what else is wrong with it grows with the noise too.
-OF_AXIS = 1.5
+# The scatter of the axis between looks, and how it turns with the weight, count so much: against clean moments of
+# Galaxy Zoo images and the truth of simulated galaxies, smooth ones and spirals (docs/pose.md).
+OF_AXIS, OF_TWIST = 1.3, 0.77
 
 
 class Errors(NamedTuple):
@@ -112,7 +112,7 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
         square = (PRIOR * OF_CENTRE**2 * of_centre + square) / (PRIOR + count - 1)
         # Where there is no light to measure it is the decoded galaxy's axis, and no other.
-        axis_var = axis_var + np.nan_to_num(_half_turn(fitted.light.inner - placed.orientation)) ** 2
+        axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist) ** 2
         ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     return Errors(

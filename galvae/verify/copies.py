@@ -77,8 +77,10 @@ def ingested_copies(again: ImageStore, table: str | Path, store: ImageStore, row
     return Copies(made["turn"], shift, (again, np.array([place[identifier] for identifier in ids])))
 
 
-def rows_of(path: str | Path, columns: tuple[str, ...], ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Number columns of a table, for the galaxies of these identifiers.
+def rows_of(
+    path: str | Path, columns: tuple[str, ...], ids: np.ndarray, *, text: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Number columns of a table, and those of `text`, empty where there is none, for the galaxies of these identifiers.
 
     Raises
     ------
@@ -90,7 +92,8 @@ def rows_of(path: str | Path, columns: tuple[str, ...], ids: np.ndarray) -> dict
     if absent:
         raise ValueError(f"{path}: no row for galaxy {absent[0]} and {len(absent) - 1} others of the store")
     chosen = table[[place[str(identifier)] for identifier in ids]]
-    return {name: np.asarray(chosen[name], float) for name in columns}
+    words = {name: np.asarray(chosen[name] if name in table.colnames else [""] * len(ids)).astype(str) for name in text}
+    return {name: np.asarray(chosen[name], float) for name in columns} | words
 
 
 def read_by_id(path: str | Path, columns: tuple[str, ...]) -> tuple[Any, dict[str, int]]:

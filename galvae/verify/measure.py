@@ -19,11 +19,12 @@ from torch import Tensor
 
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
-from galvae.inference.canonical import decode_images, direction
+from galvae.inference.canonical import direction
 from galvae.inference.checks import check_fits, warn_of_silence
 from galvae.inference.infer import Inferred, infer, rival
 from galvae.inference.light import sky
 from galvae.inference.looks import look_again
+from galvae.inference.oddities import Typical, explained, odd
 from galvae.model.vae import SpatialVAE
 from galvae.moments import Moments, adaptive_moments, luminance, segment_axis
 from galvae.progress import Progress
@@ -54,6 +55,10 @@ class Found(NamedTuple):
         Right and up, shape (N, 2), and how well it repeats, shape (N, 2, 2).
     z
         Content, shape (N, Z).
+    explained
+        Share of the light that the reconstruction explains, shape (N,).
+    flags
+        What the model finds odd, shape (N,).
     """
 
     theta: np.ndarray
@@ -65,6 +70,8 @@ class Found(NamedTuple):
     centre: np.ndarray
     covariance: np.ndarray
     z: np.ndarray
+    explained: np.ndarray
+    flags: np.ndarray
 
 
 class Reference(NamedTuple):
@@ -76,12 +83,15 @@ class Reference(NamedTuple):
         Of the truth or of adaptive moments.
     second
         Major axis by another definition, degrees, shape (N,): where the two agree there is an axis to agree on.
+    kind
+        What the truth calls them, shape (N,); empty where it does not say.
     """
 
     orientation: np.ndarray
     axis_ratio: np.ndarray
     centre: np.ndarray
     second: np.ndarray
+    kind: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,6 @@ class Measured:
         Degrees counter-clockwise, shape (N,), after a move by so many window pixels, shape (N, 2).
     brightness, snr
         Mean light in the window, above the sky, and that over the noise of its mean, shape (N,).
-    explained
-        Share of the light's square in the window that the reconstruction explains, shape (N,).
     seen
         What the galaxies look like as they are and turned (:func:`galvae.verify.probe.appearance`), if it was asked.
     """
@@ -118,7 +126,6 @@ class Measured:
     shift: np.ndarray
     brightness: np.ndarray
     snr: np.ndarray
-    explained: np.ndarray
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
@@ -168,9 +175,10 @@ def verify(
     ValueError
         If no galaxy is left to measure on, or the store is not what each of the runs takes.
     """
-    models, known = {}, []
+    models, typical, known = {}, {}, []
     for run in runs:
         models[str(run)], description = load_model(run, device=device)
+        typical[str(run)] = Typical.model_validate(description["typical"]) if "typical" in description else None
         check_fits(models[str(run)], description, store)
         known.append(description["trained_on"])
     rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), np.concatenate(known)))[:limit]
@@ -184,7 +192,10 @@ def verify(
             check_fits(vae, {}, copies[0])
     found = {}
     for run, vae in models.items():
-        measured = measure(vae, store, rows, again, truth=truth, seed=seed, look=labels is not None, quiet=quiet)
+        measured = measure(
+            vae, store, rows, again,
+            typical=typical[run], truth=truth, seed=seed, look=labels is not None, quiet=quiet,
+        )  # fmt: skip
         figures = summarize(measured)
         if labels is not None:
             figures["probe"] = {"column": label, **probe(labels, (measured.start.z, measured.end.z), measured.seen)}
@@ -195,7 +206,8 @@ def verify(
 
 def measure(
     vae: SpatialVAE, store: ImageStore, rows: np.ndarray, copies: Copies, *,
-    truth: str | Path | None = None, seed: int = 0, look: bool = False, quiet: bool = False,
+    typical: Typical | None = None, truth: str | Path | None = None, seed: int = 0, look: bool = False,
+    quiet: bool = False,
 ) -> Measured:  # fmt: skip
     """Measure some galaxies of a store and their copies; see :func:`verify`. With `look` keep what they look like."""
     oversample = store.ingest["oversample"]
@@ -215,10 +227,10 @@ def measure(
             found = [infer(vae, view) for view in views]
             noise = sky(views[0]).noise[:, None, None]
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
-                said[("start", "end")[number]].append(say(vae, view, found[number], key))
+                said[("start", "end")[number]].append(say(vae, view, found[number], key, typical))
                 grain = noise * torch.randn(fields.shape, generator=generator).to(key.device)
                 exposure = replace(view, fields=(view.values.permute(0, 2, 3, 1) + grain).clamp(0, 1))
-                said[name].append(say(vae, exposure, infer(vae, exposure), key + number))
+                said[name].append(say(vae, exposure, infer(vae, exposure), key + number, typical))
             moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
             said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))
             light.append(_light(vae, views[0], found[0]))
@@ -227,22 +239,23 @@ def measure(
                     kept.append(appearance(view, shape))
             progress.advance(len(part))
     joined = {name: _joined(values) for name, values in said.items()} | ({} if true is None else {"reference": true})
-    brightness, snr, explained = np.concatenate(light, 1)
+    brightness, snr = np.concatenate(light, 1)
     looks = [{name: np.concatenate([one[name] for one in kept]) for name in kept[0]} for kept in seen if kept]
     return Measured(
-        rows, **joined, turn=copies.turn, shift=copies.shift, brightness=brightness, snr=snr, explained=explained,
+        rows, **joined, turn=copies.turn, shift=copies.shift, brightness=brightness, snr=snr,
         seen={name: (looks[0][name], looks[1][name]) for name in looks[0]} if looks else {},
     )  # fmt: skip
 
 
-def say(vae: SpatialVAE, view: View, found: Inferred, keys: Tensor) -> Found:
+def say(vae: SpatialVAE, view: View, found: Inferred, keys: Tensor, typical: Typical | None) -> Found:
     """What was inferred about the windows of a view, with errors, as the catalog says it of windows."""
-    placed = found.placed
+    placed, share, (_, p_alt) = found.placed, explained(vae, view, found), rival(found.posterior)
     errors = look_again(vae, view, found, keys, count=LOOKS, seed=0)
     return Found(
-        direction(found.pose), np.degrees(errors.theta), rival(found.posterior)[1].cpu().numpy(),
+        direction(found.pose), np.degrees(errors.theta), p_alt.cpu().numpy(),
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio,
         np.stack([placed.x, placed.y], 1), errors.centre, found.content.cpu().numpy(),
+        share.cpu().numpy(), odd(vae, found, share, p_alt, typical),
     )  # fmt: skip
 
 
@@ -251,13 +264,10 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def _light(vae: SpatialVAE, view: View, found: Inferred) -> np.ndarray:
-    """Brightness, signal-to-noise ratio and share explained, shape (3, B)."""
+    """Brightness and signal-to-noise ratio, shape (2, B)."""
     level, noise = (value.mean(1)[:, None, None] for value in found.sky)
-    seen = view.images(vae.grid).mean(1)
-    decoded = decode_images(vae, found.pose, found.content, size=vae.window).mean(-1)
-    brightness = (seen - level).mean((1, 2))
-    explained = 1 - (seen - decoded).square().sum((1, 2)) / (seen - level).square().sum((1, 2)).clamp(min=1e-12)
-    return torch.stack([brightness, brightness * vae.window / noise[:, 0, 0], explained]).cpu().numpy()
+    brightness = (view.images(vae.grid).mean(1) - level).mean((1, 2))
+    return torch.stack([brightness, brightness * vae.window / noise[:, 0, 0]]).cpu().numpy()
 
 
 def _luminance(view: View, vae: SpatialVAE) -> np.ndarray:
@@ -268,11 +278,12 @@ def _reference(light: np.ndarray, found: Moments) -> Reference:
     """Adaptive second moments of windows (B, n, n), and the axis of their segments."""
     centre = np.stack([found.x, found.y], 1) - (light.shape[-1] - 1) / 2
     second = segment_axis(light, found.x, found.y)
-    return Reference(np.degrees(found.angle), found.axis_ratio, centre, np.degrees(second))
+    kind = np.full(len(light), "")
+    return Reference(np.degrees(found.angle), found.axis_ratio, centre, np.degrees(second), kind)
 
 
 def _true(path: str | Path, store: ImageStore, rows: np.ndarray) -> Reference:
     """Truth by identifier, lengths in window pixels."""
-    found = rows_of(path, ("orientation", "axis_ratio", "dx", "dy"), store.column("id")[rows])
+    found = rows_of(path, ("orientation", "axis_ratio", "dx", "dy"), store.column("id")[rows], text=("kind",))
     centre = np.stack([found["dx"], found["dy"]], 1) / window_pixel(store, rows)[:, None]
-    return Reference(found["orientation"], found["axis_ratio"], centre, found["orientation"])
+    return Reference(found["orientation"], found["axis_ratio"], centre, found["orientation"], found["kind"])

@@ -22,7 +22,8 @@ PAGE, FIGURES = "verify.html", "verify.json"
 WORST = 12
 LABELS = {
     "theta": "θ between two exposures (flips apart)",
-    "centre": "centre between two exposures",
+    "dx": "dx between two exposures",
+    "dy": "dy between two exposures",
     "orientation": "axis against the reference",
 }
 
@@ -74,7 +75,7 @@ def write_page(
 def coverage(figures: dict[str, Any]) -> Figure:
     """Shares within one and two errors by axis ratio, brightness and signal-to-noise ratio."""
     found = figures["coverage"]
-    figure = Figure(figsize=(11, 8), layout="constrained")
+    figure = Figure(figsize=(11, 10.5), layout="constrained")
     axes = figure.subplots(len(LABELS), 3, sharey=True)
     names = {"axis_ratio": "axis ratio", "brightness": "mean light (1: white)", "snr": "signal-to-noise ratio"}
     for row, (name, label) in zip(axes, LABELS.items(), strict=True):

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from galvae.flags import Flag
+
 if TYPE_CHECKING:
     from galvae.verify.measure import Measured
 
 ELONGATED = 0.7
 # Two definitions of a galaxy's axis that differ by less, degrees, leave one to be right about.
 AGREE = 3.0
+MODEL_FLAGS = (
+    Flag.NO_MOMENTS, Flag.OUTSIDE, Flag.TWO_RIVALS, Flag.POORLY_FITTED, Flag.UNUSUAL, Flag.AT_EDGE, Flag.OFF_CENTRE
+)  # fmt: skip
 RATIOS = (0.0, 0.4, 0.55, 0.7, 0.85, 1.01)
 
 
@@ -29,12 +34,14 @@ def summarize(measured: Measured) -> dict[str, Any]:
         and median change of z over its spread). Galaxies of which the model or the reference says nothing are counted
         as ``missing``, and among those beyond 30 degrees and flipped.
 
-        ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
-        brightness and signal-to-noise ratio: of ``theta`` and ``centre`` between two exposures (theta where it is not
-        flipped), of ``orientation`` against the reference where two definitions agree. ``rivals``: how many galaxies
-        have one (``p_alt`` above 0.1), how many of two exposures are flipped, and how many of those had been said to
-        have a rival. ``angle_from_z``: how well z predicts the axis, which it must not (R^2 of its cosine and sine).
-        ``explained``: share of the light's square that the reconstruction explains.
+        ``axis_by_kind``: of each ``kind`` of the truth. ``signed``: mean errors of axis and centre with their standard
+        errors. ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
+        brightness, signal-to-noise ratio and kind: of ``theta``, ``dx`` and ``dy`` between two exposures (theta where
+        it is not flipped), of ``orientation`` against the reference where two definitions agree. ``rivals``: how many
+        galaxies have one (``p_alt`` above 0.1), how many of two exposures are flipped, and how many of those had been
+        said to have a rival. ``angle_from_z``: how well z predicts the axis, which it must not (R^2 of its cosine and
+        sine). ``explained``: share of the light's square that the reconstruction explains. ``flags``: how galaxies with
+        each of the model's flags fare.
     """
     start, end, reference, turn = measured.start, measured.end, measured.reference, measured.turn
     long, round_ = reference.axis_ratio < ELONGATED, reference.axis_ratio >= ELONGATED
@@ -51,6 +58,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "unmeasured": int((~long & ~round_).sum()),
         "axis": {**figures(axis[long]), "beyond_30": float((~(axis[long] <= 30)).mean())} if long.any() else None,
         "axis_clean": figures(axis[long & clean]),
+        "axis_by_kind": {kind: figures(axis[long & (reference.kind == kind)]) for kind in kinds(reference)},
         "axis_ratio": figures(np.abs(start.axis_ratio - reference.axis_ratio)[long | round_]),
         "centre": figures(np.hypot(*(start.centre - reference.centre).T)),
         "turn_elongated": _turns(theta[long]),
@@ -67,8 +75,9 @@ def summarize(measured: Measured) -> dict[str, Any]:
         },
         "angle_from_z": angle_from_z(start.z[clean & long], np.radians(reference.orientation[clean & long])),
         "explained": {
-            "median": float(np.median(measured.explained)), "p16": float(np.percentile(measured.explained, 16))
+            "median": float(np.median(start.explained)), "p16": float(np.percentile(start.explained, 16))
         },
+        "flags": flagged(measured, theta, axis),
     }  # fmt: skip
 
 
@@ -82,14 +91,14 @@ def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
     rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
     both = rotation @ first.covariance @ rotation.swapaxes(1, 2) + second.covariance
     pulls = {
-        "theta": np.where(same, theta / np.hypot(first.theta_err, second.theta_err), np.nan)[:, None],
-        "centre": np.abs(moved) / np.sqrt(np.diagonal(both, axis1=1, axis2=2)),
+        "theta": np.where(same, theta / np.hypot(first.theta_err, second.theta_err), np.nan),
+        **dict(zip(("dx", "dy"), (np.abs(moved) / np.sqrt(np.diagonal(both, axis1=1, axis2=2))).T, strict=True)),
         "orientation": np.where(
             clean,
             np.abs(_difference(measured.start.orientation, measured.reference.orientation, 180))
             / measured.start.orientation_err,
             np.nan,
-        )[:, None],
+        ),
     }
     by = {
         "axis_ratio": (measured.reference.axis_ratio, RATIOS),
@@ -105,8 +114,30 @@ def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
             ]
             for key, (values, edges) in by.items()
         }
+        named = kinds(measured.reference)
+        if named:
+            bins["kind"] = [{"kind": kind, **_covered(pull[measured.reference.kind == kind])} for kind in named]
         found[name] = {**_covered(pull), "bins": bins}
     return found
+
+
+def kinds(reference: Any) -> list[str]:
+    """What the truth calls galaxies."""
+    return [str(kind) for kind in np.unique(reference.kind) if kind]
+
+
+def flagged(measured: Measured, theta: np.ndarray, axis: np.ndarray) -> dict[str, Any]:
+    """Of each flag, of any and of none: the share of galaxies, and how they fare (errors in degrees, shape (N,))."""
+    flags = measured.start.flags
+    chosen = {flag.name: (flags & flag) != 0 for flag in MODEL_FLAGS} | {"any": flags != 0, "none": flags == 0}
+    return {
+        name: {
+            "share": float(mask.mean()),
+            "turn": _turns(theta[mask]) if mask.any() else None,
+            "axis": figures(axis[mask]) if mask.any() else None,
+        }
+        for name, mask in chosen.items()
+    }
 
 
 def angle_from_z(z: np.ndarray, axis: np.ndarray) -> float | None:
@@ -156,7 +187,7 @@ def _turns(values: np.ndarray) -> dict[str, float]:
 
 
 def _covered(pull: np.ndarray) -> dict[str, Any]:
-    pull = pull[np.isfinite(pull).all(1)]
+    pull = pull[np.isfinite(pull)]
     if not len(pull):
         return {"galaxies": 0, "68": None, "95": None}
     return {"galaxies": len(pull), "68": float((pull < 1).mean()), "95": float((pull < 2).mean())}

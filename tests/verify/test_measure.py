@@ -188,6 +188,7 @@ def test_turned_by_quarters_and_moved_by_whole_pixels_is_exact(quarter):
 
 def answers(count, **changes):
     flat = {name: np.zeros(count) for name in ("theta", "p_alt", "orientation", "axis_ratio")}
+    flat |= {"explained": np.ones(count), "flags": np.zeros(count, int)}
     flat |= {name: np.ones(count) for name in ("theta_err", "orientation_err")}
     flat |= {
         "centre": np.zeros((count, 2)),
@@ -200,6 +201,7 @@ def answers(count, **changes):
 def reference(ratio, **changes):
     count = len(ratio)
     flat = {"orientation": np.zeros(count), "centre": np.zeros((count, 2)), "second": np.zeros(count)}
+    flat["kind"] = np.full(count, "")
     return Reference(axis_ratio=np.array(ratio), **{**flat, **changes})
 
 
@@ -207,9 +209,7 @@ def figures_of(start, end, reference, *, turn=None, first=None, second=None):
     count = len(start.theta)
     turn, one = np.zeros(count) if turn is None else turn, np.arange(count) + 1.0
     first, second = first or start, second or end
-    measured = Measured(
-        np.arange(count), start, end, first, second, reference, turn, np.zeros((count, 2)), one, one, one
-    )
+    measured = Measured(np.arange(count), start, end, first, second, reference, turn, np.zeros((count, 2)), one, one)
     return summarize(measured)
 
 
