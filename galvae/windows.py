@@ -63,7 +63,7 @@ class View:
     @cached_property
     def values(self) -> Tensor:
         """Pixel values of the fields in [0, 1], shape (B, C, F, F)."""
-        return as_float(self.fields).permute(0, 3, 1, 2)
+        return as_float(self.fields.permute(0, 3, 1, 2).contiguous())
 
     @property
     def middle(self) -> Tensor:

@@ -18,8 +18,8 @@ from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.model.vae import SpatialVAE
 from galvae.moments import Moments, adaptive_moments, luminance
 
-# Images x pixels x units of a generator's layer at once: 128 MiB in single precision.
-PIECE = 2**25
+# Images x pixels x units of a generator's layer at once: 4 MiB in single precision, which caches hold.
+PIECE = 2**20
 
 
 @dataclass(frozen=True)

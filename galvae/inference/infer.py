@@ -30,10 +30,10 @@ class Fitted(NamedTuple):
     ----------
     pose
         Where it fits best.
-    size
-        Pixels along a side of the canonical images decoded for it.
+    canonical
+        Image decoded for it, shape (B, n, n, C).
     moments
-        Of those, in their pixels.
+        Of that, in its pixels.
     decoded
         Where the decoded galaxies lie.
     placed
@@ -45,7 +45,7 @@ class Fitted(NamedTuple):
     """
 
     pose: Pose
-    size: int
+    canonical: Tensor
     moments: Moments
     decoded: Placement
     placed: Placement
@@ -140,11 +140,11 @@ def fit(
     moments = canonical_moments(canonical, start=start, tolerance=tolerance)
     if not refine:
         decoded = place(moments, pose, size=size, window=vae.window)
-        return Fitted(pose, size, moments, decoded, decoded, None, None)
+        return Fitted(pose, canonical, moments, decoded, decoded, None, None)
     found = register(canonical, view, pose, settings=vae.settings, steps=steps)
     decoded = place(moments, found.pose, size=size, window=vae.window)
     light = measure_light(view, decoded, around)
-    return Fitted(found.pose, size, moments, decoded, _lit(decoded, light, vae.settings), light, found.curvature)
+    return Fitted(found.pose, canonical, moments, decoded, _lit(decoded, light, vae.settings), light, found.curvature)
 
 
 def _lit(decoded: Placement, light: Light, settings: ModelSettings) -> Placement:

@@ -6,6 +6,7 @@ neighbours and arms: the weight is that of the decoded galaxy, narrowed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -96,8 +97,9 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
     middle = first.round() + (half + 0.5) % 1  # so that the pixels, an even number to a side, are the image's own
     rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
     points = np.stack([columns.ravel(), rows.ravel()], 1) + middle[:, None]
-    seen = view.sample(torch.from_numpy(points / half).to(view.values)).mean(2)
-    light = (seen - around.level.mean(1, keepdim=True)).unflatten(1, (side, side)).cpu().double().numpy()
+    grey = replace(view, fields=view.values.mean(1)[..., None].double())
+    seen = grey.sample(torch.from_numpy(points / half).to(grey.fields))[..., 0].unflatten(1, (side, side))
+    light = (seen - around.level.double().mean(1)[:, None, None]).cpu().numpy()
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))

@@ -69,7 +69,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     """
     refine = first.fitted.light is not None
     size = round(0.75 * vae.window) if vae.settings.generator != "vanilla" else vae.window
-    start = first.fitted.moments.rescaled(first.fitted.size, size)
+    start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
     looks = []

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 from torch import Tensor
+from torch.nn import functional
 
 from galvae.data.split import held_out
 from galvae.data.store import ImageStore
 from galvae.files import write_atomically
 from galvae.flags import Flag
-from galvae.inference.canonical import decode_images
+from galvae.geometry import to_object
 from galvae.inference.infer import Inferred, infer
 from galvae.model.vae import SpatialVAE
 from galvae.progress import Progress
@@ -98,14 +99,18 @@ def _distance(content: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> n
 def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
     """Share of the light in each window that its reconstruction explains, at most 1, shape (B,).
 
-    Of the squares of the channel mean above the sky, with what the noise of the pixels brings taken off.
+    Of the squares of the channel mean above the sky, with what the noise of the pixels brings taken off; of the pixels
+    that the canonical image covers.
     """
-    level, noise = found.sky.level.mean(1)[:, None, None], found.sky.noise.square().mean(1) / found.sky.noise.shape[1]
-    seen = view.images(vae.grid).mean(1)
-    decoded = decode_images(vae, found.pose, found.content, size=vae.window).mean(-1)
+    level, noise = found.sky.level.mean(1, keepdim=True), found.sky.noise.square().mean(1) / vae.channels
+    seen, at = view.sample(vae.grid.expand(len(view), -1, -1)).mean(2), to_object(vae.grid, found.pose)
+    canonical = found.fitted.canonical.mean(3)[:, None]
+    decoded = functional.grid_sample(canonical, at[:, :, None], padding_mode="border", align_corners=True)[:, 0, :, 0]
+    inside = (at.abs().amax(2) <= 1).to(seen.dtype)
     left, light = (
-        (value.square().mean((1, 2)) - noise).clamp(min=0) for value in (seen - decoded, seen - level)
-    )  # fmt: skip
+        ((value.square() * inside).sum(1) / inside.sum(1).clamp(min=1) - noise).clamp(min=0)
+        for value in (seen - decoded, seen - level)
+    )
     return 1 - left / light.clamp(min=1e-12)
 
 

@@ -139,7 +139,8 @@ def draw_batch(
     """
     key = {"seed": seed, "step": step}
     each = (torch.arange(views, device=galaxy.device)[:, None] * 2**40 + galaxy).flatten()
-    fields, galaxy = as_float(fields).repeat(views, 1, 1, 1), galaxy.repeat(views)
+    fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
+    galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):
         offset = crop.float().repeat(views, 1)
     else:
@@ -190,8 +191,9 @@ def evaluate(vae: SpatialVAE, batch: Batch, *, chunk: int, seed: int, step: int)
 
 
 def backward(
-    vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int, agree: float = 0.0
-) -> Terms:
+    vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int, agree: float = 0.0,
+    content_weight: float = 1.0,
+) -> Terms:  # fmt: skip
     """The ELBO's terms, and the gradient of minus its mean over the batch added to the parameters' ``grad``.
 
     With one hypothesis it is the one-sample ELBO of the paper. With several, two different ones are drawn by their
@@ -216,6 +218,9 @@ def backward(
     agree
         Weight of :func:`galvae.training.agreement.disagreement`, which the loss gains. Above zero the batch holds two
         views of each galaxy, and every other step each is decoded with the mean content of the other.
+    content_weight
+        What a nat of the content's divergence counts in the loss: below 1 it is no bound, and z says more (a beta-VAE,
+        Higgins et al. 2017).
     """
     posterior = vae.encode(batch.view)
     which, noise = _draws(posterior, batch, 2, seed=seed, step=step)
@@ -236,7 +241,7 @@ def backward(
         pieces.append(log_likelihood.detach())
     log_likelihood = (weight * torch.cat(pieces).view_as(weight)).sum(1)
     divergence = vae.divergence(posterior)
-    rest = divergence.pose - log_likelihood + (0 if frozen else divergence.content)
+    rest = divergence.pose - log_likelihood + (0 if frozen else content_weight * divergence.content)
     if agree:
         rest = rest + agree * disagreement(posterior, batch.view).repeat(2)
     ends = [(rest.mean(), None), *((latent, leaf.grad) for latent, leaf in zip(inputs, leaves, strict=True))]

@@ -15,10 +15,10 @@ class TrainSettings(Settings):
     ``pixels`` random ones of each image are decoded in each step (0: every one), the share ``focus`` of them drawn
     about the cutout's middle; whichever are drawn, the likelihood's expectation is that of every pixel. With ``agree``
     above 0 a batch holds two views of each galaxy; it weighs what they contradict each other in: 1 suits a
-    pseudo-Bernoulli, 0.01 over its variance a Gaussian. What the inference network
-    sees is noisier by up to ``noise``. ``precision`` is that of the networks' inner layers: ``auto``
-    takes bfloat16 where the device has instructions for it. ``chunk`` pixels are decoded at once, ``freeze_content`` is
-    in steps, ``save_every`` in epochs.
+    pseudo-Bernoulli, 0.01 over its variance a Gaussian. With a ``content_weight`` below 1 the divergence of z counts
+    less than the bound has it, and z says more. What the inference network sees is noisier by up to ``noise``.
+    ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device has instructions for
+    it. ``chunk`` pixels are decoded at once, ``freeze_content`` is in steps, ``save_every`` in epochs.
     """
 
     epochs: PositiveInt = 300
@@ -28,6 +28,7 @@ class TrainSettings(Settings):
     pixels: NonNegativeInt = 0
     focus: float = Field(0.0, ge=0, lt=1)
     agree: float = Field(0.0, ge=0)
+    content_weight: float = Field(1.0, gt=0)
     noise: float = Field(0.0, ge=0)
     chunk: PositiveInt = 65536
     freeze_content: NonNegativeInt = 0

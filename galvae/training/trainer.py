@@ -145,7 +145,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         frozen = self.step < settings.freeze_content
         terms = backward(
-            self.vae, batch, chunk=settings.chunk, frozen=frozen, agree=settings.agree,
+            self.vae, batch, chunk=settings.chunk, frozen=frozen,
+            agree=settings.agree, content_weight=settings.content_weight,
             seed=settings.seed, step=self.step,
         )  # fmt: skip
         self._unchecked.append((self.step, batch.galaxy, terms.elbo))
