@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import zipfile
 from collections.abc import Iterator
-from io import BytesIO
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from PIL import Image
 from scipy.ndimage import affine_transform
 
 from galvae.data.prepare import border_of
+from galvae.data.readers.pictures import decode
 from galvae.data.split import identifier_hashes
 from galvae.training.checkpoint import load_model
 
@@ -41,12 +41,12 @@ def pictures(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def turned(pixels: np.ndarray, turn: float, move: tuple[float, float]) -> np.ndarray:
-    """Pixels (ny, nx, 3), row 0 at the top, whose content is moved right and up and then turned counter-clockwise."""
+    """Pixels (ny, nx, 3), row 0 at the bottom, with content moved right and up and then turned counter-clockwise."""
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
-    # From where (row down, column right) comes what is now there: turned back, then moved back.
-    back = np.array([[cos, sin], [-sin, cos]])
+    # From where (row up, column right) comes what is now there: turned back, then moved back.
+    back = np.array([[cos, -sin], [sin, cos]])
     middle = (np.array(pixels.shape[:2]) - 1) / 2
-    offset = middle - back @ middle + [move[1], -move[0]]
+    offset = middle - back @ middle - [move[1], move[0]]
     fill = np.median(border_of(pixels), axis=0)
     channels = [
         affine_transform(pixels[..., k].astype(float), back, offset, order=3, mode="constant", cval=fill[k])
@@ -58,10 +58,10 @@ def turned(pixels: np.ndarray, turn: float, move: tuple[float, float]) -> np.nda
 def make(job: tuple[str, bytes, float, tuple[float, float], Path]) -> str | None:
     stem, content, turn, move, folder = job
     try:
-        pixels = np.asarray(Image.open(BytesIO(content)).convert("RGB"))
-    except OSError:
+        pixels = decode(content)
+    except ValueError:
         return None
-    Image.fromarray(turned(pixels, turn, move)).save(folder / f"{stem}.png", compress_level=1)
+    Image.fromarray(turned(pixels, turn, move)[::-1]).save(folder / f"{stem}.png", compress_level=1)
     return stem
 
 

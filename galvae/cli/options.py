@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galvae.runs import run_path
+from galvae.runs import run_names, run_path
 
 if TYPE_CHECKING:
     from galvae.recipe import Recipe
@@ -27,7 +27,8 @@ Changes = Annotated[
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Override one key of the recipe (repeatable)."),
 ]
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", parser=run_path, help="A run folder, or the name of a shipped run: sdss-rgb.")
+    Path,
+    typer.Argument(metavar="RUN", parser=run_path, help=f"A run folder, or a shipped run: {', '.join(run_names())}."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]

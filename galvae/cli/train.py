@@ -57,9 +57,9 @@ def train(
     images, where = ImageStore(store), choose_device(device)
     with say_how_to_go_on(output / STATE):
         last = fit(images, settings, output, device=where, resume=resume, max_steps=max_steps, quiet=quiet)
-        calibrate(output, images, device=where, quiet=quiet)
     held_out = f"{bound(settings.model.likelihood)} of galaxies held out {last['validation_elbo']:.1f} nats"
     print_result({"run": str(output), **last}, f"{output}: {last['step']} steps, {held_out}", as_json=as_json)
+    calibrate(output, images, device=where, quiet=quiet)
     _draw(output, images, where, quiet)
 
 

@@ -114,7 +114,7 @@ def _table(found: dict[str, dict[str, Any]], reference: str) -> str:
         row(f"mean error of {name} against {reference}", "signed", name, unit=unit)
     row("axis predicted from z, R^2 (should be 0)", "angle_from_z")
     row("light explained by the reconstruction", "explained", "median", unit="%")
-    row("galaxies without any flag", "flags", "none", "share", unit="%")
+    row("galaxies with none of the model's flags", "flags", "none", "share", unit="%")
     row("  turn test: theta over 360 deg", "flags", "none", "turn", unit="deg")
     row("  flipped", "flags", "none", "turn", "flips", unit="%")
     if "probe" in first:

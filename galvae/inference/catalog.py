@@ -19,7 +19,7 @@ from galvae.inference.checks import check_fits
 from galvae.inference.errors import content_error
 from galvae.inference.infer import infer, rival
 from galvae.inference.looks import look_again
-from galvae.inference.oddities import Typical, explained, odd, vague
+from galvae.inference.oddities import Typical, explained, odd, typical_of, vague
 from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
@@ -61,7 +61,7 @@ def infer_columns(
     oversample = store.ingest["oversample"]
     identifiers = store.column("id")
     hashes = identifier_hashes(identifiers)
-    typical = Typical.model_validate(description["typical"]) if "typical" in description else None
+    typical = typical_of(description)
     pieces: list[dict[str, np.ndarray]] = []
     with Progress("catalog", len(store), quiet=quiet) as progress:
         for rows, fields in store.batches(settings.batch):

@@ -22,6 +22,7 @@ from galvae.inference.model import Model, Posterior
 from galvae.inference.settings import CatalogSettings
 from galvae.model.settings import bound
 from galvae.progress import say
+from galvae.runs import run_path
 from galvae.sky import local_sky
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
@@ -69,7 +70,7 @@ def plot_run(
     vae, description = load_model(run, device=device)
     model, output = Model(vae, description), Path(output)
     figures: dict[str, Callable[[], Figure]] = {}
-    metrics = read_metrics(Path(run) / METRICS)
+    metrics = read_metrics(run_path(run) / METRICS)
     if metrics:
         objective = bound(description["model"]["likelihood"])
         figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=objective)

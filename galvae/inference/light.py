@@ -1,7 +1,7 @@
 """A galaxy's own light: what is measured on the pixels, where the model has said where to look.
 
 A centre measured on the decoded image would carry the decoder's own bias, and moments of all of the light those of
-neighbours and arms: the weight is that of the decoded galaxy, narrowed.
+neighbours and arms: the weights begin with that of the decoded galaxy, and what lies on one side only is left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ NARROW, AREAS = 0.36, (0.36, 0.85, 2.0)
 STEPS = 6
 # Pixels are looked at in a square so much wider than the window: wide weights must not be cut by its frame.
 WIDER = 1.5
+# A pixel counts as no brighter than the one opposite by more than so much noise and so much of the peak.
+OPPOSITE, SHARE = 3.0, 0.3
 # No weight is flatter than this.
 FLATTEST = 0.15
 _BORDER = 8
@@ -74,12 +76,13 @@ def sky(view: View) -> Sky:
 
 
 def measure_light(view: View, placed: Placement, around: Sky) -> Light:
-    """Centre and shape of galaxies under Gaussian weights somewhat narrower than they are.
+    """Centre and shape of galaxies under Gaussian weights that begin with the decoded galaxy's shape.
 
-    The weight of the centre has the decoded galaxy's shape and is carried along until it rests on the centroid of the
-    light. Those of the axis lie there, keep their areas, each a good part of the next, and take on the axis and the
-    axis ratio that the light shows when the weight's own is taken off: of galaxies unlike those trained on the decoded
-    shape is only a beginning. The axis is that of their mean ellipticity.
+    The weight of the centre, narrower than the galaxy, is carried along until it rests on the centroid of the light.
+    Those of the axis lie there, keep their areas, each a good part of the next, and take on the axis and the axis ratio
+    that the light shows when the weight's own is taken off: of galaxies unlike those trained on the decoded shape is
+    only a beginning. The axis is that of their mean ellipticity. For them a pixel is not much brighter than the one
+    opposite: two arms are alike, a bright neighbour has no partner.
 
     Parameters
     ----------
@@ -98,8 +101,13 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
     rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
     points = np.stack([columns.ravel(), rows.ravel()], 1) + middle[:, None]
     grey = replace(view, fields=view.values.mean(1)[..., None].double())
-    seen = grey.sample(torch.from_numpy(points / half).to(grey.fields))[..., 0].unflatten(1, (side, side))
-    light = (seen - around.level.double().mean(1)[:, None, None]).cpu().numpy()
+    level = around.level.double().mean(1)[:, None]
+
+    def sampled(points: np.ndarray) -> np.ndarray:
+        seen = grey.sample(torch.from_numpy(points / half).to(grey.fields))[..., 0]
+        return (seen - level).unflatten(1, (side, side)).cpu().numpy()
+
+    light = sampled(points)
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
@@ -111,16 +119,21 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
             response = _response(shape, weight)
             step = np.clip(np.einsum("bij,bj->bi", response, offset), -1, 1)
             centre = np.where(np.isfinite(step), centre + step, centre)
-        ok &= (total > 0) & (np.linalg.det(response) > 0)  # a peak, of something bright
+        # A peak, of something bright.
+        ok &= (total > 0) & (np.linalg.det(response) > 0) & (np.trace(response, axis1=1, axis2=2) > 0)
         ok &= np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0)  # which the galaxy is
         squares, _, spread = weighted_moments(np.ones_like(light), centre, weight / 2)
         scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
         scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
+        place = np.where(ok[:, None], centre - (side - 1) / 2 + middle, 0)
+        peak = light[:, side // 4 : -side // 4, side // 4 : -side // 4].max((1, 2))
+        most = sampled(2 * place[:, None] - points) + (OPPOSITE * noise + SHARE * peak)[:, None, None]
+        light = np.minimum(light, most)
         shapes = [_shape_of(light, centre, area * decoded) for area in AREAS]
         orientation, twist = _mean_axis(*(np.array(values) for values in zip(*shapes, strict=True)))
     known = np.where(ok, 1, np.nan)
     return Light(
-        *(known[:, None] * (centre - (side - 1) / 2 + middle)).T,
+        *(known[:, None] * place).T,
         known[:, None, None] * scatter,
         known * orientation, known * shapes[len(AREAS) // 2][1], known * twist,
     )  # fmt: skip
@@ -141,10 +154,12 @@ def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray) -> tupl
 def _mean_axis(orientation: np.ndarray, axis_ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Axis of the mean ellipticity of W measurements (W, B), and how far the axes of the single ones scatter about it.
 
-    Ellipticity is ``(1 - q^2) / (1 + q^2) exp(2 i orientation)``.
+    Ellipticity is ``(1 - q^2) / (1 + q^2) exp(2 i orientation)``; where one shows no peak it is none, where all do so
+    both are NaN.
     """
-    ellipticity = (1 - axis_ratio**2) / (1 + axis_ratio**2) * np.exp(2j * orientation)
+    ellipticity = np.nan_to_num((1 - axis_ratio**2) / (1 + axis_ratio**2) * np.exp(2j * orientation))
     mean = ellipticity.mean(0)
+    mean = np.where(mean == 0, np.nan, mean)
     across = (ellipticity * np.exp(-1j * np.angle(mean))).imag
     return wrap(np.angle(mean) / 2, np.pi), np.sqrt((across**2).mean(0)) / (2 * np.abs(mean))
 
@@ -173,7 +188,8 @@ def _inverse(shape: np.ndarray) -> np.ndarray:
 
 
 def _shape(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Major axis and axis ratio of what has this inverse covariance; a ratio of 0 where it is none."""
+    """Major axis and axis ratio of what has this inverse covariance; NaN where nothing has."""
     xx, yy, xy = precision.T
     middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    return wrap(0.5 * np.arctan2(-2 * xy, yy - xx), np.pi), np.sqrt(np.clip((middle - half) / (middle + half), 0, 1))
+    middle = np.where(middle > half, middle, np.nan)
+    return wrap(0.5 * np.arctan2(-2 * xy, yy - xx), np.pi), np.sqrt((middle - half) / (middle + half))

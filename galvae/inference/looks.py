@@ -111,8 +111,8 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
         theta_var = (PRIOR * OF_THETA**2 * of_theta + theta_var) / (PRIOR + count - 1)
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
         square = (PRIOR * OF_CENTRE**2 * of_centre + square) / (PRIOR + count - 1)
-        # Where there is no light to measure it is the decoded galaxy's axis, and no other.
-        axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist) ** 2
+        # Where there is no light to measure it is the decoded galaxy's axis, of which nothing is known.
+        axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist, nan=math.pi / 4) ** 2
         ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     return Errors(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +20,21 @@ from galvae.geometry import to_object
 from galvae.inference.infer import Inferred, infer
 from galvae.model.vae import SpatialVAE
 from galvae.progress import Progress
+from galvae.runs import run_path
 from galvae.training.checkpoint import DESCRIPTION, load_model
 from galvae.windows import View
 
+# What :func:`odd` may say.
+MODEL_FLAGS = (
+    Flag.NO_MOMENTS, Flag.OUTSIDE, Flag.TWO_RIVALS, Flag.POORLY_FITTED, Flag.UNUSUAL, Flag.AT_EDGE, Flag.OFF_CENTRE
+)  # fmt: skip
 # A galaxy reaches so many standard deviations of its light about its centre.
 REACH = 2.0
 # Within so many window pixels no cutout is centred badly.
 CENTRED = 3.0
 GALAXIES = 1000
+# Of fewer there is no one in a hundred to be odder than.
+ENOUGH = 100
 
 
 class Typical(BaseModel):
@@ -75,17 +83,34 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
             shares.append(explained(vae, view, found).cpu().numpy())
             content.append(found.content.cpu().double().numpy())
             progress.advance(len(part))
-    typical = _typical(np.concatenate(shares), np.concatenate(content))
-    path = Path(run) / DESCRIPTION
+    typical = what_is_typical(np.concatenate(shares), np.concatenate(content))
+    path = run_path(run) / DESCRIPTION
     described = json.loads(path.read_text(encoding="utf-8"))
-    write_atomically(path, json.dumps({**described, "typical": typical.model_dump()}, indent=1) + "\n")
+    told = None if typical is None else typical.model_dump()
+    write_atomically(path, json.dumps({**described, "typical": told}, indent=1) + "\n")
 
 
-def _typical(shares: np.ndarray, content: np.ndarray) -> Typical:
+def typical_of(description: dict[str, Any]) -> Typical | None:
+    """What a run's description says is typical, if it says so."""
+    told = description.get("typical")
+    return None if told is None else Typical.model_validate(told)
+
+
+def what_is_typical(shares: np.ndarray, content: np.ndarray) -> Typical | None:
+    """Of galaxies with these shares explained, (N,), and this content, (N, Z); None for too few to tell.
+
+    Each one's distance is measured with the mean and the covariance of the others: with its own among them the
+    threshold would be too low for new galaxies.
+    """
+    count, latents = content.shape
+    if count < max(ENOUGH, 3 * latents):
+        return None
     mean, covariance = content.mean(0), np.atleast_2d(np.cov(content.T))
-    # Of few galaxies, or latents that carry nothing, it would be singular.
-    precision = np.linalg.inv(covariance + 1e-3 * max(np.trace(covariance), 1e-6) * np.eye(len(mean)))
-    distance = np.percentile(_distance(content, mean, precision), 99)
+    # Latents that carry nothing hardly vary.
+    precision = np.linalg.inv(covariance + 1e-6 * np.trace(covariance) * np.eye(latents))
+    square, own = _distance(content, mean, precision) ** 2, count / (count - 1) ** 2
+    others = (count / (count - 1)) ** 2 * (count - 2) / (count - 1) * square / np.maximum(1 - own * square, 1e-3)
+    distance = np.sqrt(np.percentile(others, 99))
     return Typical(
         galaxies=len(shares), explained=float(np.percentile(shares, 1)),
         mean=mean.tolist(), precision=precision.tolist(), distance=float(distance),
@@ -97,21 +122,18 @@ def _distance(content: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> n
 
 
 def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
-    """Share of the light in each window that its reconstruction explains, at most 1, shape (B,).
+    """Share of the light in each window that its reconstruction explains, from 0 to 1, shape (B,).
 
-    Of the squares of the channel mean above the sky, with what the noise of the pixels brings taken off; of the pixels
-    that the canonical image covers.
+    Of the squares of the channel mean above the sky, in the pixels that the canonical image covers; noise is not
+    explained.
     """
-    level, noise = found.sky.level.mean(1, keepdim=True), found.sky.noise.square().mean(1) / vae.channels
+    level = found.sky.level.mean(1, keepdim=True)
     seen, at = view.sample(vae.grid.expand(len(view), -1, -1)).mean(2), to_object(vae.grid, found.pose)
     canonical = found.fitted.canonical.mean(3)[:, None]
     decoded = functional.grid_sample(canonical, at[:, :, None], padding_mode="border", align_corners=True)[:, 0, :, 0]
     inside = (at.abs().amax(2) <= 1).to(seen.dtype)
-    left, light = (
-        ((value.square() * inside).sum(1) / inside.sum(1).clamp(min=1) - noise).clamp(min=0)
-        for value in (seen - decoded, seen - level)
-    )
-    return 1 - left / light.clamp(min=1e-12)
+    left, light = ((value.square() * inside).sum(1) for value in (seen - decoded, seen - level))
+    return (1 - left / light.clamp(min=1e-12)).clamp(min=0)
 
 
 def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: Tensor, typical: Typical | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from galvae.flags import Flag
 from galvae.inference.catalog import infer_columns
 from galvae.inference.checks import warn_of_silence
 from galvae.inference.settings import CatalogSettings
+from galvae.runs import run_path
 from galvae.sky import local_sky
 from galvae.training.checkpoint import MODEL, digest, load_model
 from galvae.version import version
@@ -75,7 +76,7 @@ def make_catalog(
 def provenance(run: str | Path, store: ImageStore, settings: CatalogSettings) -> dict[str, Any]:
     """What decides a catalog's content: digests of model and store, and the settings."""
     return {
-        "model_digest": digest(Path(run) / MODEL),
+        "model_digest": digest(run_path(run) / MODEL),
         "store_digest": store.digest,
         "catalog": settings.model_dump(mode="json"),
     }

@@ -100,7 +100,10 @@ class RunFolder:
 
     def _save_model(self, *, finished: bool) -> None:
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        told = {"galvae": version(), **self._origin, "steps": self.trainer.step, "finished": finished, "date": date}
+        told = {
+            "galvae": version(), **self._origin, "steps": self.trainer.step, "finished": finished, "date": date,
+            "precision": str(self.trainer.precision or torch.float32).removeprefix("torch."),
+        }  # fmt: skip
         save_model(self.path, self.trainer.vae, told, trained_on=self.trainer.trained_on)
 
     def _measure(self, *, pixels: int) -> dict[str, Any]:

@@ -112,7 +112,9 @@ class Trainer:
             self._crop = torch.from_numpy(store.column("window")).to(device)
         torch.manual_seed(recipe.train.seed)
         self.vae = SpatialVAE(recipe.model, window=self.window, channels=store.shape[2]).to(device)
-        self.vae.compute_in({"auto": native_precision(device), "bfloat16": torch.bfloat16}.get(recipe.train.precision))
+        known = {"auto": native_precision(device), "bfloat16": torch.bfloat16, "float32": None}
+        self.precision = known[recipe.train.precision]
+        self.vae.compute_in(self.precision)
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=recipe.train.learning_rate, fused=True)
         self.batch = min(recipe.train.batch, len(self.training))
         self.steps_per_epoch = len(self.training) // self.batch
@@ -205,10 +207,12 @@ class Trainer:
         The randomness is the same each time, and windows are turned and moved as in training.
         """
         total = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
+        self.vae.compute_in(None)
         for which in torch.arange(len(self.validation), device=self.device).split(self.batch):
             batch = self._draw(self.validation, which, step=-1, pixels=pixels)
             terms = evaluate(self.vae, batch, chunk=self.recipe.train.chunk, seed=self.recipe.train.seed, step=-1)
             total += _means(terms) * len(which)
+        self.vae.compute_in(self.precision)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
     def _draw(

@@ -63,8 +63,14 @@ def ingested_copies(again: ImageStore, table: str | Path, store: ImageStore, row
     Raises
     ------
     ValueError
-        If a galaxy, or a column, is missing.
+        If a galaxy, or a column, is missing, or the copies are of another scale.
     """
+    for key in ("field", "oversample"):
+        if again.ingest.get(key) != store.ingest.get(key):
+            raise ValueError(
+                f"{again.path}: was ingested with {key} = {again.ingest.get(key)}, but {store.path} with "
+                f"{store.ingest.get(key)}; ingest the copies as the galaxies were"
+            )
     made = rows_of(table, ("turn", "dx", "dy"), store.column("id")[rows])
     place = {str(identifier): number for number, identifier in enumerate(again.column("id"))}
     ids = [str(identifier) for identifier in store.column("id")[rows]]
@@ -92,8 +98,10 @@ def rows_of(
     if absent:
         raise ValueError(f"{path}: no row for galaxy {absent[0]} and {len(absent) - 1} others of the store")
     chosen = table[[place[str(identifier)] for identifier in ids]]
-    words = {name: np.asarray(chosen[name] if name in table.colnames else [""] * len(ids)).astype(str) for name in text}
-    return {name: np.asarray(chosen[name], float) for name in columns} | words
+    numbers = {name: np.ma.filled(np.ma.asarray(chosen[name]).astype(float), np.nan) for name in columns}
+    known = [name for name in text if name in table.colnames]
+    nothing = {name: np.full(len(ids), "") for name in text if name not in known}
+    return numbers | nothing | {name: np.ma.filled(np.ma.asarray(chosen[name]).astype(str), "") for name in known}
 
 
 def read_by_id(path: str | Path, columns: tuple[str, ...]) -> tuple[Any, dict[str, int]]:

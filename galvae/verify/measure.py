@@ -24,7 +24,7 @@ from galvae.inference.checks import check_fits, warn_of_silence
 from galvae.inference.infer import Inferred, infer, rival
 from galvae.inference.light import sky
 from galvae.inference.looks import look_again
-from galvae.inference.oddities import Typical, explained, odd
+from galvae.inference.oddities import Typical, explained, odd, typical_of
 from galvae.model.vae import SpatialVAE
 from galvae.moments import Moments, adaptive_moments, luminance, segment_axis
 from galvae.progress import Progress
@@ -178,7 +178,7 @@ def verify(
     models, typical, known = {}, {}, []
     for run in runs:
         models[str(run)], description = load_model(run, device=device)
-        typical[str(run)] = Typical.model_validate(description["typical"]) if "typical" in description else None
+        typical[str(run)] = typical_of(description)
         check_fits(models[str(run)], description, store)
         known.append(description["trained_on"])
     rows = np.flatnonzero(~np.isin(identifier_hashes(store.column("id")), np.concatenate(known)))[:limit]
@@ -188,8 +188,6 @@ def verify(
     again = random_copies(len(rows), move=move, seed=seed)
     if copies:
         again = ingested_copies(*copies, store, rows)
-        for vae in models.values():
-            check_fits(vae, {}, copies[0])
     found = {}
     for run, vae in models.items():
         measured = measure(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from galvae.data.store import ImageStore
-from galvae.geometry import Pose, pixels_to_grid, to_image
+from galvae.geometry import Pose, pixel_grid, pixels_to_grid, to_image
 from galvae.moments import Moments
 from galvae.verify.copies import read_by_id
 from galvae.windows import View
@@ -82,7 +82,7 @@ def appearance(view: View, moments: Moments) -> dict[str, np.ndarray]:
         torch.where(ok.unflatten(0, (-1, *[1] * (value.ndim - 1))), torch.from_numpy(value), neutral).float().to(device)
         for value, neutral in ((place, 0.0), (moments.angle, 0.0), (moments.axis_ratio, 1.0), (moments.sigma, n / 12))
     )
-    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, n, device=device)] * 2, indexing="xy"), -1).view(-1, 2)
+    grid = pixel_grid(n, device=device)
     # What lies at u along the axes of the galaxy lies at c + u turned by its angle.
     pose = Pose(-angle, torch.zeros_like(centre))
     points = to_image(grid, pose) + centre[:, None]
@@ -161,7 +161,9 @@ def _score(
     numbers = wanted.dtype.kind == "f"
     fold = (KFold if numbers else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
     line = RidgeCV(np.logspace(-2, 5, 15)) if numbers else LogisticRegression(class_weight="balanced", max_iter=5000)
-    reduced = [] if components is None else [PCA(components, svd_solver="randomized", random_state=0)]
+    # Half of the training fold: of a few galaxies there are not as many components as z has.
+    most = None if components is None else min(components, len(start) // 2)
+    reduced = [] if most is None else [PCA(most, svd_solver="randomized", random_state=0)]
     said, again = np.empty_like(wanted), np.empty_like(wanted)
     for fitted, left in fold.split(start, wanted):
         model = make_pipeline(*reduced, StandardScaler(), line).fit(start[fitted].astype(np.float32), wanted[fitted])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galvae.flags import Flag
+from galvae.inference.oddities import MODEL_FLAGS
 
 if TYPE_CHECKING:
     from galvae.verify.measure import Measured
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 ELONGATED = 0.7
 # Two definitions of a galaxy's axis that differ by less, degrees, leave one to be right about.
 AGREE = 3.0
-MODEL_FLAGS = (
-    Flag.NO_MOMENTS, Flag.OUTSIDE, Flag.TWO_RIVALS, Flag.POORLY_FITTED, Flag.UNUSUAL, Flag.AT_EDGE, Flag.OFF_CENTRE
-)  # fmt: skip
 RATIOS = (0.0, 0.4, 0.55, 0.7, 0.85, 1.01)
 
 
@@ -34,8 +31,9 @@ def summarize(measured: Measured) -> dict[str, Any]:
         and median change of z over its spread). Galaxies of which the model or the reference says nothing are counted
         as ``missing``, and among those beyond 30 degrees and flipped.
 
-        ``axis_by_kind``: of each ``kind`` of the truth. ``signed``: mean errors of axis and centre with their standard
-        errors. ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
+        ``axis_by_kind``: of each ``kind`` of the truth. ``signed``: mean errors of axis (elongated galaxies, where two
+        definitions agree) and centre with their standard errors, those beyond 30 degrees and 3 pixels left out.
+        ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
         brightness, signal-to-noise ratio and kind: of ``theta``, ``dx`` and ``dy`` between two exposures (theta where
         it is not flipped), of ``orientation`` against the reference where two definitions agree. ``rivals``: how many
         galaxies have one (``p_alt`` above 0.1), how many of two exposures are flipped, and how many of those had been
@@ -70,14 +68,17 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "coverage": coverage(measured, clean),
         "rivals": _rivals(measured),
         "signed": {
-            "axis": _mean(signed[long]),
-            **{name: _mean(values) for name, values in zip("xy", (start.centre - reference.centre).T, strict=True)},
+            "axis": _mean(signed[long & clean], within=30),
+            **{
+                name: _mean(values, within=3)
+                for name, values in zip("xy", (start.centre - reference.centre).T, strict=True)
+            },
         },
         "angle_from_z": angle_from_z(start.z[clean & long], np.radians(reference.orientation[clean & long])),
         "explained": {
             "median": float(np.median(start.explained)), "p16": float(np.percentile(start.explained, 16))
         },
-        "flags": flagged(measured, theta, axis),
+        "flags": flagged(measured, theta, np.where(long, axis, np.nan)),
     }  # fmt: skip
 
 
@@ -127,7 +128,10 @@ def kinds(reference: Any) -> list[str]:
 
 
 def flagged(measured: Measured, theta: np.ndarray, axis: np.ndarray) -> dict[str, Any]:
-    """Of each flag, of any and of none: the share of galaxies, and how they fare (errors in degrees, shape (N,))."""
+    """Of each flag of the model, of any and of none: the share of galaxies, and how they fare.
+
+    `theta` and `axis` are errors in degrees, shape (N,), the latter of elongated galaxies, else NaN.
+    """
     flags = measured.start.flags
     chosen = {flag.name: (flags & flag) != 0 for flag in MODEL_FLAGS} | {"any": flags != 0, "none": flags == 0}
     return {
@@ -164,11 +168,14 @@ def figures(values: np.ndarray) -> dict[str, float]:
     return {"median": float(np.median(kept)), "p84": float(np.percentile(kept, 84)), "missing": len(values) - len(kept)}
 
 
-def _mean(values: np.ndarray) -> dict[str, float]:
+def _mean(values: np.ndarray, *, within: float) -> dict[str, float]:
+    """Mean of what is `within` so much of 0, its standard error, and what share is not (another galaxy's)."""
     values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return {"mean": float("nan"), "error": float("nan")}
-    return {"mean": float(values.mean()), "error": float(values.std(ddof=1) / np.sqrt(len(values)))}
+    kept = values[np.abs(values) <= within]
+    if len(kept) < 2:
+        return {"mean": float("nan"), "error": float("nan"), "left_out": float("nan")}
+    error = float(kept.std(ddof=1) / np.sqrt(len(kept)))
+    return {"mean": float(kept.mean()), "error": error, "left_out": 1 - len(kept) / len(values)}
 
 
 def _difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from galvae.flags import Flag
 from galvae.geometry import Pose, pixel_grid
 from galvae.inference.infer import infer, rival
-from galvae.inference.oddities import Typical, calibrate, explained, odd
+from galvae.inference.oddities import Typical, calibrate, explained, odd, what_is_typical
 from galvae.training.checkpoint import load_model
 from galvae.training.fit import fit
 from galvae.windows import View
@@ -73,15 +73,37 @@ def test_what_is_unlike_the_galaxies_held_out_is_told(knowing, explained, distan
     assert flags(*scene(knowing), typical) == wanted
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.03])
-def test_a_perfect_reconstruction_explains_everything_but_the_noise(knowing, noise):
-    vae, view = scene(knowing, noise=noise)
-    assert explained(vae, view, infer(vae, view)).item() == pytest.approx(1, abs=0.01)
+def test_a_perfect_reconstruction_explains_everything_but_the_noise(knowing):
+    shares = []
+    for noise in (0.0, 0.02, 0.05):
+        vae, view = scene(knowing, noise=noise)
+        shares.append(explained(vae, view, infer(vae, view)).item())
+    assert shares[0] == pytest.approx(1, abs=1e-3)
+    assert 1 > shares[0] > shares[1] > shares[2] > 0
+    _, view = scene(knowing)
     vae, _ = scene(knowing, ratio=0.9)
     assert explained(vae, view, infer(vae, view)).item() < 0.9
 
 
-def test_a_run_remembers_what_is_typical_of_galaxies_it_was_not_trained_on(store, tiny_recipe, tmp_path):
+@pytest.mark.parametrize(("latents", "held_out"), [(8, 135), (24, 560), (2, 150)])
+def test_one_new_galaxy_in_a_hundred_is_unusual(latents, held_out):
+    """Not more of them because the threshold was measured on few."""
+    rng, shares = np.random.default_rng(0), []
+    mixing = rng.normal(size=(latents, latents))
+    for _ in range(30):
+        typical = what_is_typical(np.ones(held_out), rng.normal(size=(held_out, latents)) @ mixing)
+        off = rng.normal(size=(1000, latents)) @ mixing - typical.mean
+        shares.append((np.sqrt(np.einsum("bi,ij,bj->b", off, typical.precision, off)) > typical.distance).mean())
+    assert 0.005 < np.mean(shares) < 0.02
+
+
+def test_of_few_galaxies_nothing_is_said():
+    assert what_is_typical(np.ones(60), np.zeros((60, 4))) is None
+    assert what_is_typical(np.ones(120), np.zeros((120, 50))) is None
+
+
+def test_a_run_remembers_what_is_typical_of_galaxies_it_was_not_trained_on(store, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("galvae.inference.oddities.ENOUGH", 5)
     torch.set_default_dtype(torch.float32)
     fit(store, tiny_recipe(), tmp_path / "run", device=torch.device("cpu"), quiet=True)
     calibrate(tmp_path / "run", store, quiet=True)
