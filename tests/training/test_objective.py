@@ -278,3 +278,33 @@ def test_a_galaxy_gets_the_same_whatever_its_batch(kind):
     assert torch.equal(alone.view.angle[0], together.view.angle[3])
     found = evaluate(vae, alone, chunk=200, **KEY)
     assert torch.allclose(found.elbo[0], terms.elbo[3], rtol=1e-9)
+
+
+def test_noise_is_the_inference_networks_alone_and_its_strength_the_galaxys():
+    vae = build("polar").float()
+    options = {"oversample": 1, "crop": 0.0, "rotate": False, "pixels": 9, "focus": 0.0, **KEY}
+    grey = torch.full((400, SIDE, SIDE, CHANNELS), 0.5)
+    plain, noisy = (draw_batch(vae, grey, torch.arange(400), noise=noise, **options) for noise in (0.0, 0.1))
+    assert torch.equal(plain.values, noisy.values)
+    assert torch.equal(plain.view.fields, grey)
+    strength = (noisy.view.fields - grey).flatten(1).std(1)
+    assert strength.max() < 0.12
+    assert strength.mean() == pytest.approx(0.05, rel=0.1)
+    some = draw_batch(vae, grey[:7], torch.arange(7), noise=0.1, **options)
+    assert torch.equal(some.view.fields, noisy.view.fields[:7])
+
+
+@pytest.mark.parametrize("kind", ["mlp", "polar"])
+def test_the_weight_of_content_weighs_its_divergence_alone(kind):
+    """The gradient is linear in it, and what is reported is the bound whatever it is."""
+    grads, terms = [], []
+    for weight in (0.0, 0.5, 1.0):
+        vae = build(kind)
+        terms.append(backward(vae, batch_of(vae), chunk=64, frozen=False, content_weight=weight, **KEY))
+        grads.append(torch.cat([p.grad.flatten() for p in vae.encoder.parameters()]))
+    assert torch.allclose(grads[1], (grads[0] + grads[2]) / 2, atol=1e-12)
+    vae = build(kind)
+    vae.divergence(vae.encode(batch_of(vae).view)).content.mean().backward()
+    wanted = torch.cat([p.grad.flatten() for p in vae.encoder.parameters()])
+    assert torch.allclose(grads[2] - grads[0], wanted, atol=1e-12)
+    assert torch.equal(terms[0].elbo, terms[2].elbo)
