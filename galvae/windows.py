@@ -78,9 +78,9 @@ class View:
         light = (light - light.median(1, keepdim=True).values).clamp(min=0)
         centre = torch.zeros(len(self), 2, device=light.device)
         for width in (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22):
-            distance = (coarse - centre[:, None]).square().sum(-1)
+            distance = (coarse[:, 0] - centre[:, :1]).square() + (coarse[:, 1] - centre[:, 1:]).square()
             weight = light * torch.exp(-0.5 * distance / width**2) + 1e-12
-            centre = ((weight[..., None] * coarse).sum(1) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
+            centre = ((weight @ coarse) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
         return centre
 
     def sample(self, points: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +89,23 @@ class PolarEncoder(Mixed):
         )  # fmt: skip
 
 
+class _Wrapped(torch.autograd.Function):
+    """Angles (the last axis) continued by `pad` at both ends; torch's own circular padding is slow going back."""
+
+    @staticmethod
+    def forward(ctx: Any, seen: Tensor, pad: int) -> Tensor:
+        ctx.pad = pad
+        return torch.cat([seen[..., -pad:], seen, seen[..., :pad]], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        pad = ctx.pad
+        own = grad[..., pad:-pad].clone()
+        own[..., :pad] += grad[..., -pad:]
+        own[..., -pad:] += grad[..., :pad]
+        return own, None
+
+
 class _Ring(nn.Module):
     """Convolution over (radius, angle), circular in angle."""
 
@@ -98,7 +116,7 @@ class _Ring(nn.Module):
         self.norm = nn.GroupNorm(8, outputs)
 
     def forward(self, seen: Tensor) -> Tensor:
-        wrapped = functional.pad(seen, (self.pad, self.pad, 0, 0), mode="circular")
+        wrapped = _Wrapped.apply(seen, self.pad)
         return functional.silu(self.norm(self.convolve(wrapped)))
 
 
@@ -112,5 +130,5 @@ class _Around(nn.Module):
         self.pad = 2 * dilation
 
     def forward(self, seen: Tensor) -> Tensor:
-        wrapped = functional.pad(seen, (self.pad, self.pad), mode="circular")
+        wrapped = _Wrapped.apply(seen, self.pad)
         return functional.silu(self.norm(self.convolve(wrapped)))

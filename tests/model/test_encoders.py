@@ -8,7 +8,7 @@ from torch import nn
 
 from galvae.geometry import pixel_grid, rotation
 from galvae.model.mlp import MLPEncoder
-from galvae.model.polar import ANGLES, RADII, PolarEncoder
+from galvae.model.polar import ANGLES, RADII, PolarEncoder, _Wrapped
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
@@ -187,3 +187,12 @@ def test_mlp_leaves_at_exactly_zero_what_is_not_inferred(rotate, move):
     assert torch.equal(pose.theta, torch.zeros(3)) is not rotate
     assert torch.equal(pose.shift, torch.zeros(3, 2)) is not move
     assert encoder.output.out_features == 2 * (4 + rotate + 2 * move)
+
+
+@pytest.mark.parametrize("pad", [1, 2, 6])
+def test_angles_are_continued_as_torch_does_it(pad):
+    """Both ways, where the ends overlap too."""
+    seen = torch.randn(2, 3, 8, dtype=torch.float64, requires_grad=True)
+    wanted = nn.functional.pad(seen, (pad, pad), mode="circular")
+    assert torch.equal(_Wrapped.apply(seen, pad), wanted)
+    assert torch.autograd.gradcheck(lambda x: _Wrapped.apply(x, pad), seen)
