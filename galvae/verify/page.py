@@ -21,7 +21,7 @@ from galvae.verify.summary import ELONGATED
 PAGE, FIGURES = "verify.html", "verify.json"
 WORST = 12
 LABELS = {
-    "theta": "θ between two exposures (flips apart)",
+    "theta": "θ between two exposures",
     "dx": "dx between two exposures",
     "dy": "dy between two exposures",
     "orientation": "axis against the reference",
@@ -49,10 +49,11 @@ def write_page(
     list of Path
         The page and the pictures.
     """
+    followed = "Galaxies whose θ followed the turn worst: as found (blue), and in the turned copy, turned back (orange)."
     pictures = {
         "coverage": ("Do intervals hold? Shares of galaxies within one and two errors.", coverage(figures)),
         "turns": ("The turn test, and the axis against the reference.", turns(measured)),
-        "worst": ("Galaxies whose θ followed worst, as they are (left) and turned (right).", worst(measured, store)),
+        "worst": (followed, worst(measured, store)),
     }
     written = []
     for name, (_, figure) in pictures.items():
