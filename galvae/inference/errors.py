@@ -20,9 +20,9 @@ def circular_std(posterior: Posterior) -> Tensor:
 
 
 def content_error(posterior: Posterior) -> Tensor:
-    """Root mean square of z, under the mixture, about its mean under the best hypothesis, shape (B, Z)."""
-    _, best = posterior.draw(posterior.best())
-    square = posterior.content_std.square() + (posterior.content - best[:, None]).square()
+    """Standard deviation of z under the mixture, shape (B, Z)."""
+    off = posterior.content - posterior.content_mean()[:, None]
+    square = posterior.content_std.square() + off.square()
     return (posterior.log_weight.exp()[..., None] * square).sum(1).sqrt()
 
 

@@ -61,7 +61,7 @@ class Inferred(NamedTuple):
     posterior
         Of the last look.
     content
-        Of the most probable hypothesis, shape (B, Z).
+        Mean of z over the hypotheses, shape (B, Z).
     fitted
         That hypothesis, laid over the image.
     sky
@@ -106,7 +106,8 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         pose, content = posterior.draw(posterior.best())
     around = sky(view)
     size = round(1.25 * vae.window) if refine else vae.window
-    return Inferred(posterior, content, fit(vae, view, pose, content, around, size=size, refine=refine), around)
+    fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
+    return Inferred(posterior, posterior.content_mean(), fitted, around)
 
 
 def refines(vae: SpatialVAE) -> bool:

@@ -25,7 +25,7 @@ class Posterior:
     Parameters
     ----------
     z, z_err
-        Content latents, and their root mean square about that under all hypotheses, shape (N, Z).
+        Content latents: mean and standard deviation over all hypotheses, shape (N, Z).
     theta, theta_err
         Direction of the canonical +x axis in the image as displayed, degrees counter-clockwise from right in [0, 360),
         and its circular standard deviation, shape (N,). Its zero belongs to the run.

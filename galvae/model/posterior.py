@@ -74,6 +74,14 @@ class Posterior:
             shift = shift + shift_std * noise[..., n + 1 :]
         return Pose(theta.flatten(0, 1), shift.flatten(0, 1)), content.flatten(0, 1)
 
+    def content_mean(self) -> Tensor:
+        """Mean of z over the hypotheses, shape (B, Z).
+
+        What views of a galaxy agree on (:mod:`galvae.training.agreement`). Under one hypothesis z jumps where it and
+        its rival change places; their mean does not.
+        """
+        return (self.log_weight.exp()[..., None] * self.content).sum(1)
+
     def _at(self, which: Tensor, *values: Tensor) -> list[Tensor]:
         rows = torch.arange(len(which), device=which.device)[:, None]
         return [value[rows, which] for value in values]

@@ -33,13 +33,13 @@ def disagreement(posterior: Posterior, view: View) -> Tensor:
     apart = 1 - torch.cos(theta[:, :, None] - theta_[:, None])
     angle = 20 * pair * apart + 2 * pair.detach() * torch.log1p(1000 * apart)
     centre, centre_ = _mean(posterior, _origin(posterior, view)).chunk(2)
-    content, content_ = _mean(posterior, posterior.content).chunk(2)
+    content, content_ = posterior.content_mean().chunk(2)
     return angle.sum((1, 2)) + 1000 * (centre - centre_).square().sum(1) + (content - content_).square().sum(1)
 
 
 def exchanged(posterior: Posterior) -> Tensor:
     """The mean content of the other view of each galaxy, shape (2 B, Z)."""
-    return _mean(posterior, posterior.content).roll(len(posterior.content) // 2, 0)
+    return posterior.content_mean().roll(len(posterior.content) // 2, 0)
 
 
 def _mean(posterior: Posterior, values: Tensor) -> Tensor:

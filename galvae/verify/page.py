@@ -49,7 +49,7 @@ def write_page(
     list of Path
         The page and the pictures.
     """
-    followed = "Galaxies whose θ followed the turn worst: as found (blue), and in the turned copy, turned back (orange)."
+    followed = "Galaxies whose θ followed the turn worst: as found (blue), in the turned copy, turned back (orange)."
     pictures = {
         "coverage": ("Do intervals hold? Shares of galaxies within one and two errors.", coverage(figures)),
         "turns": ("The turn test, and the axis against the reference.", turns(measured)),
