@@ -107,7 +107,7 @@ def infer_batch(
     galaxy = torch.from_numpy(keys).to(device)
     errors = look_again(vae, view, found, galaxy, count=settings.looks, seed=settings.seed)
     posterior, placed = found.posterior, found.placed
-    theta_alt, p_alt = rival(posterior)
+    theta_alt, p_alt = rival(found.looks)
     share = explained(vae, view, found)
     flags = odd(vae, found, share, p_alt, typical)
     orientation_err = np.degrees(errors.orientation)
@@ -119,7 +119,7 @@ def infer_batch(
         "theta_alt": torch.rad2deg(-theta_alt) % 360,
         "p_alt": p_alt,
         "z": found.content,
-        "z_err": content_error(posterior),
+        "z_err": content_error(found.looks),
         "log_likelihood": log_likelihood,
         "kl_z": divergence.content,
         "kl_pose": divergence.pose,

@@ -21,6 +21,8 @@ from galvae.moments import Moments
 from galvae.windows import View
 
 LOOKS = 3
+# Of further looks, radians and grid units: thirds of the polar encoder's spacing of angles, a third of a pixel.
+NUDGES = ((math.pi / 96, 0.01), (math.pi / 48, -0.01))
 
 
 class Fitted(NamedTuple):
@@ -60,6 +62,8 @@ class Inferred(NamedTuple):
     ----------
     posterior
         Of the last look.
+    looks
+        That and what a look hardly off it says, as one mixture: what decides, and what z is the mean of.
     content
         Mean of z over the hypotheses, shape (B, Z).
     fitted
@@ -69,6 +73,7 @@ class Inferred(NamedTuple):
     """
 
     posterior: Posterior
+    looks: Posterior
     content: Tensor
     fitted: Fitted
     sky: Sky
@@ -95,8 +100,9 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         The windows.
     refine
         Let the inference network look again about the pose that it inferred, until what it says hardly depends on how
-        the galaxy was turned and placed; then fit the pose to the pixels, content held, and measure centre, axis and
-        axis ratio on the galaxy's own light. A model that infers no pose, or decodes none, is not refined.
+        the galaxy was turned and placed, and hardly off it, so that less of the pixels' accidents decides between
+        rivals; then fit the pose to the pixels, content held, and measure centre, axis and axis ratio on the galaxy's
+        own light. A model that infers no pose, or decodes none, is not refined.
     """
     refine = refine and refines(vae)
     posterior = vae.encode(view)
@@ -104,10 +110,16 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
     for _ in range(LOOKS - 1 if refine else 0):
         posterior = vae.encode(view.about(pose))
         pose, content = posterior.draw(posterior.best())
+    looks = posterior
+    if refine:
+        last = view.about(pose)
+        nudged = [replace(last, angle=last.angle + angle, origin=last.origin + place) for angle, place in NUDGES]
+        looks = Posterior.joined([posterior, *map(vae.encode, nudged)])
+        pose, content = looks.draw(looks.best())
     around = sky(view)
     size = round(1.25 * vae.window) if refine else vae.window
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
-    return Inferred(posterior, posterior.content_mean(), fitted, around)
+    return Inferred(posterior, looks, looks.content_mean(), fitted, around)
 
 
 def refines(vae: SpatialVAE) -> bool:

@@ -123,7 +123,7 @@ class Model:
         fields = torch.from_numpy(np.ascontiguousarray(images)).to(self._vae.grid.device)
         view = View.central(fields, self.window, oversample)
         found = infer(self._vae, view, refine=refine)
-        posterior, pose, content = found.posterior, found.pose, found.content
+        posterior, pose, content = found.looks, found.pose, found.content
         theta_err = torch.rad2deg(circular_std(posterior))
         # Where there is no centre to measure the frame's origin has to do.
         shift_err = shift_error(posterior, found.placed.centre.nan_to_num())

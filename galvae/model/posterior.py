@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,8 +49,18 @@ class Posterior:
         return (self.log_weight.detach() - torch.log(-torch.log(uniform))).topk(count, dim=1).indices
 
     def best(self) -> Tensor:
-        """The most probable hypothesis of each image, indices of shape (B, 1)."""
-        return self.log_weight.argmax(1, keepdim=True)
+        """The most probable hypothesis in the more probable half of the circle of each image, indices (B, 1)."""
+        top = self.theta.gather(1, self.log_weight.argmax(1, keepdim=True))
+        far = torch.cos(self.theta - top) < 0
+        behind = torch.where(far, self.log_weight.exp(), 0).sum(1, keepdim=True) > 0.5
+        return torch.where(far == behind, self.log_weight, -torch.inf).argmax(1, keepdim=True)
+
+    @staticmethod
+    def joined(posteriors: Sequence[Posterior]) -> Posterior:
+        """Several posteriors of the same images as one mixture, each weighted alike."""
+        parts = zip(*(vars(one).values() for one in posteriors), strict=True)
+        found = Posterior(*(torch.cat(values, 1) for values in parts))
+        return replace(found, log_weight=found.log_weight - math.log(len(posteriors)))
 
     def draw(self, which: Tensor, noise: Tensor | None = None) -> tuple[Pose, Tensor]:
         """Reparametrised draws of pose and content under chosen hypotheses; their means without `noise`.

@@ -247,7 +247,7 @@ def measure(
 
 def say(vae: SpatialVAE, view: View, found: Inferred, keys: Tensor, typical: Typical | None) -> Found:
     """What was inferred about the windows of a view, with errors, as the catalog says it of windows."""
-    placed, share, (_, p_alt) = found.placed, explained(vae, view, found), rival(found.posterior)
+    placed, share, (_, p_alt) = found.placed, explained(vae, view, found), rival(found.looks)
     errors = look_again(vae, view, found, keys, count=LOOKS, seed=0)
     return Found(
         direction(found.pose), np.degrees(errors.theta), p_alt.cpu().numpy(),

@@ -39,7 +39,7 @@ def scene(knowing, *, sigma=0.1, centre=(0.0, 0.0), ratio=0.5, noise=0.0, ends=1
 
 def flags(vae, view, typical=None):
     found = infer(vae, view)
-    return Flag(int(odd(vae, found, explained(vae, view, found), rival(found.posterior)[1], typical)[0]))
+    return Flag(int(odd(vae, found, explained(vae, view, found), rival(found.looks)[1], typical)[0]))
 
 
 def test_of_a_galaxy_in_the_middle_nothing_is_odd(knowing):

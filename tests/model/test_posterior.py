@@ -1,5 +1,6 @@
 """Drawing from the mixture of hypotheses."""
 
+import pytest
 import torch
 
 from galvae.keyed import uniform
@@ -44,3 +45,16 @@ def test_draws_keep_those_of_an_image_together():
     assert torch.allclose(noisy_content - content, 0.5 * torch.tensor([0.0, 1.0]).expand(8, 2), atol=1e-6)
     assert torch.allclose(noisy.theta - pose.theta, torch.full((8,), 0.2), atol=1e-6)
     assert torch.allclose(noisy.shift - pose.shift, 0.2 * torch.tensor([3.0, 4.0]).expand(8, 2), atol=1e-6)
+
+
+def test_the_best_lies_in_the_more_probable_half():
+    """A peak on one side does not outweigh what lies spread on the other."""
+    theta = torch.tensor([[0.0, 0.2, 3.0, 3.1, 3.3]])
+    weight = torch.tensor([[0.35, 0.05, 0.15, 0.25, 0.2]])
+    none = torch.zeros(1, 5, 2)
+    q = Posterior(weight.log(), none, none, theta, 0 * theta, none, none)
+    assert q.best().item() == 3
+    both = Posterior.joined([q, q])
+    assert both.log_weight.exp().sum().item() == pytest.approx(1)
+    assert both.best().item() in (3, 8)
+    assert torch.allclose(both.content_mean(), q.content_mean())
