@@ -115,11 +115,19 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         last = view.about(pose)
         nudged = [replace(last, angle=last.angle + angle, origin=last.origin + place) for angle, place in NUDGES]
         looks = Posterior.joined([posterior, *map(vae.encode, nudged)])
-        pose, content = looks.draw(looks.best())
+        decided, _ = looks.draw(looks.best())
+        there = on_this_side(posterior, decided)
+        pose, content = there.draw(there.best())
     around = sky(view)
     size = round(1.25 * vae.window) if refine else vae.window
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
     return Inferred(posterior, looks, looks.content_mean(), fitted, around)
+
+
+def on_this_side(posterior: Posterior, pose: Pose) -> Posterior:
+    """The same hypotheses, those more than 90 degrees off a pose made impossible."""
+    near = torch.cos(posterior.theta - pose.theta[:, None]) > 0
+    return replace(posterior, log_weight=posterior.log_weight + torch.where(near, 0.0, -1e3))
 
 
 def refines(vae: SpatialVAE) -> bool:

@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galvae.geometry import Pose
-from galvae.inference.infer import Fitted, Inferred, fit
+from galvae.inference.infer import Fitted, Inferred, fit, on_this_side
 from galvae.keyed import cut, sheet_of_noise, uniform
-from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
@@ -81,17 +79,12 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
         seen = again.about(first.pose) if refine else again
         if vae.settings.infer_rotation:
             seen = replace(seen, angle=seen.angle + 2 * math.pi * turn)
-        posterior = _on_this_side(vae.encode(seen), first.pose)
+        posterior = on_this_side(vae.encode(seen), first.pose)
         pose, content = posterior.draw(posterior.best())
         looks.append(
             fit(vae, again, pose, content, first.sky, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
         )
     return _errors(first, looks)
-
-
-def _on_this_side(posterior: Posterior, pose: Pose) -> Posterior:
-    near = torch.cos(posterior.theta - pose.theta[:, None]) > 0
-    return replace(posterior, log_weight=posterior.log_weight + torch.where(near, 0.0, -1e3))
 
 
 def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
