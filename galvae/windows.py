@@ -80,7 +80,7 @@ class View:
         for width in (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22):
             distance = (coarse[:, 0] - centre[:, :1]).square() + (coarse[:, 1] - centre[:, 1:]).square()
             weight = light * torch.exp(-0.5 * distance / width**2) + 1e-12
-            centre = ((weight @ coarse) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
+            centre = ((weight @ coarse.to(weight.dtype)) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
         return centre
 
     def sample(self, points: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class Typical(BaseModel):
 
 
 def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str = "cpu", quiet: bool = False) -> None:
-    """Measure what is typical of the galaxies held out of a training, and keep it in the run's description.
+    """Measure what is typical of the galaxies held out of a finished training, and keep it in the run's description.
 
     Parameters
     ----------
@@ -71,6 +71,9 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
     device, quiet
         Where to compute; no progress.
     """
+    path = run_path(run) / DESCRIPTION
+    if not json.loads(path.read_text(encoding="utf-8"))["finished"]:
+        return
     vae, description = load_model(run, device=device)
     settings = description["recipe"]["train"]
     rows = np.flatnonzero(held_out(store.column("id"), settings["validation"], seed=settings["seed"]))[:GALAXIES]
@@ -84,7 +87,6 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
             content.append(found.content.cpu().double().numpy())
             progress.advance(len(part))
     typical = what_is_typical(np.concatenate(shares), np.concatenate(content))
-    path = run_path(run) / DESCRIPTION
     described = json.loads(path.read_text(encoding="utf-8"))
     told = None if typical is None else typical.model_dump()
     write_atomically(path, json.dumps({**described, "typical": told}, indent=1) + "\n")
