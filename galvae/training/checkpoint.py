@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +127,19 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
     return vae.to(device).eval().requires_grad_(False), description
 
 
-def save_state(run: Path, vae: SpatialVAE, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
-    """Write everything that going on exactly needs, in one file: parameters, optimizer, progress."""
+def save_state(
+    run: Path, vae: SpatialVAE, optimizers: Sequence[torch.optim.Optimizer], progress: dict[str, Any]
+) -> None:
+    """Write everything that going on exactly needs, in one file: parameters, optimizers, progress."""
     tensors = {f"model.{name}": tensor for name, tensor in vae.state_dict().items()}
-    for number, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+    for which, optimizer in enumerate(optimizers):
+        for number, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{which}.{number}.{name}": tensor for name, tensor in moments.items()}
     save_tensors(run / STATE, tensors, progress)
 
 
-def load_state(run: Path, vae: SpatialVAE, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put parameters and optimizer as :func:`save_state` left them; returns the progress.
+def load_state(run: Path, vae: SpatialVAE, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
+    """Put parameters and optimizers as :func:`save_state` left them; returns the progress.
 
     Raises
     ------
@@ -153,11 +157,12 @@ def load_state(run: Path, vae: SpatialVAE, optimizer: torch.optim.Optimizer) -> 
     if wanted != {name: t.shape for name, t in model.items()}:
         raise ValueError(f"{path}: the state of another model; resume with the recipe that is in {run}/recipe.toml")
     vae.load_state_dict(model)
-    state: dict[int, dict[str, Tensor]] = {}
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
-            _, number, moment = name.split(".")
-            state.setdefault(int(number), {})[moment] = tensor
-    if state:
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            _, which, number, moment = name.split(".")
+            states[int(which)].setdefault(int(number), {})[moment] = tensor
+    for optimizer, state in zip(optimizers, states, strict=True):
+        if state:
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return progress

@@ -105,7 +105,7 @@ def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 
 def draw_batch(
     vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
     oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int,
-    views: int = 1, jitter: float = 0.0, noise: float = 0.0,
+    views: int = 1, mirror: bool = False, jitter: float = 0.0, noise: float = 0.0,
 ) -> Batch:  # fmt: skip
     """Draw windows of a batch of fields: all first views, then all second ones.
 
@@ -132,6 +132,8 @@ def draw_batch(
         The key of the randomness.
     views
         Windows of each galaxy, turned and moved independently.
+    mirror
+        Half of the galaxies are seen in a mirror, with all their views: nature makes either alike.
     jitter
         Standard deviation, grid units, of where the inference network looks first about the centroid.
     noise
@@ -139,6 +141,11 @@ def draw_batch(
     """
     key = {"seed": seed, "step": step}
     each = (torch.arange(views, device=galaxy.device)[:, None] * 2**40 + galaxy).flatten()
+    if mirror:
+        seen_so = uniform("mirror", galaxy, 1, **key)[:, 0] < 0.5
+        fields = torch.where(seen_so[:, None, None, None], fields.flip(2), fields)
+        if isinstance(crop, Tensor):
+            crop = torch.where(seen_so[:, None], crop * crop.new_tensor([-1, 1]), crop)
     fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):

@@ -41,7 +41,7 @@ class RunFolder:
     def load(self) -> None:
         """Put the training where it was saved, if that is of the same store and recipe."""
         trainer = self.trainer
-        state = load_state(self.path, trainer.vae, trainer.optimizer)
+        state = load_state(self.path, trainer.vae, trainer.optimizers)
         if state["store"] != self._origin["store"]:
             raise ValueError(
                 f"{self.path}: was trained on another store than {trainer.store.path}; "
@@ -78,7 +78,7 @@ class RunFolder:
             "step": trainer.step, "seconds": time.monotonic() - self._start, "sums": trainer.sums.tolist(),
             "metrics": self._lines, **self._origin,
         }  # fmt: skip
-        save_state(self.path, trainer.vae, trainer.optimizer, progress)
+        save_state(self.path, trainer.vae, trainer.optimizers, progress)
         if self.replaces:
             (self.path / DESCRIPTION).unlink()  # killed here, no mixture of two runs passes for one
             self._open()

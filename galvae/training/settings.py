@@ -17,12 +17,16 @@ class TrainSettings(Settings):
     above 0 a batch holds two views of each galaxy; it weighs what they contradict each other in: 1 suits a
     pseudo-Bernoulli, 0.01 over its variance a Gaussian. With a ``content_weight`` below 1 the divergence of z counts
     less than the bound has it, and z says more. What the inference network sees is noisier by up to ``noise``.
-    ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device has instructions for
-    it. ``chunk`` pixels are decoded at once, ``freeze_content`` is in steps, ``save_every`` in epochs.
+    With ``mirror`` half of the galaxies of a step are seen in a mirror.
+    ``optimizer`` is Adam, or Muon for the matrices between layers (:mod:`galvae.training.optimizers`), which needs a
+    fraction of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
+    has instructions for it. ``chunk`` pixels are decoded at once, ``freeze_content`` is in steps, ``save_every`` in
+    epochs.
     """
 
     epochs: PositiveInt = 300
     batch: PositiveInt = 100
+    optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: PositiveFloat = 1e-4
     schedule: Literal["constant", "cosine"] = "constant"
     pixels: NonNegativeInt = 0
@@ -30,6 +34,7 @@ class TrainSettings(Settings):
     agree: float = Field(0.0, ge=0)
     content_weight: float = Field(1.0, gt=0)
     noise: float = Field(0.0, ge=0)
+    mirror: bool = False
     chunk: PositiveInt = 65536
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True

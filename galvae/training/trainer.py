@@ -1,8 +1,9 @@
-"""A model in training: its data, its optimizer, and one step."""
+"""A model in training: its data, its optimizers, and one step."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
 from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
+from galvae.training.optimizers import optimizers
 
 # Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
 JITTER = 0.04
@@ -115,7 +117,7 @@ class Trainer:
         known = {"auto": native_precision(device), "bfloat16": torch.bfloat16, "float32": None}
         self.precision = known[recipe.train.precision]
         self.vae.compute_in(self.precision)
-        self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=recipe.train.learning_rate, fused=True)
+        self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
         self.steps_per_epoch = len(self.training) // self.batch
         self.steps = recipe.train.epochs * self.steps_per_epoch
@@ -142,9 +144,9 @@ class Trainer:
             self._order = order.to(self.device)
         which = self._order[place * self.batch : (place + 1) * self.batch]
         views = 2 if settings.agree else 1
-        disturbed = {"jitter": JITTER, "noise": settings.noise}
+        disturbed = {"mirror": settings.mirror, "jitter": JITTER, "noise": settings.noise}
         batch = self._draw(self.training, which, step=self.step, pixels=settings.pixels, views=views, **disturbed)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.vae.zero_grad(set_to_none=True)
         frozen = self.step < settings.freeze_content
         terms = backward(
             self.vae, batch, chunk=settings.chunk, frozen=frozen,
@@ -154,9 +156,10 @@ class Trainer:
         self._unchecked.append((self.step, batch.galaxy, terms.elbo))
         if self.device.type == "cpu" or len(self._unchecked) >= 64:
             self.check()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate()
+            optimizer.step()
         if place == 0:
             self.sums.zero_()
         self.sums += torch.cat([_means(terms), terms.content.double().flatten()])
@@ -215,9 +218,7 @@ class Trainer:
         self.vae.compute_in(self.precision)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
-    def _draw(
-        self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **disturbed: float
-    ) -> Batch:
+    def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **disturbed: Any) -> Batch:
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         # What is turned for a model without rotation, nothing turns back.

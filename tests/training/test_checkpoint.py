@@ -23,6 +23,8 @@ from galvae.training.checkpoint import (
     save_state,
     save_tensors,
 )
+from galvae.training.optimizers import optimizers
+from galvae.training.settings import TrainSettings
 
 DESCRIPTION = {"recipe": {}, "store": "abc", "steps": 1, "finished": True}
 
@@ -32,14 +34,15 @@ def build(seed=0, **changes):
     return SpatialVAE(ModelSettings(latents=3, generator_units=7, encoder_units=9, **changes), window=8, channels=2)
 
 
-def optimizer(vae):
-    return torch.optim.Adam(vae.parameters(), lr=1e-3)
+def build_optimizers(vae, name="adam"):
+    return optimizers(vae, TrainSettings(optimizer=name, learning_rate=1e-3))
 
 
-def step(vae, adam):
-    adam.zero_grad()
+def step(vae, parts):
+    vae.zero_grad()
     sum(parameter.square().sum() for parameter in vae.parameters()).backward()
-    adam.step()
+    for part in parts:
+        part.step()
 
 
 @pytest.mark.parametrize(
@@ -65,16 +68,17 @@ def test_two_files_are_all_that_inference_needs(tmp_path, changes):
     assert not any("grid" in name for name in names)
 
 
-def test_state_goes_on_exactly(tmp_path):
-    vae = build()
-    adam = optimizer(vae)
-    step(vae, adam)
-    step(vae, adam)
-    save_state(tmp_path, vae, adam, {"step": 2, "metrics": [{"elbo": -1.5}]})
-    other = build(seed=1)
-    again = optimizer(other)
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_state_goes_on_exactly(tmp_path, name):
+    vae = build(encoder="polar")
+    parts = build_optimizers(vae, name)
+    step(vae, parts)
+    step(vae, parts)
+    save_state(tmp_path, vae, parts, {"step": 2, "metrics": [{"elbo": -1.5}]})
+    other = build(seed=1, encoder="polar")
+    again = build_optimizers(other, name)
     assert load_state(tmp_path, other, again) == {"step": 2, "metrics": [{"elbo": -1.5}]}
-    step(vae, adam)
+    step(vae, parts)
     step(other, again)
     for a, b in zip(vae.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -82,9 +86,9 @@ def test_state_goes_on_exactly(tmp_path):
 
 def test_a_state_before_the_first_step(tmp_path):
     vae = build()
-    save_state(tmp_path, vae, optimizer(vae), {"step": 0})
+    save_state(tmp_path, vae, build_optimizers(vae), {"step": 0})
     other = build(seed=1)
-    assert load_state(tmp_path, other, optimizer(other)) == {"step": 0}
+    assert load_state(tmp_path, other, build_optimizers(other)) == {"step": 0}
     assert all(torch.equal(a, b) for a, b in zip(vae.parameters(), other.parameters(), strict=True))
 
 
@@ -109,11 +113,11 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
         load_model(tmp_path)
     vae = build()
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
-        load_state(tmp_path, vae, optimizer(vae))
-    save_state(tmp_path, vae, optimizer(vae), {})
+        load_state(tmp_path, vae, build_optimizers(vae))
+    save_state(tmp_path, vae, build_optimizers(vae), {})
     other = build(encoder="polar")
     with pytest.raises(ValueError, match="another model"):
-        load_state(tmp_path, other, optimizer(other))
+        load_state(tmp_path, other, build_optimizers(other))
     save_model(tmp_path, vae, DESCRIPTION)
     save_tensors(tmp_path / MODEL, {"trained_on": torch.zeros(0, dtype=torch.int64)})
     with pytest.raises(ValueError, match="another network"):
@@ -124,7 +128,7 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):
         load_model(tmp_path)
     with pytest.raises(ValueError, match=r"state\.safetensors: not a whole"):
-        load_state(tmp_path, vae, optimizer(vae))
+        load_state(tmp_path, vae, build_optimizers(vae))
     (tmp_path / "model.json").write_text('{"window": 8')
     with pytest.raises(ValueError, match=r"model\.json: "):
         load_model(tmp_path)

@@ -308,3 +308,35 @@ def test_the_weight_of_content_weighs_its_divergence_alone(kind):
     wanted = torch.cat([p.grad.flatten() for p in vae.encoder.parameters()])
     assert torch.allclose(grads[2] - grads[0], wanted, atol=1e-12)
     assert torch.equal(terms[0].elbo, terms[2].elbo)
+
+
+def test_galaxies_are_mirrored_whole_with_all_their_views():
+    vae = build("polar")
+    content = fields(40)
+    options = {"oversample": 1, "crop": 0.0, "rotate": False, "pixels": 0, "focus": 0.0, "views": 2, **KEY}
+    plain, seen = (
+        draw_batch(vae, content, torch.arange(40), mirror=mirror, **options).values.view(80, WINDOW, WINDOW, CHANNELS)
+        for mirror in (False, True)
+    )
+    same = torch.isclose(seen, plain).flatten(1).all(1)
+    flipped = torch.isclose(seen, plain.flip(2)).flatten(1).all(1)
+    assert (same ^ flipped).all()
+    assert torch.equal(*flipped.chunk(2))
+    assert 10 < flipped[:40].sum() < 30
+
+
+def test_a_fixed_window_is_mirrored_with_its_galaxy():
+    vae = build("polar")
+    crop = torch.tensor([[2.0, 1.0]]).expand(30, -1)
+    options = {"oversample": 1, "rotate": False, "pixels": 0, "focus": 0.0, **KEY}
+    content = fields(30)
+    plain, seen = (
+        draw_batch(vae, content, torch.arange(30), mirror=mirror, crop=crop, **options) for mirror in (False, True)
+    )
+    across = seen.view.offset[:, 0] == -2
+    assert 5 < across.sum() < 25
+    assert torch.equal(seen.view.offset[~across], plain.view.offset[~across])
+    assert torch.equal(seen.view.offset[:, 1], plain.view.offset[:, 1])
+    upright, mirrored = (batch.values.view(30, WINDOW, WINDOW, CHANNELS) for batch in (plain, seen))
+    torch.testing.assert_close(mirrored[across], upright[across].flip(2))
+    torch.testing.assert_close(mirrored[~across], upright[~across])

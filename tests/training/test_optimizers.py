@@ -1,0 +1,77 @@
+"""Adam, and Muon for the matrices between layers."""
+
+import pytest
+import torch
+
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+from galvae.training.optimizers import optimizers
+from galvae.training.settings import TrainSettings
+
+VANILLA = {"generator": "vanilla", "generator_layers": 3, "infer_rotation": False, "infer_translation": False}
+BUILDS = [{"encoder": "mlp"}, {"encoder": "polar", "waves": 4}, VANILLA]
+
+
+def build(**changes):
+    torch.manual_seed(0)
+    return SpatialVAE(ModelSettings(latents=3, generator_units=16, **changes), window=8, channels=3)
+
+
+def take_step(vae, name, rate):
+    parts = optimizers(vae, TrainSettings(optimizer=name, learning_rate=rate))
+    for part in parts:
+        part.step()
+    return parts
+
+
+@pytest.mark.parametrize("changes", BUILDS)
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_each_parameter_is_fitted_by_one(changes, name):
+    vae = build(**changes)
+    before = [parameter.detach().clone() for parameter in vae.parameters()]
+    for parameter in vae.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    parts = take_step(vae, name, 1e-2)
+    places = [group["params"] for part in parts for group in part.param_groups]
+    assert sum(map(len, places)) == len(before)
+    for old, parameter in zip(before, vae.parameters(), strict=True):
+        assert not torch.equal(old, parameter)
+
+
+@pytest.mark.parametrize("changes", BUILDS)
+def test_a_step_turns_all_directions_of_a_matrix_alike(changes):
+    # Singular values of a gradient differ by orders of magnitude, those of Muon's step by its five iterations.
+    vae, rate = build(**changes), 1e-2
+    inner = {name: p for name, p in vae.named_parameters() if "hidden" in name and p.ndim > 1}
+    inner |= {name: p for name, p in vae.named_parameters() if "convolve" in name and p.ndim > 1}
+    before = {name: parameter.detach().clone() for name, parameter in inner.items()}
+    for parameter in vae.parameters():
+        matrix = parameter.detach().flatten(1) if parameter.ndim > 1 else None
+        if matrix is None:
+            continue
+        u, _, v = torch.linalg.svd(torch.randn_like(matrix), full_matrices=False)
+        sizes = torch.logspace(0, -1, u.shape[1])
+        parameter.grad = (u * sizes @ v).view_as(parameter)
+    take_step(vae, "muon", rate)
+    assert len(inner) >= 1
+    for name, parameter in inner.items():
+        step = (parameter.detach() - before[name]).flatten(1) / rate
+        sizes = torch.linalg.svdvals(step) / (0.2 * max(step.shape) ** 0.5)
+        assert 0.5 < sizes.min() <= sizes.max() < 1.4, name
+        assert (step * vae.get_parameter(name).grad.flatten(1)).sum() < 0
+
+
+def test_the_ends_are_left_to_adam():
+    vae = build(encoder="polar", waves=4)
+    for parameter in vae.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = vae.generator.output.weight.detach().clone()
+    take_step(vae, "muon", 1e-2)
+    torch.testing.assert_close(vae.generator.output.weight.detach(), before - 1e-2)
+
+
+def test_a_parameter_without_gradient_stays():
+    vae = build(encoder="polar")
+    before = [parameter.detach().clone() for parameter in vae.parameters()]
+    take_step(vae, "muon", 1e-2)
+    assert all(torch.equal(a, b) for a, b in zip(before, vae.parameters(), strict=True))
