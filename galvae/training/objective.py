@@ -105,7 +105,7 @@ def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 
 def draw_batch(
     vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
     oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int,
-    views: int = 1, mirror: bool = False, jitter: float = 0.0, noise: float = 0.0,
+    views: int = 1, unbiased: bool = True, mirror: bool = False, jitter: float = 0.0, noise: float = 0.0,
 ) -> Batch:  # fmt: skip
     """Draw windows of a batch of fields: all first views, then all second ones.
 
@@ -132,6 +132,9 @@ def draw_batch(
         The key of the randomness.
     views
         Windows of each galaxy, turned and moved independently.
+    unbiased
+        Weigh pixels by how rarely they are drawn, so that the likelihood is expected to be that of each pixel once;
+        otherwise those drawn count alike, and the likelihood is that of pixels weighted by the density.
     mirror
         Half of the galaxies are seen in a mirror, with all their views: nature makes either alike.
     jitter
@@ -164,6 +167,8 @@ def draw_batch(
     middle = -pixels_to_grid(offset / oversample, vae.window)
     density = pixel_density(vae.grid, middle, focus=focus)
     chosen, weight = random_pixels(density, pixels, each, **key)
+    if not unbiased:
+        weight = torch.full_like(weight, vae.window**2 / pixels)
     return Batch(seen, galaxy, each, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
 
 

@@ -144,8 +144,10 @@ class Trainer:
             self._order = order.to(self.device)
         which = self._order[place * self.batch : (place + 1) * self.batch]
         views = 2 if settings.agree else 1
-        disturbed = {"mirror": settings.mirror, "jitter": JITTER, "noise": settings.noise}
-        batch = self._draw(self.training, which, step=self.step, pixels=settings.pixels, views=views, **disturbed)
+        batch = self._draw(
+            self.training, which, step=self.step, pixels=settings.pixels, views=views,
+            unbiased=settings.unbiased, mirror=settings.mirror, jitter=JITTER, noise=settings.noise,
+        )  # fmt: skip
         self.vae.zero_grad(set_to_none=True)
         frozen = self.step < settings.freeze_content
         terms = backward(
@@ -218,7 +220,7 @@ class Trainer:
         self.vae.compute_in(self.precision)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
-    def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **disturbed: Any) -> Batch:
+    def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any) -> Batch:
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         # What is turned for a model without rotation, nothing turns back.
@@ -226,7 +228,7 @@ class Trainer:
         return draw_batch(
             self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
             rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
-            views=views, **disturbed, seed=self.recipe.train.seed, step=step,
+            views=views, **options, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
 
 

@@ -340,3 +340,14 @@ def test_a_fixed_window_is_mirrored_with_its_galaxy():
     upright, mirrored = (batch.values.view(30, WINDOW, WINDOW, CHANNELS) for batch in (plain, seen))
     torch.testing.assert_close(mirrored[across], upright[across].flip(2))
     torch.testing.assert_close(mirrored[~across], upright[~across])
+
+
+def test_pixels_that_count_alike_are_weighted_by_the_density_on_average():
+    vae = build("polar")
+    options = {"oversample": 1, "crop": 0.0, "rotate": False, "pixels": 16, "focus": 0.6, **KEY}
+    many = fields(1).expand(4000, -1, -1, -1)
+    batch = draw_batch(vae, many, torch.arange(4000), unbiased=False, **options)
+    counted = torch.zeros(4000, WINDOW**2).scatter_add_(1, batch.pixels, batch.weight.float()).mean(0)
+    density = pixel_density(vae.grid, torch.zeros(1, 2), focus=0.6)[0].float()
+    assert counted.sum() == pytest.approx(WINDOW**2, rel=1e-5)  # of such a size are the nats of every pixel once
+    torch.testing.assert_close(counted, density * WINDOW**2, atol=0.1, rtol=0)
