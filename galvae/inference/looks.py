@@ -18,7 +18,7 @@ from galvae.windows import View
 # What the noise of the pixels alone would do, times this, counts as so many looks.
 PRIOR_OF_THETA, OF_THETA, PRIOR_OF_CENTRE, OF_CENTRE = 2, 1.0, 1, 0.3
 # Fitted: theta of Galaxy Zoo galaxies held out scatters by so much less between exposures than between looks.
-WIDER = 1.25
+WIDER = 1.5
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
 # The scatter of the axis between looks, and how it turns with the weight, count so much: against clean moments of
