@@ -56,7 +56,10 @@ def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: st
     )
     for panel, (name, label) in zip(axes, labels.items(), strict=True):
         for prefix, title, colour, style in lines:
-            steps, values = _column(epochs, "step"), _column(epochs, prefix + name)
+            shown = epochs
+            if name == "elbo" and not prefix and metrics[0].get("weighted"):
+                title, shown = "training (the bound of weighted pixels is not shown)", []
+            steps, values = _column(shown, "step"), _column(shown, prefix + name)
             panel.plot(steps, values, style, marker=mark, color=colour, label=title)
         if whole:
             panel.plot(_column(whole, "step"), _column(whole, f"validation_{name}"), "D", color=VERMILLION,

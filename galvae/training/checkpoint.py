@@ -146,7 +146,7 @@ def load_state(run: Path, vae: SpatialVAE, optimizers: Sequence[torch.optim.Opti
     FileNotFoundError
         If there is nothing to resume.
     ValueError
-        If the state is of another model.
+        If the state is of another model or optimizer.
     """
     path = run / STATE
     if not path.is_file():
@@ -156,12 +156,17 @@ def load_state(run: Path, vae: SpatialVAE, optimizers: Sequence[torch.optim.Opti
     wanted = {name: t.shape for name, t in vae.state_dict().items()}
     if wanted != {name: t.shape for name, t in model.items()}:
         raise ValueError(f"{path}: the state of another model; resume with the recipe that is in {run}/recipe.toml")
-    vae.load_state_dict(model)
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
-            _, which, number, moment = name.split(".")
-            states[int(which)].setdefault(int(number), {})[moment] = tensor
+            _, *which, number, moment = name.split(".")
+            if not which or int(which[0]) >= len(states):
+                raise ValueError(
+                    f"{path}: the state of another optimizer; resume with the recipe that is in {run}/recipe.toml, or "
+                    f"train again if an older galvae wrote it"
+                )
+            states[int(which[0])].setdefault(int(number), {})[moment] = tensor
+    vae.load_state_dict(model)
     for optimizer, state in zip(optimizers, states, strict=True):
         if state:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

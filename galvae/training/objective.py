@@ -145,10 +145,10 @@ def draw_batch(
     key = {"seed": seed, "step": step}
     each = (torch.arange(views, device=galaxy.device)[:, None] * 2**40 + galaxy).flatten()
     if mirror:
-        seen_so = uniform("mirror", galaxy, 1, **key)[:, 0] < 0.5
-        fields = torch.where(seen_so[:, None, None, None], fields.flip(2), fields)
+        mirrored = uniform("mirror", galaxy, 1, **key)[:, 0] < 0.5
+        fields = torch.where(mirrored[:, None, None, None], fields.flip(2), fields)
         if isinstance(crop, Tensor):
-            crop = torch.where(seen_so[:, None], crop * crop.new_tensor([-1, 1]), crop)
+            crop = torch.where(mirrored[:, None], crop * crop.new_tensor([-1, 1]), crop)
     fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):

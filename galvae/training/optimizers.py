@@ -9,16 +9,16 @@ from torch import nn
 
 from galvae.training.settings import TrainSettings
 
-# What turns coordinates into a first layer and a last one into answers is no map between layers.
+# Coordinates go in and answers come out here: their scales mean something.
 _ENDS = ("generator.coordinates", "generator.output", "encoder.output")
 
 
 def optimizers(vae: nn.Module, settings: TrainSettings) -> list[torch.optim.Optimizer]:
     """Optimizers that fit all parameters of a model between them; their step takes the place of one's.
 
-    With ``muon`` the matrices between layers, those of a convolution by its outputs, take steps of which every
-    singular value counts alike (Jordan et al. 2024), as large as Adam's would be (Liu et al. 2025, arXiv:2502.16982,
-    section 2.2); the rest takes Adam's (Kingma & Ba 2015).
+    With ``muon`` the weights of all layers but those, a convolution's as a matrix of one row an output, take steps of
+    which every singular value counts alike (Jordan et al. 2024), as large as Adam's would be (Liu et al. 2025,
+    arXiv:2502.16982, section 2.2); the rest takes Adam's (Kingma & Ba 2015).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def optimizers(vae: nn.Module, settings: TrainSettings) -> list[torch.optim.Opti
 
 def _muon(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """torch's, which knows matrices only: it is given each parameter's own memory as one."""
-    matrices = [parameter.detach().flatten(1) for parameter in parameters]
+    matrices = [parameter.detach().view(len(parameter), -1) for parameter in parameters]
     muon = torch.optim.Muon(matrices, learning_rate, weight_decay=0, adjust_lr_fn="match_rms_adamw")
 
     def follow(*_: Any) -> None:

@@ -15,13 +15,13 @@ class TrainSettings(Settings):
     ``pixels`` random ones of each image are decoded in each step (0: every one), the share ``focus`` of them drawn
     about the cutout's middle; whichever are drawn, the likelihood's expectation is that of every pixel. With
     ``unbiased`` false those drawn count alike instead, as if pixels were noisier the farther they lie from the middle:
-    z tells of the galaxy rather than of its neighbours. With ``agree`` above 0 a batch holds two views of each galaxy;
-    it weighs what they contradict each other in: 1 suits a pseudo-Bernoulli, 0.01 over its variance a Gaussian. With a
-    ``content_weight`` below 1 the divergence of z counts less than the bound has it, and z says more. What the
-    inference network sees is noisier by up to ``noise``. With ``mirror`` half of the galaxies of a step are seen in a
-    mirror.
-    ``optimizer`` is Adam, or Muon for the matrices between layers (:mod:`galvae.training.optimizers`), which needs a
-    fraction of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
+    z tells of the galaxy rather than of its neighbours (``content_weight`` then weighs against that). With ``agree``
+    above 0 a batch holds two views of each galaxy; it weighs what they contradict each other in: 1 suits a
+    pseudo-Bernoulli, 0.01 over its variance a Gaussian. With a ``content_weight`` below 1 the divergence of z counts
+    less than the bound has it, and z says more. What the inference network sees is noisier by up to ``noise``. With
+    ``mirror`` half of the galaxies of a step are seen in a mirror.
+    ``optimizer`` is Adam, or Muon for the layers' weights (:mod:`galvae.training.optimizers`), which needs a fraction
+    of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
     has instructions for it. ``chunk`` pixels are decoded at once, ``freeze_content`` is in steps, ``save_every`` in
     epochs.
     """

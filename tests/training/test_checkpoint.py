@@ -118,6 +118,12 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
     other = build(encoder="polar")
     with pytest.raises(ValueError, match="another model"):
         load_state(tmp_path, other, build_optimizers(other))
+    parts = build_optimizers(other, "muon")
+    step(other, parts)
+    save_state(tmp_path, other, parts, {})
+    with pytest.raises(ValueError, match=r"another optimizer; .*recipe\.toml"):
+        load_state(tmp_path, other, build_optimizers(other))
+    save_state(tmp_path, vae, build_optimizers(vae), {})
     save_model(tmp_path, vae, DESCRIPTION)
     save_tensors(tmp_path / MODEL, {"trained_on": torch.zeros(0, dtype=torch.int64)})
     with pytest.raises(ValueError, match="another network"):

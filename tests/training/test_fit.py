@@ -18,6 +18,8 @@ TIMED = ("seconds", "images_per_second", "resident_bytes", "device_bytes")
 KINDS = {
     "mlp": {},
     "polar": {"model": {"encoder": "polar"}, "train": {"schedule": "cosine", "freeze_content": 8}},
+    "muon": {"model": {"encoder": "polar"}, "train": {"optimizer": "muon", "mirror": True, "pixels": 32,
+                                                      "focus": 0.5, "unbiased": False}},
     "vanilla": {"model": {"generator": "vanilla", "infer_rotation": False, "infer_translation": False},
                 "train": {"freeze_content": 8}},
     "fixed pose": {"model": {"infer_rotation": False, "infer_translation": False}, "train": {"freeze_content": 8}},
@@ -138,6 +140,8 @@ def test_resume_refuses_another_store_or_recipe(store, make_store, ellipses, tin
         train(store, tiny_recipe(train={"learning_rate": 0.01}), run, resume=True)
     with pytest.raises(ValueError, match=r"another model; .*recipe\.toml"):
         train(store, tiny_recipe(model={"latents": 4}), run, resume=True)
+    with pytest.raises(ValueError, match=r"begun with train\.optimizer = adam, not muon"):
+        train(store, tiny_recipe(train={"optimizer": "muon"}), run, resume=True)
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
         train(store, tiny_recipe(), tmp_path / "nothing", resume=True)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

@@ -5,7 +5,7 @@ import torch
 
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
-from galvae.training.optimizers import optimizers
+from galvae.training.optimizers import _ENDS, optimizers
 from galvae.training.settings import TrainSettings
 
 VANILLA = {"generator": "vanilla", "generator_layers": 3, "infer_rotation": False, "infer_translation": False}
@@ -61,17 +61,28 @@ def test_a_step_turns_all_directions_of_a_matrix_alike(changes):
         assert (step * vae.get_parameter(name).grad.flatten(1)).sum() < 0
 
 
-def test_the_ends_are_left_to_adam():
+@pytest.mark.parametrize("end", _ENDS)
+def test_the_ends_are_left_to_adam(end):
     vae = build(encoder="polar", waves=4)
     for parameter in vae.parameters():
         parameter.grad = torch.ones_like(parameter)
-    before = vae.generator.output.weight.detach().clone()
+    weight = vae.get_parameter(f"{end}.weight")
+    before = weight.detach().clone()
     take_step(vae, "muon", 1e-2)
-    torch.testing.assert_close(vae.generator.output.weight.detach(), before - 1e-2)
+    torch.testing.assert_close(weight.detach(), before - 1e-2)
 
 
 def test_a_parameter_without_gradient_stays():
+    """Also one that had a gradient in the step before."""
     vae = build(encoder="polar")
-    before = [parameter.detach().clone() for parameter in vae.parameters()]
-    take_step(vae, "muon", 1e-2)
-    assert all(torch.equal(a, b) for a, b in zip(before, vae.parameters(), strict=True))
+    parts = optimizers(vae, TrainSettings(optimizer="muon", learning_rate=1e-2))
+    for kept in (False, True):
+        before = [parameter.detach().clone() for parameter in vae.parameters()]
+        vae.zero_grad()
+        if not kept:
+            for parameter in vae.parameters():
+                parameter.grad = torch.ones_like(parameter)
+        for part in parts:
+            part.step()
+        same = [torch.equal(a, b) for a, b in zip(before, vae.parameters(), strict=True)]
+        assert all(same) if kept else not any(same)

@@ -180,3 +180,22 @@ def test_a_gpu_takes_the_same_steps(store, tiny_recipe):
     cpu, gpu = (trainer.validate() for trainer in trainers)
     for name in TERMS:
         assert math.isclose(cpu[name], gpu[name], rel_tol=1e-3)
+
+
+def test_only_training_is_mirrored_and_weighted(store, tiny_recipe, monkeypatch):
+    from galvae.training import trainer as module
+
+    asked, draw = [], module.draw_batch
+
+    def watch(*arguments, **options):
+        asked.append({name: options.get(name) for name in ("mirror", "unbiased", "noise")})
+        return draw(*arguments, **options)
+
+    monkeypatch.setattr(module, "draw_batch", watch)
+    recipe = tiny_recipe(train={"mirror": True, "unbiased": False, "noise": 0.1, "pixels": 16})
+    trainer = Trainer(store, recipe, device=CPU)
+    trainer.take_step()
+    assert asked == [{"mirror": True, "unbiased": False, "noise": 0.1}]
+    trainer.validate(pixels=16)
+    assert asked[1:]
+    assert all(set(options.values()) == {None} for options in asked[1:])
