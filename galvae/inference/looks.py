@@ -15,10 +15,10 @@ from galvae.keyed import cut, sheet_of_noise, uniform
 from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
-# What the noise of the pixels alone would do, times this, counts as so many looks.
-PRIOR_OF_THETA, OF_THETA, PRIOR_OF_CENTRE, OF_CENTRE = 2, 1.0, 1, 0.3
+# What the noise of the pixels alone would do counts as so many looks.
+PRIOR_OF_THETA, PRIOR_OF_CENTRE = 2, 1
 # Fitted: theta of Galaxy Zoo galaxies held out scatters by so much less between exposures than between looks.
-WIDER = 1.5
+WIDER = 1.25
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
 # The scatter of the axis between looks, and how it turns with the weight, count so much: against clean moments of
@@ -103,9 +103,9 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
     else:
         noise = (first.sky.noise.square().mean(1)[:, None, None] * torch.linalg.inv(fitted.curvature))[:, 0, 0]
         of_theta = noise.cpu().double().numpy()
-        theta_var = (PRIOR_OF_THETA * OF_THETA**2 * of_theta + theta_var) / (PRIOR_OF_THETA + count - 1) / WIDER**2
+        theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + count - 1) / WIDER**2
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
-        square = (PRIOR_OF_CENTRE * OF_CENTRE**2 * of_centre + square) / (PRIOR_OF_CENTRE + count - 1)
+        square = (PRIOR_OF_CENTRE * of_centre + square) / (PRIOR_OF_CENTRE + count - 1)
         # Where there is no light to measure it is the decoded galaxy's axis, of which nothing is known.
         axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist, nan=math.pi / 4) ** 2
         ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2

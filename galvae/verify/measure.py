@@ -228,7 +228,9 @@ def measure(
                 said[("start", "end")[number]].append(say(vae, view, found[number], key, typical))
                 grain = noise * torch.randn(fields.shape, generator=generator).to(key.device)
                 exposure = replace(view, fields=(view.values.permute(0, 2, 3, 1) + grain).clamp(0, 1))
-                said[name].append(say(vae, exposure, infer(vae, exposure), key + number, typical))
+                # Between the two lies the noise of one exposure, though each shows that of the image as well.
+                anew = infer(vae, exposure)._replace(sky=found[0].sky)
+                said[name].append(say(vae, exposure, anew, key + number, typical))
             moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
             said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))
             light.append(_light(vae, views[0], found[0]))
