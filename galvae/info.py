@@ -88,7 +88,7 @@ def _run(path: Path) -> dict[str, Any]:
         last = metrics[-1]
         found["epochs"] = last["epoch"]
         found["training"] = f"{last['seconds']:.0f} s, {last['images_per_second']:.0f} images/s"
-        weighted = " of weighted pixels" if last.get("weighted") else ""
+        weighted = "" if description["recipe"]["train"].get("unbiased", True) else " of weighted pixels"
         found[bound(model["likelihood"])] = (
             f"{last['elbo']:.1f} nats{weighted} in training, {last['validation_elbo']:.1f} on galaxies held out "
             f"({last['pixels']} pixels an image)"

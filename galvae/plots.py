@@ -27,7 +27,9 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(scratch, format="png", dpi=150)
 
 
-def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: str = "pseudo-ELBO") -> Figure:
+def curves(
+    metrics: Sequence[Mapping[str, float]], *, window: int, objective: str = "pseudo-ELBO", weighted: bool = False
+) -> Figure:
     """Objective and divergences against steps, with the time taken above.
 
     The two lines are of other galaxies: a brighter half has another bound at the same quality. Compare their slopes.
@@ -40,6 +42,8 @@ def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: st
         Pixels along a side of the model's window.
     objective
         What the bound is called: a likelihood that is not normalised over the pixels' values gives a pseudo-ELBO.
+    weighted
+        Training has weighted the pixels: what it says of the objective is no bound, and is not shown.
     """
     pixels, every = metrics[0]["pixels"], window**2
     epochs = [line for line in metrics if line["pixels"] == pixels]
@@ -56,18 +60,17 @@ def curves(metrics: Sequence[Mapping[str, float]], *, window: int, objective: st
     )
     for panel, (name, label) in zip(axes, labels.items(), strict=True):
         for prefix, title, colour, style in lines:
-            shown = epochs
-            if name == "elbo" and not prefix and metrics[0].get("weighted"):
-                title, shown = "training (the bound of weighted pixels is not shown)", []
-            steps, values = _column(shown, "step"), _column(shown, prefix + name)
+            if weighted and prefix + name == "elbo":
+                continue
+            steps, values = _column(epochs, "step"), _column(epochs, prefix + name)
             panel.plot(steps, values, style, marker=mark, color=colour, label=title)
         if whole:
             panel.plot(_column(whole, "step"), _column(whole, f"validation_{name}"), "D", color=VERMILLION,
                        markerfacecolor="none", label=f"held out, all {every:,} pixels")  # fmt: skip
         panel.set_ylabel(f"{label}\n(nats per galaxy)")
         panel.grid(alpha=0.3)
-    _skip_transient(axes[0], epochs)
-    axes[0].legend(frameon=False, loc="lower right")
+    _skip_transient(axes[0], len(epochs))
+    axes[1 if weighted else 0].legend(frameon=False, loc="lower right")
     axes[-1].set_xlabel("step")
     axes[-1].set_xlim(left=0)
     _time_above(axes[0], metrics)
@@ -181,11 +184,11 @@ def _column(lines: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
     return np.array([line[name] for line in lines], float)
 
 
-def _skip_transient(panel: Axes, epochs: Sequence[Mapping[str, float]]) -> None:
+def _skip_transient(panel: Axes, epochs: int) -> None:
     """The first epochs of a long training are so low that nothing of the rest could be read."""
-    if len(epochs) < 12:
+    if epochs < 12:
         return
-    later = np.array([[line["elbo"], line["validation_elbo"]] for line in epochs[len(epochs) // 8 :]], float)
+    later = np.array([line.get_ydata()[epochs // 8 :] for line in panel.get_lines() if len(line.get_ydata()) == epochs])
     lowest, highest = np.nanmin(later), np.nanmax(later)
     panel.set_ylim(bottom=lowest - 0.15 * (highest - lowest))
 

@@ -104,6 +104,19 @@ def test_a_figure_that_fails_leaves_what_was_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
 
 
+def test_curves_of_weighted_pixels_show_no_bound_of_training(tmp_path):
+    lines = [line | {"elbo": -9e4} for line in metrics(60)]
+    figure = drawn(plots.curves(lines, window=64, weighted=True), tmp_path / "curves.png")
+    top, *rest = figure.axes
+    held_out, whole = top.get_lines()
+    assert held_out.get_ydata() == pytest.approx([line["validation_elbo"] for line in lines[:-1]])
+    assert whole.get_ydata() == pytest.approx([-110 / 60])
+    assert top.get_ylim()[0] > -110
+    assert [len(panel.get_lines()) for panel in rest] == [3, 3]
+    (named,) = [panel.get_legend() for panel in figure.axes if panel.get_legend()]
+    assert [text.get_text().split(",")[0] for text in named.get_texts()] == ["training", "held out", "held out"]
+
+
 @pytest.mark.parametrize("count", [1, 3, 60])
 def test_curves_show_every_epoch_in_nats(count, tmp_path):
     lines = metrics(count)

@@ -73,7 +73,8 @@ def plot_run(
     metrics = read_metrics(run_path(run) / METRICS)
     if metrics:
         objective = bound(description["model"]["likelihood"])
-        figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=objective)
+        weighted = not description["recipe"]["train"].get("unbiased", True)
+        figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=objective, weighted=weighted)
     else:
         say(f"{run}: {METRICS} has no epoch yet: no curves.png")
     figures["prior"] = lambda: _prior(model)

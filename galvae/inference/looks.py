@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galvae.angles import difference
 from galvae.inference.infer import Fitted, Inferred, fit, on_this_side
 from galvae.keyed import cut, sheet_of_noise, uniform
 from galvae.model.vae import SpatialVAE
@@ -90,12 +91,12 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
 def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
     fitted, placed, count = first.fitted, first.placed, len(looks)
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
-    theta_var = _about_mean((theta + math.pi) % (2 * math.pi) - math.pi)
+    theta_var = _about_mean(difference(theta, 0, 2 * math.pi))
     centre = np.array([np.stack([look.placed.x, look.placed.y], 1) for look in looks])
     centre -= centre.mean(0)
     square = np.einsum("sbi,sbj->bij", centre, centre)
-    axis = np.array([(look.placed.orientation - placed.orientation) for look in looks])
-    axis_var = OF_AXIS**2 * _about_mean(_half_turn(axis)) / (count - 1)
+    axis = difference(np.array([look.placed.orientation for look in looks]), placed.orientation, math.pi)
+    axis_var = OF_AXIS**2 * _about_mean(axis) / (count - 1)
     ratio_var = OF_AXIS**2 * _about_mean(np.array([look.placed.axis_ratio for look in looks])) / (count - 1)
     resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), square.shape)
     if fitted.light is None:
@@ -114,11 +115,6 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
         np.sqrt(theta_var + swing), square + resampling,
         np.minimum(np.sqrt(axis_var), math.pi / 2), np.sqrt(ratio_var),
     )  # fmt: skip
-
-
-def _half_turn(angle: np.ndarray) -> np.ndarray:
-    """An axis's angle in [-pi / 2, pi / 2)."""
-    return (angle + math.pi / 2) % math.pi - math.pi / 2
 
 
 def _about_mean(values: np.ndarray) -> np.ndarray:

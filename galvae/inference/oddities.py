@@ -72,7 +72,8 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
         Where to compute; no progress.
     """
     path = run_path(run) / DESCRIPTION
-    if not json.loads(path.read_text(encoding="utf-8"))["finished"]:
+    described = json.loads(path.read_text(encoding="utf-8"))
+    if not described["finished"]:
         return
     vae, description = load_model(run, device=device)
     settings = description["recipe"]["train"]
@@ -87,7 +88,6 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
             content.append(found.content.cpu().double().numpy())
             progress.advance(len(part))
     typical = what_is_typical(np.concatenate(shares), np.concatenate(content))
-    described = json.loads(path.read_text(encoding="utf-8"))
     told = None if typical is None else typical.model_dump()
     write_atomically(path, json.dumps({**described, "typical": told}, indent=1) + "\n")
 

@@ -115,7 +115,7 @@ class RunFolder:
             "epoch": -(-trainer.step // trainer.steps_per_epoch), "step": trainer.step,
             "seconds": round(seconds, 3), "images_per_second": round(trainer.step * trainer.batch / seconds, 1),
             **{name: value if math.isfinite(value) else None for name, value in terms.items()},  # as JSON has it
-            "pixels": pixels or trainer.window**2, "weighted": not trainer.recipe.train.unbiased,
+            "pixels": pixels or trainer.window**2,
             "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
             "device_bytes": torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else 0,
         }  # fmt: skip

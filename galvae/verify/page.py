@@ -10,13 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from galvae.angles import difference
 from galvae.data.store import ImageStore
 from galvae.files import write_atomically
 from galvae.pictures import BLUE, GREY, VERMILLION
 from galvae.plots import save
 from galvae.sampling import as_rgb
 from galvae.verify.measure import Measured
-from galvae.verify.summary import ELONGATED
+from galvae.verify.summary import ELONGATED, off_course
 
 PAGE, FIGURES = "verify.html", "verify.json"
 WORST = 12
@@ -111,11 +112,9 @@ def turns(measured: Measured) -> Figure:
     """Errors of theta, of the centre and of the axis against the reference's axis ratio."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     q = measured.reference.axis_ratio
-    theta = (measured.end.theta - measured.start.theta - measured.turn + 180) % 360 - 180
-    axis = (measured.start.orientation - measured.reference.orientation + 90) % 180 - 90
-    cos, sin = np.cos(np.radians(measured.turn)), np.sin(np.radians(measured.turn))
-    x, y = (measured.start.centre + measured.shift).T
-    moved = np.hypot(*(measured.end.centre - np.stack([x * cos - y * sin, x * sin + y * cos], 1)).T)
+    theta = difference(measured.end.theta - measured.start.theta, measured.turn, 360)
+    axis = difference(measured.start.orientation, measured.reference.orientation, 180)
+    moved = np.hypot(*off_course(measured.start, measured.end, measured).T)
     for panel, values, label in zip(
         figure.subplots(1, 3), (np.abs(theta), moved, np.abs(axis)),
         ("θ after a turn (deg)", "centre after a move (window px)", "axis against the reference (deg)"), strict=True,
@@ -128,7 +127,7 @@ def turns(measured: Measured) -> Figure:
 
 def worst(measured: Measured, store: ImageStore) -> Figure:
     """Galaxies whose theta followed the turn worst, with both directions."""
-    off = np.abs((measured.end.theta - measured.start.theta - measured.turn + 180) % 360 - 180)
+    off = np.abs(difference(measured.end.theta - measured.start.theta, measured.turn, 360))
     chosen = np.argsort(-np.nan_to_num(off, nan=360))[:WORST]
     images = as_rgb(store.images(measured.rows[chosen]) / 255)
     names = store.column("id")[measured.rows[chosen]]

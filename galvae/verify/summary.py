@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from galvae.angles import difference
 from galvae.inference.oddities import MODEL_FLAGS
 
 if TYPE_CHECKING:
-    from galvae.verify.measure import Measured
+    from galvae.verify.measure import Found, Measured
 
 ELONGATED = 0.7
 # Two definitions of a galaxy's axis that differ by less, degrees, leave one to be right about.
@@ -43,11 +44,11 @@ def summarize(measured: Measured) -> dict[str, Any]:
     """
     start, end, reference, turn = measured.start, measured.end, measured.reference, measured.turn
     long, round_ = reference.axis_ratio < ELONGATED, reference.axis_ratio >= ELONGATED
-    signed = _difference(start.orientation, reference.orientation, 180)
+    signed = difference(start.orientation, reference.orientation, 180)
     axis = np.abs(signed)
-    clean = np.abs(_difference(reference.second, reference.orientation, 180)) < AGREE
-    theta = np.abs(_difference(end.theta - start.theta, turn, 360))
-    axial = np.abs(_difference(end.orientation - start.orientation, turn, 180))
+    clean = np.abs(difference(reference.second, reference.orientation, 180)) < AGREE
+    theta = np.abs(difference(end.theta - start.theta, turn, 360))
+    axial = np.abs(difference(end.orientation - start.orientation, turn, 180))
     drift = ((end.z - start.z) ** 2).sum(1)
     spread = ((start.z - start.z.mean(0)) ** 2).sum(1).mean()
     return {
@@ -62,7 +63,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "turn_elongated": _turns(theta[long]),
         "turn_round": _turns(theta[round_]),
         "turn_axis_elongated": figures(axial[long]),
-        "move": figures(np.hypot(*_moved(measured.start, measured.end, measured).T)),
+        "move": figures(np.hypot(*off_course(measured.start, measured.end, measured).T)),
         "z_drift": float(np.sqrt(drift.mean() / spread)) if spread > 0 else None,
         "z_drift_median": float(np.sqrt(np.median(drift) / spread)) if spread > 0 else None,
         "coverage": coverage(measured, clean),
@@ -85,9 +86,9 @@ def summarize(measured: Measured) -> dict[str, Any]:
 def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
     """How often intervals of one and of two errors hold: of all galaxies, and by bins; see :func:`summarize`."""
     first, second = measured.first, measured.second
-    theta = np.abs(_difference(second.theta - first.theta, measured.turn, 360))
+    theta = np.abs(difference(second.theta - first.theta, measured.turn, 360))
     same = theta <= 90
-    moved, turn = _moved(first, second, measured), np.radians(measured.turn)
+    moved, turn = off_course(first, second, measured), np.radians(measured.turn)
     cos, sin = np.cos(turn), np.sin(turn)
     rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
     both = rotation @ first.covariance @ rotation.swapaxes(1, 2) + second.covariance
@@ -96,7 +97,7 @@ def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
         **dict(zip(("dx", "dy"), (np.abs(moved) / np.sqrt(np.diagonal(both, axis1=1, axis2=2))).T, strict=True)),
         "orientation": np.where(
             clean,
-            np.abs(_difference(measured.start.orientation, measured.reference.orientation, 180))
+            np.abs(difference(measured.start.orientation, measured.reference.orientation, 180))
             / measured.start.orientation_err,
             np.nan,
         ),
@@ -178,11 +179,7 @@ def _mean(values: np.ndarray, *, within: float) -> dict[str, float]:
     return {"mean": float(kept.mean()), "error": error, "left_out": 1 - len(kept) / len(values)}
 
 
-def _difference(a: np.ndarray, b: np.ndarray, period: float) -> np.ndarray:
-    return (a - b + period / 2) % period - period / 2
-
-
-def _moved(start: Any, end: Any, measured: Measured) -> np.ndarray:
+def off_course(start: Found, end: Found, measured: Measured) -> np.ndarray:
     """How far the centres of the turned and moved are from where they should be, window pixels, shape (N, 2)."""
     cos, sin = np.cos(np.radians(measured.turn)), np.sin(np.radians(measured.turn))
     x, y = (start.centre + measured.shift).T
@@ -208,7 +205,7 @@ def _quarters(values: np.ndarray) -> np.ndarray:
 
 def _rivals(measured: Measured) -> dict[str, Any]:
     said = np.maximum(measured.first.p_alt, measured.second.p_alt) > 0.1
-    theta = np.abs(_difference(measured.second.theta - measured.first.theta, measured.turn, 360))
+    theta = np.abs(difference(measured.second.theta - measured.first.theta, measured.turn, 360))
     flipped = ~(theta <= 90)
     return {
         "flagged": float((measured.start.p_alt > 0.1).mean()),
