@@ -12,6 +12,7 @@ _PUBLIC = {
     "read_catalog": "galvae.catalog",
     "write_catalog": "galvae.catalog",
     "join": "galvae.crossmatch",
+    "Flag": "galvae.flags",
     "__version__": "galvae.version",
 }
 __all__ = list(_PUBLIC)

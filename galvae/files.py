@@ -75,7 +75,7 @@ def check_output(path: str | Path, endings: Collection[str] = (), *, overwrite: 
     absent = [name for name in _NEEDS.get(ending, ()) if endings and find_spec(name) is None]
     if absent:
         raise ValueError(
-            f"{path}: {ending} needs {' and '.join(absent)}, not installed here: pip install 'galvae[parquet]', "
+            f"{path}: {ending} needs {' and '.join(absent)}, not installed here: pip install {' '.join(absent)}, "
             f"or use another of {', '.join(endings)}"
         )
     if path.exists() and path.is_dir() == bool(endings):

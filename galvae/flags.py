@@ -40,5 +40,6 @@ MEANING: dict[Flag, str] = {
     Flag.POORLY_FITTED: "the reconstruction explains less of the light than that of 99% of the galaxies held out",
     Flag.UNUSUAL: "z lies farther from the mean than that of 99% of the galaxies held out",
     Flag.AT_EDGE: "the galaxy, to two standard deviations of its light, reaches beyond the model's window",
-    Flag.OFF_CENTRE: "the cutout's middle lies outside of it, more than 3 window pixels away: is it the galaxy meant?",
+    Flag.OFF_CENTRE: "the cutout's middle lies outside of it, more than 3 window pixels away, or more than a quarter "
+    "of the way to the window's edge: is it the galaxy meant?",
 }

@@ -64,7 +64,7 @@ def reconstructions(
         _draw_scale(four[0], columns["pixel_scale"][number], half)
         _draw_compass(four[0], columns["north"][number], columns["east"][number], half)
         _title(four[0], _short(columns["id"][number], 28))
-        _title(four[1], f"θ = {columns['theta'][number]:.0f}° ± {columns['theta_err'][number]:.0f}°")
+        _title(four[1], f"θ = {columns['theta'][number]:.0f}° ± {columns['theta_err'][number]:.1g}°")
         _title(four[2], _ratio(columns["axis_ratio"][number]))
         if row == 0:
             for panel, heading in zip(four, _HEADINGS, strict=True):

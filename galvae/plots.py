@@ -258,7 +258,7 @@ def _draw_places(panel: Axes, columns: Mapping[str, Any]) -> None:
     panel.plot(x, y, ".", color=BLUE, markersize=4, alpha=0.5)
     far = np.hypot(x, y)
     if np.isfinite(far).any():
-        title = f"median {np.nanmedian(far):.2g}, farthest {np.nanmax(far):.2g} {unit} off the centre"
+        title = f"median {np.nanmedian(far):.1f}, farthest {np.nanmax(far):.1f} {unit} off the centre"
         panel.set_title(title, fontsize=9)
         half = 1.05 * max(np.nanmax(np.abs([x, y])), 1e-3)
         panel.set(xlim=(-half, half), ylim=(-half, half))

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from astropy.io.registry import IORegistryError
 from astropy.table import Column, MaskedColumn, Table
 from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.data_info import serialize_context_as
@@ -33,7 +34,7 @@ FORMATS = {
 _READ = FORMATS | dict.fromkeys(("", ".txt", ".dat", ".tsv", ".tbl", ".cat"), "ascii") | {".csv": "ascii.csv"}
 _PACKED = (".gz", ".bz2", ".xz")
 _KEY = "galvae"
-_INSTALL = "pip install 'galvae[parquet]'"
+_INSTALL = "pip install pandas pyarrow"
 
 
 def flatten(table: Table) -> Table:
@@ -111,6 +112,10 @@ def read_table(path: str | Path) -> Table:
             return _plain(_read(path, form))
     except ImportError as error:
         raise ValueError(f"{path}: needs a package that is not there ({error}); {_INSTALL}") from None
+    except IORegistryError:
+        raise ValueError(
+            f"{path}: cannot be read as a table: of no kind known here; take {', '.join(FORMATS)}"
+        ) from None
     except Exception as error:  # astropy's readers raise whatever their parsers do
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path}: cannot be read as a table ({type(error).__name__}: {reason})") from error

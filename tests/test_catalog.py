@@ -19,6 +19,7 @@ from astropy.time import Time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import galvae
 from galvae.catalog import build_catalog, check_catalog, contract, read_catalog, write_catalog
 from galvae.flags import MEANING, Flag
 from galvae.tableio import FORMATS, flatten, read_table, write_table
@@ -330,3 +331,14 @@ def test_reading_needs_no_torch(tmp_path):
         env=environment,
     )
     assert (done.stdout, done.returncode) == ("5 False\n", 0), done.stderr
+
+
+def test_the_bits_of_flags_have_public_names():
+    flags = np.array([galvae.Flag.OFF_CENTRE | galvae.Flag.PADDED, galvae.Flag.PADDED], np.int32)
+    assert ((flags & galvae.Flag.OFF_CENTRE) != 0).tolist() == [True, False]
+
+
+def test_what_is_no_table_is_told_in_galvaes_words(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as a table: of no kind known here; take \.ecsv"):
+        read_table(tmp_path / "a.png")

@@ -30,8 +30,9 @@ MODEL_FLAGS = (
 )  # fmt: skip
 # A galaxy reaches so many standard deviations of its light about its centre.
 REACH = 2.0
-# Within so many window pixels no cutout is centred badly.
-CENTRED = 3.0
+# Within so many window pixels no cutout is centred badly; beyond this share of the way to the edge, each is: a galaxy
+# that runs into its neighbour is as wide as both.
+CENTRED, FAR = 3.0, 0.25
 GALAXIES = 1000
 # Of fewer there is no one in a hundred to be odder than.
 ENOUGH = 100
@@ -169,7 +170,7 @@ def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: Tensor, typical
             Flag.NO_MOMENTS: ~ok,
             Flag.OUTSIDE: ok & ~inside,
             Flag.AT_EDGE: ok & ((np.abs(x) + wide[0] > half) | (np.abs(y) + wide[1] > half)),
-            Flag.OFF_CENTRE: ok & away & (np.hypot(x, y) > CENTRED),
+            Flag.OFF_CENTRE: ok & (away & (np.hypot(x, y) > CENTRED) | (np.hypot(x, y) > FAR * half)),
             Flag.TWO_RIVALS: p_alt.cpu().numpy() > 0.1,
         }
         if typical is not None:

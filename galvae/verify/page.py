@@ -131,7 +131,7 @@ def worst(measured: Measured, store: ImageStore) -> Figure:
     chosen = np.argsort(-np.nan_to_num(off, nan=360))[:WORST]
     images = as_rgb(store.images(measured.rows[chosen]) / 255)
     names = store.column("id")[measured.rows[chosen]]
-    figure = Figure(figsize=(11, 1.9 * -(-len(chosen) // 6) + 0.2), layout="constrained")
+    figure = Figure(figsize=(11, 2.1 * -(-len(chosen) // 6) + 0.2), layout="constrained")
     for number, k in enumerate(chosen):
         panel = figure.add_subplot(-(-len(chosen) // 6), 6, number + 1)
         side = images.shape[1]
@@ -140,6 +140,6 @@ def worst(measured: Measured, store: ImageStore) -> Figure:
         for theta, colour in ((measured.start.theta[k], BLUE), (measured.end.theta[k] - measured.turn[k], VERMILLION)):
             way = np.array([np.cos(np.radians(theta)), np.sin(np.radians(theta))]) * side / 4
             panel.annotate("", middle + way, middle, arrowprops={"arrowstyle": "->", "color": colour})
-        panel.set_title(f"{names[number]}: {off[k]:.0f}°, p_alt {measured.start.p_alt[k]:.2f}", fontsize=7)
+        panel.set_title(f"{names[number]}\n{off[k]:.0f}°, p_alt {measured.start.p_alt[k]:.2f}", fontsize=7)
         panel.axis("off")
     return figure

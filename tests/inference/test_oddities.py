@@ -52,6 +52,9 @@ def test_a_galaxy_that_the_middle_lies_outside_of_may_be_a_neighbour(knowing):
     assert flags(*scene(knowing, centre=(0.12, 0.12))) == Flag(0)
     assert flags(*scene(knowing, centre=(0.12, -0.12))) == Flag.OFF_CENTRE
     assert flags(*scene(knowing, sigma=0.04, centre=(0.05, -0.05))) == Flag(0)  # however small it is
+    # However large, as what runs into its neighbour: two standard deviations reach farther than that.
+    assert flags(*scene(knowing, sigma=0.2, centre=(0.16, 0.16))) == Flag(0)
+    assert flags(*scene(knowing, sigma=0.2, centre=(0.2, 0.2))) == Flag.OFF_CENTRE
 
 
 def test_a_galaxy_that_reaches_beyond_the_window_is_at_its_edge(knowing):
