@@ -53,7 +53,8 @@ def test_what_cannot_be_written_is_refused_whatever_is_told(name, endings, says,
 @pytest.mark.parametrize("absent", [["pyarrow"], ["pandas"], ["pandas", "pyarrow"]])
 def test_a_format_whose_package_is_not_installed_is_refused(absent, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "find_spec", lambda name: None if name in absent else name)
-    with pytest.raises(ValueError, match=rf"a.parquet: .parquet needs {' and '.join(absent)}, .*pip install {' '.join(absent)}, or"):
+    told = rf"a.parquet: .parquet needs {' and '.join(absent)}, .*pip install {' '.join(absent)}, or"
+    with pytest.raises(ValueError, match=told):
         check_output(tmp_path / "a.parquet", TABLES)
     check_output(tmp_path / "a.ecsv", TABLES)
 
