@@ -42,7 +42,7 @@ class Fitted(NamedTuple):
         Where the galaxies lie: the decoded ones, where the pose was refined their own light.
     light
         What was measured on that; None where the pose was not refined.
-    curvature
+    covariance
         Of :class:`galvae.inference.register.Registered`; None where the pose was not refined.
     """
 
@@ -52,7 +52,7 @@ class Fitted(NamedTuple):
     decoded: Placement
     placed: Placement
     light: Light | None
-    curvature: Tensor | None
+    covariance: Tensor | None
 
 
 class Inferred(NamedTuple):
@@ -140,7 +140,7 @@ def fit(
     vae: SpatialVAE, view: View, pose: Pose, content: Tensor, around: Sky, *,
     size: int, refine: bool, start: Moments | None = None, tolerance: float = 1e-5, steps: int = 6,
 ) -> Fitted:  # fmt: skip
-    """Lay decoded galaxies over their images; `start` and `tolerance` are those of the moments' iteration.
+    """Lay decoded galaxies over their images.
 
     Parameters
     ----------
@@ -154,18 +154,20 @@ def fit(
         Pixels along a side of the canonical images.
     refine
         Whether to fit the pose.
-    start, tolerance, steps
-        Of the measurement and of the fit.
+    start, tolerance
+        Of the measurement on the decoded galaxy.
+    steps
+        Of the fit, and of the measurement on the light.
     """
     canonical = decode_canonical(vae, content, size=size)
     moments = canonical_moments(canonical, start=start, tolerance=tolerance)
     if not refine:
         decoded = place(moments, pose, size=size, window=vae.window)
         return Fitted(pose, canonical, moments, decoded, decoded, None, None)
-    found = register(canonical, view, pose, settings=vae.settings, steps=steps)
+    found = register(canonical, view, pose, around, settings=vae.settings, steps=steps)
     decoded = place(moments, found.pose, size=size, window=vae.window)
-    light = measure_light(view, decoded, around)
-    return Fitted(found.pose, canonical, moments, decoded, _lit(decoded, light, vae.settings), light, found.curvature)
+    light = measure_light(view, decoded, around, steps=steps)
+    return Fitted(found.pose, canonical, moments, decoded, _lit(decoded, light, vae.settings), light, found.covariance)
 
 
 def _lit(decoded: Placement, light: Light, settings: ModelSettings) -> Placement:

@@ -6,12 +6,14 @@ neighbours and arms: the weights begin with that of the decoded galaxy, and what
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from galvae.angles import wrap
 from galvae.inference.canonical import Placement
@@ -21,7 +23,6 @@ from galvae.windows import View
 # Areas of weights over that of the decoded galaxy's matched one: for the centre, and for the axis. What arms do to the
 # axis turns with the radius: of weights that are wide apart it cancels. The middle one is that of the axis ratio.
 NARROW, AREAS = 0.36, (0.36, 0.85, 2.0)
-STEPS = 6
 # Pixels are looked at in a square so much wider than the window: wide weights must not be cut by its frame.
 WIDER = 1.5
 # A pixel counts as no brighter than the one opposite by more than so much noise and so much of the peak.
@@ -29,13 +30,31 @@ OPPOSITE, SHARE = 3.0, 0.3
 # No weight is flatter than this.
 FLATTEST = 0.15
 _BORDER = 8
+# Half the width of a neighbourhood that is smooth or rough, field pixels.
+_NEAR = 4
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Sky(NamedTuple):
-    """Level and pixel noise of the sky around B galaxies, in [0, 1], shape (B, C)."""
+    """The sky around B galaxies, in [0, 1].
+
+    Parameters
+    ----------
+    level, noise
+        Of its pixels, shape (B, C).
+    left
+        Share of the noise that is left in each pixel of the fields, shape (B, 1, F, F): a stretch makes it smaller
+        where it is bright.
+    """
 
     level: Tensor
     noise: Tensor
+    left: Tensor
+
+    @property
+    def grain(self) -> Tensor:
+        """Noise of each pixel of the fields, shape (B, C, F, F)."""
+        return self.noise[:, :, None, None] * self.left
 
 
 class Light(NamedTuple):
@@ -65,17 +84,39 @@ def sky(view: View) -> Sky:
     """Level and noise of each channel in the fields' outermost eight pixels: median, and upper quartile above it.
 
     What lies below the median does not count, because composites clip it at black. The noise is no less than that of
-    rounding to 8 bits.
+    rounding to 8 bits. Where a field is smoother than there, the noise is smaller by as much.
     """
     fields = view.values
     edge = min(_BORDER, fields.shape[-1] // 4)
-    rows, columns = fields[:, :, [*range(edge), *range(-edge, 0)]], fields[..., [*range(edge), *range(-edge, 0)]]
-    border = torch.cat([rows.flatten(2), columns[:, :, edge:-edge].flatten(2)], 2)
+    border = _border(fields, edge)
+    if not view.fields.is_floating_point():  # quartiles of whole numbers are whole numbers
+        border = border + ((torch.arange(border.shape[-1], device=border.device) * _GOLDEN) % 1 - 0.5) / 255
     level, above = torch.quantile(border, torch.tensor([0.5, 0.75]).to(border), dim=2)
-    return Sky(level, (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5))
+    noise = (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5)
+    rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
+    usual = _border(rough, edge).median(2).values[..., None, None]
+    return Sky(level, noise, (rough / usual).clamp(max=1))
 
 
-def measure_light(view: View, placed: Placement, around: Sky) -> Light:
+def _border(fields: Tensor, edge: int) -> Tensor:
+    """Pixels of (B, C, F, F) within `edge` of the frame, shape (B, C, P)."""
+    rows, columns = fields[:, :, [*range(edge), *range(-edge, 0)]], fields[..., [*range(edge), *range(-edge, 0)]]
+    return torch.cat([rows.flatten(2), columns[:, :, edge:-edge].flatten(2)], 2)
+
+
+def _roughness(grey: Tensor) -> Tensor:
+    """Standard deviation of white noise that would make each neighbourhood of (B, 1, F, F) as rough as it is.
+
+    By the difference of two Laplacians (Immerkaer 1996, Computer Vision and Image Understanding 64, 300), which planes
+    and smooth galaxies hardly show in.
+    """
+    second = grey.new_tensor([1.0, -2.0, 1.0])
+    square = functional.conv2d(grey, second.outer(second)[None, None]).square()
+    near = functional.avg_pool2d(square, 2 * _NEAR + 1, stride=1)
+    return functional.pad(near, (_NEAR + 1,) * 4, mode="replicate").sqrt() / 6
+
+
+def measure_light(view: View, placed: Placement, around: Sky, *, steps: int = 6) -> Light:
     """Centre and shape of galaxies under Gaussian weights that begin with the decoded galaxy's shape.
 
     The weight of the centre, narrower than the galaxy, is carried along until it rests on the centroid of the light.
@@ -92,6 +133,8 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
         Where the decoded galaxies lie.
     around
         Their sky.
+    steps
+        Of each weight towards what it shows.
     """
     half = (view.window - 1) / 2
     ok = placed.ok & np.isfinite(placed.x)
@@ -101,20 +144,21 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
     rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
     points = np.stack([columns.ravel(), rows.ravel()], 1) + middle[:, None]
     grey = replace(view, fields=view.values.mean(1)[..., None].double())
-    level = around.level.double().mean(1)[:, None]
+    level = around.level.cpu().double().mean(1)[:, None, None].numpy()
 
-    def sampled(points: np.ndarray) -> np.ndarray:
-        seen = grey.sample(torch.from_numpy(points / half).to(grey.fields))[..., 0]
-        return (seen - level).unflatten(1, (side, side)).cpu().numpy()
+    def sampled(seen: View, points: np.ndarray) -> np.ndarray:
+        values = seen.sample(torch.from_numpy(points / half).to(grey.fields))[..., 0]
+        return values.unflatten(1, (side, side)).cpu().numpy()
 
-    light = sampled(points)
+    light = sampled(grey, points) - level
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
+    left = sampled(replace(view, fields=around.left[:, 0, ..., None].double()), points)
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
     decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])
     weight, centre = NARROW * decoded, start
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(STEPS):
+        for _ in range(steps):
             total, offset, shape = weighted_moments(light, centre, weight)
             response = _response(shape, weight)
             step = np.clip(np.einsum("bij,bj->bi", response, offset), -1, 1)
@@ -122,14 +166,14 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
         # A peak, of something bright.
         ok &= (total > 0) & (np.linalg.det(response) > 0) & (np.trace(response, axis1=1, axis2=2) > 0)
         ok &= np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0)  # which the galaxy is
-        squares, _, spread = weighted_moments(np.ones_like(light), centre, weight / 2)
+        squares, _, spread = weighted_moments(left**2, centre, weight / 2)
         scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
         scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
         place = np.where(ok[:, None], centre - (side - 1) / 2 + middle, 0)
         peak = light[:, side // 4 : -side // 4, side // 4 : -side // 4].max((1, 2))
-        most = sampled(2 * place[:, None] - points) + (OPPOSITE * noise + SHARE * peak)[:, None, None]
+        most = sampled(grey, 2 * place[:, None] - points) - level + (OPPOSITE * noise + SHARE * peak)[:, None, None]
         light = np.minimum(light, most)
-        shapes = [_shape_of(light, centre, area * decoded) for area in AREAS]
+        shapes = [_shape_of(light, centre, area * decoded, steps) for area in AREAS]
         orientation, twist = _mean_axis(*(np.array(values) for values in zip(*shapes, strict=True)))
     known = np.where(ok, 1, np.nan)
     return Light(
@@ -139,10 +183,10 @@ def measure_light(view: View, placed: Placement, around: Sky) -> Light:
     )  # fmt: skip
 
 
-def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Major axis and axis ratio of light under weights of this area that take on its shape."""
     area = np.sqrt(weight[:, 0] * weight[:, 1] - weight[:, 2] ** 2)
-    for _ in range(STEPS):
+    for _ in range(steps):
         _, _, seen = weighted_moments(light, centre, weight)
         orientation, axis_ratio = _shape(_inverse(seen) - _inverse(weight))
         ratio = np.clip(np.nan_to_num(axis_ratio, nan=1), FLATTEST, 1)

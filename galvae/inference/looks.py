@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from galvae.angles import difference
@@ -18,13 +17,11 @@ from galvae.windows import View
 
 # What the noise of the pixels alone would do counts as so many looks.
 PRIOR_OF_THETA, PRIOR_OF_CENTRE = 2, 1
-# Fitted: theta of Galaxy Zoo galaxies held out scatters by so much less between exposures than between looks.
-WIDER = 1.25
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
-# The scatter of the axis between looks, and how it turns with the weight, count so much: against clean moments of
-# Galaxy Zoo images and the truth of simulated galaxies, smooth ones and spirals (docs/pose.md).
-OF_AXIS, OF_TWIST = 1.3, 0.77
+# How far the axis comes out between looks, how it turns with the weight, and how far it lies from the decoded galaxy's
+# count so much: against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
+OF_AXIS, OF_TWIST, OF_DECODED = 1.15, 0.65, 0.35
 
 
 class Errors(NamedTuple):
@@ -51,9 +48,10 @@ class Errors(NamedTuple):
 def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, count: int, seed: int) -> Errors:
     """Errors from `count` looks at the same galaxies.
 
-    Each look adds noise of the sky's own strength to the fields, turns the camera at random, infers content and pose
-    from there on the side of the first answer (that there is a rival on the other side is said apart), fits and
-    measures again, on canonical images decoded somewhat coarsely.
+    Each look adds noise as strong as the fields' own, turns the camera at random, infers content and pose from there,
+    and again from what it inferred, on the side of the first answer (that there is a rival on the other side is said
+    apart), fits and measures, on canonical images decoded somewhat coarsely. What counts is how far it comes out from
+    the first answer.
 
     Parameters
     ----------
@@ -64,7 +62,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     galaxy
         What tells galaxies apart, int64, shape (B,): noise and turns are keyed by it.
     count
-        How many looks, at least 2.
+        How many looks.
     seed
         Of noise and turns.
     """
@@ -75,13 +73,16 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
     looks = []
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
-        noise = cut(sheet, place, view.fields.shape[1]) * first.sky.noise[:, :, None, None]
+        noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
         again = replace(view, fields=(view.values + noise).clamp(0, 1).permute(0, 2, 3, 1))
         seen = again.about(first.pose) if refine else again
         if vae.settings.infer_rotation:
             seen = replace(seen, angle=seen.angle + 2 * math.pi * turn)
         posterior = on_this_side(vae.encode(seen), first.pose)
         pose, content = posterior.draw(posterior.best())
+        if refine:
+            posterior = on_this_side(vae.encode(again.about(pose)), first.pose)
+            pose, content = posterior.draw(posterior.best())
         looks.append(
             fit(vae, again, pose, content, first.sky, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
         )
@@ -91,32 +92,27 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
 def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
     fitted, placed, count = first.fitted, first.placed, len(looks)
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
-    theta_var = _about_mean(difference(theta, 0, 2 * math.pi))
-    centre = np.array([np.stack([look.placed.x, look.placed.y], 1) for look in looks])
-    centre -= centre.mean(0)
-    square = np.einsum("sbi,sbj->bij", centre, centre)
+    theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
+    off = np.array([np.stack([look.placed.x - placed.x, look.placed.y - placed.y], 1) for look in looks])
+    centre = np.einsum("sbi,sbj->bij", off, off)
     axis = difference(np.array([look.placed.orientation for look in looks]), placed.orientation, math.pi)
-    axis_var = OF_AXIS**2 * _about_mean(axis) / (count - 1)
-    ratio_var = OF_AXIS**2 * _about_mean(np.array([look.placed.axis_ratio for look in looks])) / (count - 1)
-    resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), square.shape)
+    axis_var = OF_AXIS**2 * (axis**2).mean(0)
+    ratio_var = OF_AXIS**2 * ((np.array([look.placed.axis_ratio for look in looks]) - placed.axis_ratio) ** 2).mean(0)
+    resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), centre.shape)
     if fitted.light is None:
-        theta_var, square = theta_var / (count - 1), square / (count - 1)
+        theta_var, centre = theta_var / count, centre / count
     else:
-        noise = (first.sky.noise.square().mean(1)[:, None, None] * torch.linalg.inv(fitted.curvature))[:, 0, 0]
-        of_theta = noise.cpu().double().numpy()
-        theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + count - 1) / WIDER**2
+        of_theta = fitted.covariance[:, 0, 0].cpu().double().numpy()
+        theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + count)
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
-        square = (PRIOR_OF_CENTRE * of_centre + square) / (PRIOR_OF_CENTRE + count - 1)
+        centre = (PRIOR_OF_CENTRE * of_centre + centre) / (PRIOR_OF_CENTRE + count)
         # Where there is no light to measure it is the decoded galaxy's axis, of which nothing is known.
         axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist, nan=math.pi / 4) ** 2
+        beside = difference(fitted.decoded.orientation, placed.orientation, math.pi)
+        axis_var = axis_var + (OF_DECODED * beside) ** 2
         ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     return Errors(
-        np.sqrt(theta_var + swing), square + resampling,
+        np.sqrt(theta_var + swing), centre + resampling,
         np.minimum(np.sqrt(axis_var), math.pi / 2), np.sqrt(ratio_var),
     )  # fmt: skip
-
-
-def _about_mean(values: np.ndarray) -> np.ndarray:
-    """Sum of squares about the mean, (S, B) -> (B,)."""
-    return ((values - values.mean(0)) ** 2).sum(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from galvae.geometry import Pose, rotation, to_image
+from galvae.inference.light import Sky
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
@@ -23,17 +25,17 @@ class Registered(NamedTuple):
     ----------
     pose
         Theta and shift that fit best.
-    curvature
-        Half the second derivatives of the sum of squares by theta (radians) and the place of the square's middle in
-        the object frame (grid units), shape (B, 3, 3).
+    covariance
+        Of theta (radians) and the place of the square's middle in the object frame (grid units), from the noise of the
+        pixels alone, shape (B, 3, 3).
     """
 
     pose: Pose
-    curvature: Tensor
+    covariance: Tensor
 
 
 def register(
-    canonical: Tensor, view: View, pose: Pose, *, settings: ModelSettings, steps: int = 6
+    canonical: Tensor, view: View, pose: Pose, around: Sky, *, settings: ModelSettings, steps: int = 6
 ) -> Registered:  # fmt: skip
     """Fit theta and shift to the pixels about each galaxy by Levenberg-Marquardt, content held.
 
@@ -49,6 +51,8 @@ def register(
         Their windows.
     pose
         What was inferred about them.
+    around
+        Their sky.
     settings
         What of the pose the model infers.
     steps
@@ -59,7 +63,8 @@ def register(
     middle = _nearest_pixel(to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0], half)
     if not settings.infer_translation:
         middle = torch.zeros_like(middle)  # theta turns about the window's centre
-    values = view.sample(middle[:, None] + disc).mT
+    points = middle[:, None] + disc
+    values = view.sample(points).mT
     free = canonical.new_tensor([settings.infer_rotation, settings.infer_translation, settings.infer_translation])
     fit = _Fit(with_slopes(canonical), values, disc, inside, free[:, None, None])
     # About the middle of what is fitted theta and place are nearly independent.
@@ -80,7 +85,10 @@ def register(
         damping = torch.where(better, damping / 5, damping * 10)
     theta, place = state[:, 0], state[:, 1:]
     shift = place - (middle[:, None] @ rotation(theta))[:, 0]
-    return Registered(Pose(theta, shift), _normal(residual, jacobian)[0])
+    left = replace(view, fields=around.left.permute(0, 2, 3, 1)).sample(points)[:, None, None, :, 0]
+    inverse = torch.linalg.inv(_normal(residual, jacobian)[0])
+    noisy = (jacobian * (around.noise[:, None, :, None] * left)).flatten(2)
+    return Registered(Pose(theta, shift), inverse @ (noisy @ noisy.mT) @ inverse)
 
 
 def _square(half: float, *, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

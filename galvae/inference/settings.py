@@ -16,5 +16,5 @@ class CatalogSettings(Settings):
 
     batch: PositiveInt = 128
     refine: bool = True
-    looks: int = Field(4, ge=2)
+    looks: int = Field(5, ge=2)
     seed: Seed = 0

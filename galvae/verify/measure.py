@@ -22,9 +22,9 @@ from galvae.data.store import ImageStore
 from galvae.inference.canonical import direction
 from galvae.inference.checks import check_fits, warn_of_silence
 from galvae.inference.infer import Inferred, infer, rival
-from galvae.inference.light import sky
 from galvae.inference.looks import look_again
 from galvae.inference.oddities import Typical, explained, odd, typical_of
+from galvae.inference.settings import CatalogSettings
 from galvae.model.vae import SpatialVAE
 from galvae.moments import Moments, adaptive_moments, luminance, segment_axis
 from galvae.progress import Progress
@@ -34,7 +34,6 @@ from galvae.verify.probe import appearance, probe, read_labels
 from galvae.verify.summary import summarize
 from galvae.windows import View
 
-LOOKS = 4
 BATCH = 64
 
 
@@ -223,13 +222,13 @@ def measure(
             ]
             key = keys[part].to(vae.grid.device)
             found = [infer(vae, view) for view in views]
-            noise = sky(views[0]).noise[:, None, None]
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
                 said[("start", "end")[number]].append(say(vae, view, found[number], key, typical))
-                grain = noise * torch.randn(fields.shape, generator=generator).to(key.device)
+                around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
+                grain = around.grain.permute(0, 2, 3, 1) * torch.randn(fields.shape, generator=generator).to(key.device)
                 exposure = replace(view, fields=(view.values.permute(0, 2, 3, 1) + grain).clamp(0, 1))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
-                anew = infer(vae, exposure)._replace(sky=found[0].sky)
+                anew = infer(vae, exposure)._replace(sky=around)
                 said[name].append(say(vae, exposure, anew, key + number, typical))
             moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
             said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))
@@ -250,7 +249,7 @@ def measure(
 def say(vae: SpatialVAE, view: View, found: Inferred, keys: Tensor, typical: Typical | None) -> Found:
     """What was inferred about the windows of a view, with errors, as the catalog says it of windows."""
     placed, share, (_, p_alt) = found.placed, explained(vae, view, found), rival(found.looks)
-    errors = look_again(vae, view, found, keys, count=LOOKS, seed=0)
+    errors = look_again(vae, view, found, keys, count=CatalogSettings().looks, seed=0)
     return Found(
         direction(found.pose), np.degrees(errors.theta), p_alt.cpu().numpy(),
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio,
@@ -265,7 +264,7 @@ def _joined(parts: list[Any]) -> Any:
 
 def _light(vae: SpatialVAE, view: View, found: Inferred) -> np.ndarray:
     """Brightness and signal-to-noise ratio, shape (2, B)."""
-    level, noise = (value.mean(1)[:, None, None] for value in found.sky)
+    level, noise = (value.mean(1)[:, None, None] for value in found.sky[:2])
     brightness = (view.images(vae.grid).mean(1) - level).mean((1, 2))
     return torch.stack([brightness, brightness * vae.window / noise[:, 0, 0]]).cpu().numpy()
 

@@ -93,7 +93,52 @@ def test_what_is_not_there_has_no_centre():
 
 def test_noise_is_never_less_than_rounding():
     found = sky(View.central(torch.zeros(2, FIELD, FIELD, 3, dtype=torch.uint8), 64))
-    assert found.noise.numpy() == pytest.approx(1 / 255 / math.sqrt(12))
+    rounding = 1 / 255 / math.sqrt(12)
+    assert (found.noise >= rounding).all()
+    assert (found.noise < 1.5 * rounding).all()
+
+
+@pytest.mark.parametrize("noise", [1.0, 1.4, 3.3])
+def test_noise_is_known_between_whole_numbers(noise):
+    generator = torch.Generator().manual_seed(0)
+    fields = (20 + noise * torch.randn(4, FIELD, FIELD, 3, generator=generator)).round().to(torch.uint8)
+    found = sky(View.central(fields, 64))
+    assert 255 * found.noise.mean().item() == pytest.approx(math.sqrt(noise**2 + 1 / 12), rel=0.08)
+
+
+def stretched(count, *, sigma=12.0):
+    """Exposures of a large galaxy, with a quarter of the sky's noise at the peak."""
+    generator = torch.Generator().manual_seed(1)
+    light = ellipses(np.zeros((1, 2)), sigma=sigma, ratio=0.7)
+    noise = 0.03 * (1 - 1.5 * (light - LEVEL))
+    return light, light + noise * torch.randn(count, FIELD, FIELD, 3, generator=generator)
+
+
+def test_a_stretch_leaves_less_noise_where_it_is_bright():
+    found = sky(View.central(stretched(20)[1], 64))
+    assert found.left[:, 0, 54:58, 54:58].mean().item() == pytest.approx(0.3, abs=0.05)
+    assert found.left[:, 0, :, 10:20].mean().item() > 0.93
+    assert found.grain.shape == (20, 3, FIELD, FIELD)
+
+
+def test_what_is_rough_by_itself_has_the_skys_noise():
+    """Of a galaxy's own structure nothing is known to be noise; where there is no noise at all none is missing."""
+    generator = torch.Generator().manual_seed(0)
+    rough = ellipses([[0, 0]], sigma=1.0) + 0.01 * torch.randn(1, FIELD, FIELD, 3, generator=generator)
+    assert (sky(View.central(rough, 64)).left[:, 0, 54:58, 54:58] == 1).all()
+    assert (sky(View.central(ellipses([[0, 0]], peak=0), 64)).left > 0.999).all()
+
+
+def test_a_centre_is_as_well_known_as_the_stretch_leaves_it():
+    light, fields = stretched(400)
+    placed = {"sigma": 12.0, "ratio": 0.7}
+    found = measured(fields, believed(np.zeros((400, 2)), **placed))
+    scatter = np.cov(np.stack([found.x, found.y]))
+    assert np.diagonal(found.covariance.mean(0)) == pytest.approx(np.diagonal(scatter), rel=0.35)
+    generator = torch.Generator().manual_seed(1)
+    everywhere = light + 0.03 * torch.randn(20, FIELD, FIELD, 3, generator=generator)
+    alike = measured(everywhere, believed(np.zeros((20, 2)), **placed)).covariance.mean(0)
+    assert np.trace(scatter) < 0.4 * np.trace(alike)
 
 
 def test_the_decoded_galaxy_is_carried_by_its_pose(knowing):
