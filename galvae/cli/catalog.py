@@ -15,7 +15,7 @@ from galvae.cli.options import (
     Quiet,
     RecipeName,
     RunFolder,
-    chosen_recipe,
+    catalog_settings,
     print_result,
 )
 
@@ -36,15 +36,10 @@ def catalog(
 ) -> None:
     """Write the catalog of a store: latents, orientation, centre, sky position, each with its error."""
     from galvae.files import check_output
-    from galvae.recipe import load_recipe
     from galvae.tableio import FORMATS, write_table
 
     check_output(output, FORMATS, overwrite=overwrite)
-    own = run / "recipe.toml"
-    if recipe is None and own.is_file():
-        settings = load_recipe(own, changes or (), only="catalog").catalog
-    else:
-        settings = chosen_recipe(recipe, changes).catalog
+    settings = catalog_settings(run, recipe, changes)
 
     from galvae.data.store import ImageStore
     from galvae.inference.tables import make_catalog

@@ -17,6 +17,7 @@ import typer
 from galvae.runs import run_names, run_path
 
 if TYPE_CHECKING:
+    from galvae.inference.settings import CatalogSettings
     from galvae.recipe import Recipe
 
 RecipeName = Annotated[
@@ -66,6 +67,16 @@ def chosen_recipe(name: str | None, changes: list[str] | None, default: str | No
     from galvae.recipe import load_recipe
 
     return load_recipe(name or default or default_recipe(), changes or ())
+
+
+def catalog_settings(run: Path, recipe: str | None, changes: list[str] | None) -> CatalogSettings:
+    """The ``[catalog]`` table of ``--recipe`` or else of the run's own recipe, with ``--set``."""
+    from galvae.recipe import load_recipe
+
+    own = run / "recipe.toml"
+    if recipe is None and own.is_file():
+        return load_recipe(own, changes or (), only="catalog").catalog
+    return chosen_recipe(recipe, changes).catalog
 
 
 def default_recipe() -> str:

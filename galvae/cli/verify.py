@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Device, Json, Overwrite, Quiet, RunFolder, json_text, print_result
+from galvae.cli.options import (
+    Changes,
+    Device,
+    Json,
+    Overwrite,
+    Quiet,
+    RunFolder,
+    catalog_settings,
+    json_text,
+    print_result,
+)
 from galvae.runs import run_path
 
 
@@ -39,6 +49,7 @@ def verify(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many galaxies.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the turns, moves and noise.")] = 0,
+    changes: Changes = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -56,6 +67,8 @@ def verify(
         check_output(output, overwrite=overwrite)
         refuse_inside(output, str(output / "verify"))
 
+    settings = catalog_settings(run, None, changes)
+
     from galvae.data.store import ImageStore
     from galvae.training.trainer import choose_device
     from galvae.verify.measure import verify as measure
@@ -63,7 +76,7 @@ def verify(
 
     images = ImageStore(store)
     measured = measure(
-        [run, *(against or ())], images,
+        [run, *(against or ())], images, settings=settings,
         truth=truth, copies=(ImageStore(copies), moves) if copies else None, label=label, table=table,
         limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
     )  # fmt: skip

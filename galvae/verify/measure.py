@@ -129,7 +129,7 @@ class Measured:
 
 
 def verify(
-    runs: Sequence[str | Path], store: ImageStore, *,
+    runs: Sequence[str | Path], store: ImageStore, *, settings: CatalogSettings | None = None,
     truth: str | Path | None = None, copies: tuple[ImageStore, str | Path] | None = None,
     label: str | None = None, table: str | Path | None = None,
     limit: int = 1000, move: float = 4.0, seed: int = 0, device: torch.device | str = "cpu", quiet: bool = False,
@@ -142,6 +142,8 @@ def verify(
         Run folders.
     store
         Images; galaxies of the same identifier as one that any of the runs was trained on are left out.
+    settings
+        Of the catalog to be checked: refinement and looks; its defaults if None.
     truth
         A table with columns ``id``, ``orientation`` (deg), ``axis_ratio``, ``dx``, ``dy`` (original pixels), to measure
         against instead of moments.
@@ -190,7 +192,7 @@ def verify(
     found = {}
     for run, vae in models.items():
         measured = measure(
-            vae, store, rows, again,
+            vae, store, rows, again, settings=settings or CatalogSettings(),
             typical=typical[run], truth=truth, seed=seed, look=labels is not None, quiet=quiet,
         )  # fmt: skip
         figures = summarize(measured)
@@ -202,7 +204,7 @@ def verify(
 
 
 def measure(
-    vae: SpatialVAE, store: ImageStore, rows: np.ndarray, copies: Copies, *,
+    vae: SpatialVAE, store: ImageStore, rows: np.ndarray, copies: Copies, *, settings: CatalogSettings,
     typical: Typical | None = None, truth: str | Path | None = None, seed: int = 0, look: bool = False,
     quiet: bool = False,
 ) -> Measured:  # fmt: skip
@@ -221,15 +223,15 @@ def measure(
                 for content in (fields, copies.of(fields, part, oversample))
             ]
             key = keys[part].to(vae.grid.device)
-            found = [infer(vae, view) for view in views]
+            found = [infer(vae, view, refine=settings.refine) for view in views]
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
-                said[("start", "end")[number]].append(say(vae, view, found[number], key, typical))
+                said[("start", "end")[number]].append(say(vae, view, found[number], key, typical, settings))
                 around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
                 grain = around.grain.permute(0, 2, 3, 1) * torch.randn(fields.shape, generator=generator).to(key.device)
                 exposure = replace(view, fields=(view.values.permute(0, 2, 3, 1) + grain).clamp(0, 1))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
-                anew = infer(vae, exposure)._replace(sky=around)
-                said[name].append(say(vae, exposure, anew, key + number, typical))
+                anew = infer(vae, exposure, refine=settings.refine)._replace(sky=around)
+                said[name].append(say(vae, exposure, anew, key + number, typical, settings))
             moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
             said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))
             light.append(_light(vae, views[0], found[0]))
@@ -246,10 +248,12 @@ def measure(
     )  # fmt: skip
 
 
-def say(vae: SpatialVAE, view: View, found: Inferred, keys: Tensor, typical: Typical | None) -> Found:
+def say(
+    vae: SpatialVAE, view: View, found: Inferred, keys: Tensor, typical: Typical | None, settings: CatalogSettings
+) -> Found:
     """What was inferred about the windows of a view, with errors, as the catalog says it of windows."""
     placed, share, (_, p_alt) = found.placed, explained(vae, view, found), rival(found.looks)
-    errors = look_again(vae, view, found, keys, count=CatalogSettings().looks, seed=0)
+    errors = look_again(vae, view, found, keys, count=settings.looks, seed=settings.seed)
     return Found(
         direction(found.pose), np.degrees(errors.theta), p_alt.cpu().numpy(),
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio,

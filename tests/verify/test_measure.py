@@ -316,3 +316,13 @@ def test_the_page_holds_its_figures_and_pictures(run, store, tmp_path):
     assert all(f'src="{name}"' in page for name in pictures)
     assert "axis against adaptive moments" in page
     assert list(json.loads((out / FIGURES).read_text())) == [str(run)]
+
+
+def test_what_is_verified_is_the_catalog_that_is_asked_for(run, store):
+    words = ["verify", str(run), str(store.path), "-q", "--json", "--limit", "8"]
+    plain, again, looked = (
+        json.loads(CliRunner().invoke(app, [*words, *more], catch_exceptions=False).stdout)[str(run)]
+        for more in ((), ("--set", "catalog.refine=true"), ("--set", "catalog.refine=false"))
+    )
+    assert plain == again
+    assert plain["move"] != looked["move"]
