@@ -17,7 +17,7 @@ from galvae.geometry import Pose
 from galvae.inference.canonical import direction, pieces
 from galvae.inference.checks import check_fits
 from galvae.inference.errors import content_error
-from galvae.inference.infer import infer, rival
+from galvae.inference.infer import infer
 from galvae.inference.looks import look_again
 from galvae.inference.oddities import Typical, explained, odd, typical_of, vague
 from galvae.inference.settings import CatalogSettings
@@ -107,17 +107,14 @@ def infer_batch(
     galaxy = torch.from_numpy(keys).to(device)
     errors = look_again(vae, view, found, galaxy, count=settings.looks, seed=settings.seed)
     posterior, placed = found.posterior, found.placed
-    theta_alt, p_alt = rival(found.looks)
     share = explained(vae, view, found)
-    flags = odd(vae, found, share, p_alt, typical)
+    flags = odd(vae, found, share, errors.p_alt, typical)
     orientation_err = np.degrees(errors.orientation)
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
     one = posterior.draw(*_one_draw(posterior, galaxy, seed=settings.seed))
     log_likelihood = _log_likelihood(vae, *one, view.images(vae.grid).flatten(2).mT)
     numbers = {
-        "theta_alt": torch.rad2deg(-theta_alt) % 360,
-        "p_alt": p_alt,
         "z": found.content,
         "z_err": content_error(found.looks),
         "log_likelihood": log_likelihood,
@@ -129,6 +126,7 @@ def infer_batch(
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()},
         "theta": direction(found.pose), "theta_err": np.degrees(errors.theta),
+        "theta_alt": np.degrees(-errors.theta_alt) % 360, "p_alt": errors.p_alt,
         "dx": placed.x, "dy": placed.y, "covariance": errors.centre,
         "orientation": np.degrees(placed.orientation), "orientation_err": orientation_err,
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": errors.axis_ratio,

@@ -180,8 +180,8 @@ def _lit(decoded: Placement, light: Light, settings: ModelSettings) -> Placement
     )  # fmt: skip
 
 
-def rival(posterior: Posterior) -> tuple[Tensor, Tensor]:
-    """The most probable other angle, more than 45 degrees off, and how probable it is.
+def rival(posterior: Posterior, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """The most probable other angle, more than 45 degrees off theta, (B,), and how probable it is.
 
     Returns
     -------
@@ -189,11 +189,10 @@ def rival(posterior: Posterior) -> tuple[Tensor, Tensor]:
         The angle in radians, and the weight of all hypotheses within 45 degrees of it, shape (B,); NaN and 0 where
         there is no other hypothesis.
     """
-    best = posterior.theta.gather(1, posterior.best())
-    far = torch.cos(posterior.theta - best) < math.cos(math.pi / 4)
+    far = torch.cos(posterior.theta - theta[:, None]) < math.cos(math.pi / 4)
     weight = posterior.log_weight.exp()
-    theta = posterior.theta.gather(1, torch.where(far, weight, -1).argmax(1, keepdim=True))
-    near = torch.cos(posterior.theta - theta) >= math.cos(math.pi / 4)
+    other = posterior.theta.gather(1, torch.where(far, weight, -1).argmax(1, keepdim=True))
+    near = torch.cos(posterior.theta - other) >= math.cos(math.pi / 4)
     found = far.any(1)
     probability = torch.where(found, (weight * (near & far)).sum(1), 0)
-    return torch.where(found, theta[:, 0], math.nan), probability
+    return torch.where(found, other[:, 0], math.nan), probability

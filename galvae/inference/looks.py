@@ -10,8 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from galvae.angles import difference
-from galvae.inference.infer import Fitted, Inferred, fit, on_this_side
+from galvae.inference.infer import Fitted, Inferred, fit, on_this_side, rival
 from galvae.keyed import cut, sheet_of_noise, uniform
+from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
@@ -37,21 +38,26 @@ class Errors(NamedTuple):
         How far the major axis is from the galaxy's, radians, at most pi / 2, shape (B,).
     axis_ratio
         How far the axis ratio is from the galaxy's, shape (B,).
+    theta_alt, p_alt
+        The rival angle, radians, and how probable it is (:func:`galvae.inference.infer.rival`), shape (B,).
     """
 
     theta: np.ndarray
     centre: np.ndarray
     orientation: np.ndarray
     axis_ratio: np.ndarray
+    theta_alt: np.ndarray
+    p_alt: np.ndarray
 
 
 def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, count: int, seed: int) -> Errors:
     """Errors from `count` looks at the same galaxies.
 
     Each look adds noise as strong as the fields' own, turns the camera at random, infers content and pose from there,
-    and again from what it inferred, on the side of the first answer (that there is a rival on the other side is said
-    apart), fits and measures, on canonical images decoded somewhat coarsely. What counts is how far it comes out from
-    the first answer.
+    and again from what it inferred, on the side of the first answer, fits and measures, on canonical images decoded
+    somewhat coarsely. What counts is how far it comes out from the first answer. Of a rival on the other side all that
+    was seen, at first and in the looks, says in the mean how probable it is: the weights of one exposure alone are
+    surer of themselves than another bears out.
 
     Parameters
     ----------
@@ -71,14 +77,15 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
-    looks = []
+    looks, seen = [], [first.looks]
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
         again = replace(view, fields=(view.values + noise).clamp(0, 1).permute(0, 2, 3, 1))
-        seen = again.about(first.pose) if refine else again
+        turned = again.about(first.pose) if refine else again
         if vae.settings.infer_rotation:
-            seen = replace(seen, angle=seen.angle + 2 * math.pi * turn)
-        posterior = on_this_side(vae.encode(seen), first.pose)
+            turned = replace(turned, angle=turned.angle + 2 * math.pi * turn)
+        seen.append(vae.encode(turned))
+        posterior = on_this_side(seen[-1], first.pose)
         pose, content = posterior.draw(posterior.best())
         if refine:
             posterior = on_this_side(vae.encode(again.about(pose)), first.pose)
@@ -86,10 +93,10 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
         looks.append(
             fit(vae, again, pose, content, first.sky, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
         )
-    return _errors(first, looks)
+    return _errors(first, looks, *rival(Posterior.joined(seen), first.pose.theta))
 
 
-def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
+def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tensor) -> Errors:
     fitted, placed, count = first.fitted, first.placed, len(looks)
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
@@ -115,4 +122,5 @@ def _errors(first: Inferred, looks: list[Fitted]) -> Errors:
     return Errors(
         np.sqrt(theta_var + swing), centre + resampling,
         np.minimum(np.sqrt(axis_var), math.pi / 2), np.sqrt(ratio_var),
+        theta_alt.cpu().numpy(), p_alt.cpu().numpy(),
     )  # fmt: skip

@@ -139,7 +139,7 @@ def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
     return (1 - left / light.clamp(min=1e-12)).clamp(min=0)
 
 
-def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: Tensor, typical: Typical | None) -> np.ndarray:
+def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical: Typical | None) -> np.ndarray:
     """Flags of what a model finds odd about B galaxies in the middle of their cutouts, int32, shape (B,).
 
     Parameters
@@ -151,7 +151,7 @@ def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: Tensor, typical
     shares
         Of :func:`explained`.
     p_alt
-        Of :func:`galvae.inference.infer.rival`.
+        Of :class:`galvae.inference.looks.Errors`, shape (B,).
     typical
         Of the run; where it has none, nothing is unlike what is typical.
     """
@@ -171,7 +171,7 @@ def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: Tensor, typical
             Flag.OUTSIDE: ok & ~inside,
             Flag.AT_EDGE: ok & ((np.abs(x) + wide[0] > half) | (np.abs(y) + wide[1] > half)),
             Flag.OFF_CENTRE: ok & (away & (np.hypot(x, y) > CENTRED) | (np.hypot(x, y) > FAR * half)),
-            Flag.TWO_RIVALS: p_alt.cpu().numpy() > 0.1,
+            Flag.TWO_RIVALS: p_alt > 0.1,
         }
         if typical is not None:
             distance = _distance(

@@ -21,7 +21,7 @@ from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.inference.canonical import direction
 from galvae.inference.checks import check_fits, warn_of_silence
-from galvae.inference.infer import Inferred, infer, rival
+from galvae.inference.infer import Inferred, infer
 from galvae.inference.looks import look_again
 from galvae.inference.oddities import Typical, explained, odd, typical_of
 from galvae.inference.settings import CatalogSettings
@@ -252,13 +252,13 @@ def say(
     vae: SpatialVAE, view: View, found: Inferred, keys: Tensor, typical: Typical | None, settings: CatalogSettings
 ) -> Found:
     """What was inferred about the windows of a view, with errors, as the catalog says it of windows."""
-    placed, share, (_, p_alt) = found.placed, explained(vae, view, found), rival(found.looks)
+    placed, share = found.placed, explained(vae, view, found)
     errors = look_again(vae, view, found, keys, count=settings.looks, seed=settings.seed)
     return Found(
-        direction(found.pose), np.degrees(errors.theta), p_alt.cpu().numpy(),
+        direction(found.pose), np.degrees(errors.theta), errors.p_alt,
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio,
         np.stack([placed.x, placed.y], 1), errors.centre, found.content.cpu().numpy(),
-        share.cpu().numpy(), odd(vae, found, share, p_alt, typical),
+        share.cpu().numpy(), odd(vae, found, share, errors.p_alt, typical),
     )  # fmt: skip
 
 

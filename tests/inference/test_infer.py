@@ -65,13 +65,13 @@ def posterior_of(theta, weight):
 
 
 def test_rivals_are_named_with_all_their_weight():
-    theta, probability = rival(posterior_of([0.1, 3.2, 3.4, 0.2, 1.7], [0.4, 0.2, 0.1, 0.2, 0.1]))
+    theta, probability = rival(posterior_of([0.1, 3.2, 3.4, 0.2, 1.7], [0.4, 0.2, 0.1, 0.2, 0.1]), torch.tensor([0.1]))
     assert theta.item() == pytest.approx(3.2)
     assert probability.item() == pytest.approx(0.3)
 
 
 def test_one_hypothesis_has_no_rival():
     for posterior in (posterior_of([0.1], [1.0]), posterior_of([0.1, 0.2 + 2 * math.pi], [0.6, 0.4])):
-        theta, probability = rival(posterior)
+        theta, probability = rival(posterior, torch.tensor([0.1]))
         assert math.isnan(theta.item())
         assert probability.item() == 0
