@@ -2,9 +2,9 @@
 
     python benchmarks/choices.py STORE -o DIR [--copies STORE --moves TABLE] [--limit 1000]
 
-Each training takes what the recipe takes (six minutes on two cores) and is kept in DIR under its name; a name that is
-there already is not trained again. Then one ``galvae verify`` of all of them, on galaxies that none was trained on,
-and one more of the first with ``--set catalog.refine=false``: one look, no fit, no measurement on the light. The table
+Each training takes what the recipe takes (six minutes on two cores) and is kept in DIR under its name; what is there
+and finished is not trained again. Then one ``galvae verify`` of all of them, on galaxies that none was trained on, and
+one more of the first with ``--set catalog.refine=false``: one look, no fit, no measurement on the light. The table
 is printed, the figures are in DIR/choices.json.
 """
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from galvae.training.checkpoint import DESCRIPTION
 from galvae.verify.text import as_text
 
 CHOICES = {
@@ -37,6 +38,10 @@ def changed(changes: list[str]) -> list[str]:
     return [word for change in changes for word in ("--set", change)]
 
 
+def finished(run: Path) -> bool:
+    return (run / DESCRIPTION).is_file() and json.loads((run / DESCRIPTION).read_text())["finished"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
@@ -48,8 +53,9 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     runs = {name: arguments.output / name.replace(" ", "-") for name in CHOICES}
     for name, run in runs.items():
-        if not run.exists():
-            galvae("train", arguments.store, "-o", run, "--recipe", "galaxy-zoo-cpu", *changed(CHOICES[name]), "-q")
+        if not finished(run):
+            words = ["train", arguments.store, "-o", run, "--recipe", "galaxy-zoo-cpu", "--overwrite", "-q"]
+            galvae(*words, *changed(CHOICES[name]))
     copies = ["--copies", arguments.copies, "--moves", arguments.moves] if arguments.copies else []
     first, *others = runs.values()
     words = ["verify", first, arguments.store, *copies, "--limit", arguments.limit, "--json", "-q"]

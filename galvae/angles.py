@@ -13,4 +13,4 @@ def wrap(angle: np.ndarray | float, period: float) -> np.ndarray:
 
 def difference(a: np.ndarray | float, b: np.ndarray | float, period: float) -> np.ndarray:
     """What leads from angle `b` to `a`, in [-period / 2, period / 2)."""
-    return (np.asarray(a) - b + period / 2) % period - period / 2
+    return wrap(np.asarray(a) - b + period / 2, period) - period / 2

@@ -11,6 +11,12 @@ from pydantic import BaseModel, ValidationError
 METRICS = "metrics.jsonl"
 
 
+def weighted(description: dict[str, Any]) -> bool:
+    """Whether a run's bound in training is that of weighted pixels."""
+    train = description["recipe"]["train"]
+    return not train.get("unbiased", True) and 0 < train["pixels"] < description["window"] ** 2
+
+
 def read_description(path: Path, needed: type[BaseModel], *, remedy: str) -> dict[str, Any]:
     """A JSON object from a file, as it is.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from galvae.data.store import ImageStore
-from galvae.description import METRICS, read_metrics
+from galvae.description import METRICS, read_metrics, weighted
 from galvae.flags import MEANING
 from galvae.model.settings import bound
 from galvae.runs import run_path
@@ -88,9 +88,9 @@ def _run(path: Path) -> dict[str, Any]:
         last = metrics[-1]
         found["epochs"] = last["epoch"]
         found["training"] = f"{last['seconds']:.0f} s, {last['images_per_second']:.0f} images/s"
-        weighted = "" if description["recipe"]["train"].get("unbiased", True) else " of weighted pixels"
+        which = " of weighted pixels" if weighted(description) else ""
         found[bound(model["likelihood"])] = (
-            f"{last['elbo']:.1f} nats{weighted} in training, {last['validation_elbo']:.1f} on galaxies held out "
+            f"{last['elbo']:.1f} nats{which} in training, {last['validation_elbo']:.1f} on galaxies held out "
             f"({last['pixels']} pixels an image)"
         )
     return found

@@ -64,7 +64,7 @@ def reconstructions(
         _draw_scale(four[0], columns["pixel_scale"][number], half)
         _draw_compass(four[0], columns["north"][number], columns["east"][number], half)
         _title(four[0], _short(columns["id"][number], 28))
-        _title(four[1], f"θ = {columns['theta'][number]:.0f}° ± {columns['theta_err'][number]:.1g}°")
+        _title(four[1], f"θ = {columns['theta'][number]:.0f}° ± {_brief(columns['theta_err'][number])}°")
         _title(four[2], _ratio(columns["axis_ratio"][number]))
         if row == 0:
             for panel, heading in zip(four, _HEADINGS, strict=True):
@@ -250,6 +250,10 @@ def _title(panel: Axes, text: str) -> None:
 def _short(identifier: Any, longest: int) -> str:
     text = str(identifier)
     return text if len(text) <= longest else "…" + text[1 - longest :]
+
+
+def _brief(degrees: float) -> str:
+    return f"{degrees:.0f}" if degrees >= 1 else f"{degrees:.1g}"
 
 
 def _ratio(ratio: float) -> str:

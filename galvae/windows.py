@@ -102,6 +102,12 @@ class View:
         found = functional.grid_sample(self.values, grid[:, :, None], padding_mode="border", align_corners=True)
         return found[..., 0].mT
 
+    def averaging(self, points: Tensor) -> Tensor:
+        """Share of white noise's standard deviation that is left at points (B, P, 2) between pixels, shape (B, P)."""
+        half_window = (self.window - 1) / 2 * self.oversample
+        beside = (points * half_window + self.offset[:, None, :] + (self.fields.shape[1] - 1) / 2) % 1
+        return (beside.square() + (1 - beside).square()).prod(2).sqrt()
+
     def images(self, grid: Tensor) -> Tensor:
         """The windows turned by ``angle``, shape (B, C, n, n), for the window's pixel grid, shape (n * n, 2)."""
         turned = grid @ rotation(-self.angle)

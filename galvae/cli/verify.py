@@ -67,7 +67,8 @@ def verify(
         check_output(output, overwrite=overwrite)
         refuse_inside(output, str(output / "verify"))
 
-    settings = catalog_settings(run, None, changes)
+    runs = [run, *(against or ())]
+    settings = {str(one): catalog_settings(one, None, changes) for one in runs}
 
     from galvae.data.store import ImageStore
     from galvae.training.trainer import choose_device
@@ -76,7 +77,7 @@ def verify(
 
     images = ImageStore(store)
     measured = measure(
-        [run, *(against or ())], images, settings=settings,
+        runs, images, settings=settings,
         truth=truth, copies=(ImageStore(copies), moves) if copies else None, label=label, table=table,
         limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
     )  # fmt: skip

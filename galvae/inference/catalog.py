@@ -126,7 +126,7 @@ def infer_batch(
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()},
         "theta": direction(found.pose), "theta_err": np.degrees(errors.theta),
-        "theta_alt": np.degrees(-errors.theta_alt) % 360, "p_alt": errors.p_alt,
+        "theta_alt": wrap(-np.degrees(errors.theta_alt), 360), "p_alt": errors.p_alt,
         "dx": placed.x, "dy": placed.y, "covariance": errors.centre,
         "orientation": np.degrees(placed.orientation), "orientation_err": orientation_err,
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": errors.axis_ratio,

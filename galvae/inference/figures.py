@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from galvae import pictures, plots
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
-from galvae.description import METRICS, read_metrics
+from galvae.description import METRICS, read_metrics, weighted
 from galvae.flags import Flag
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.catalog import infer_columns
@@ -73,8 +73,9 @@ def plot_run(
     metrics = read_metrics(run_path(run) / METRICS)
     if metrics:
         objective = bound(description["model"]["likelihood"])
-        weighted = not description["recipe"]["train"].get("unbiased", True)
-        figures["curves"] = lambda: plots.curves(metrics, window=vae.window, objective=objective, weighted=weighted)
+        figures["curves"] = lambda: plots.curves(
+            metrics, window=vae.window, objective=objective, weighted=weighted(description)
+        )
     else:
         say(f"{run}: {METRICS} has no epoch yet: no curves.png")
     figures["prior"] = lambda: _prior(model)

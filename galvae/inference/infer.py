@@ -89,7 +89,7 @@ class Inferred(NamedTuple):
         return self.fitted.placed
 
 
-def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
+def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | None = None) -> Inferred:
     """Infer pose and content of the upright windows of a view.
 
     Parameters
@@ -103,6 +103,8 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         the galaxy was turned and placed, and hardly off it, so that less of the pixels' accidents decides between
         rivals; then fit the pose to the pixels, content held, and measure centre, axis and axis ratio on the galaxy's
         own light. A model that infers no pose, or decodes none, is not refined.
+    around
+        The sky of the fields, if it is known better than from their borders.
     """
     refine = refine and refines(vae)
     posterior = vae.encode(view)
@@ -118,7 +120,7 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True) -> Inferred:
         decided, _ = looks.draw(looks.best())
         there = on_this_side(posterior, decided)
         pose, content = there.draw(there.best())
-    around = sky(view)
+    around = sky(view) if around is None else around
     size = round(1.25 * vae.window) if refine else vae.window
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
     return Inferred(posterior, looks, looks.content_mean(), fitted, around)

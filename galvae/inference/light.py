@@ -32,6 +32,8 @@ FLATTEST = 0.15
 _BORDER = 8
 # Half the width of a neighbourhood that is smooth or rough, field pixels.
 _NEAR = 4
+# Neighbourhoods of the sky scatter: so little smoother than the usual one is no less noise.
+_ROOM = 1.05
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -55,6 +57,10 @@ class Sky(NamedTuple):
     def grain(self) -> Tensor:
         """Noise of each pixel of the fields, shape (B, C, F, F)."""
         return self.noise[:, :, None, None] * self.left
+
+    def seen_from(self, view: View, points: Tensor) -> Tensor:
+        """The share that is left at points of a view's windows (B, P, 2), grid units, shape (B, P)."""
+        return replace(view, fields=self.left.permute(0, 2, 3, 1).to(points)).sample(points)[..., 0]
 
 
 class Light(NamedTuple):
@@ -83,19 +89,40 @@ class Light(NamedTuple):
 def sky(view: View) -> Sky:
     """Level and noise of each channel in the fields' outermost eight pixels: median, and upper quartile above it.
 
-    What lies below the median does not count, because composites clip it at black. The noise is no less than that of
-    rounding to 8 bits. Where a field is smoother than there, the noise is smaller by as much.
+    What lies below the median does not count, because composites clip it at black, nor does what a field was padded
+    with. The noise is no less than that of rounding to 8 bits. Where a field is smoother than there, the noise is
+    smaller by as much.
     """
-    fields = view.values
-    edge = min(_BORDER, fields.shape[-1] // 4)
+    fields, whole = view.values, not view.fields.is_floating_point()
+    rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
+    level, noise, usual = _of_border(fields, rough, whole=whole)
+    padded = [(fields.amax(dim) == fields.amin(dim)).all(1).any(1) for dim in (2, 3)]
+    for one in (padded[0] | padded[1]).nonzero()[:, 0].tolist():
+        rows, columns = _own(fields[one])
+        cut = fields[one : one + 1, :, rows, columns], rough[one : one + 1, :, rows, columns]
+        level[one], noise[one], usual[one] = (value[0] for value in _of_border(*cut, whole=whole))
+    left = _ROOM * rough / usual[..., None, None]
+    return Sky(level, noise, left.clamp(max=1))
+
+
+def _of_border(fields: Tensor, rough: Tensor, *, whole: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Level and noise (B, C) of fields (B, C, H, W), and how rough (B, 1, H, W) they usually are, (B, 1)."""
+    edge = min(_BORDER, min(fields.shape[2:]) // 4)
     border = _border(fields, edge)
-    if not view.fields.is_floating_point():  # quartiles of whole numbers are whole numbers
+    if whole:  # quartiles of whole numbers are whole numbers
         border = border + ((torch.arange(border.shape[-1], device=border.device) * _GOLDEN) % 1 - 0.5) / 255
     level, above = torch.quantile(border, torch.tensor([0.5, 0.75]).to(border), dim=2)
     noise = (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5)
-    rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
-    usual = _border(rough, edge).median(2).values[..., None, None]
-    return Sky(level, noise, (rough / usual).clamp(max=1))
+    return level, noise, _border(rough, edge).median(2).values
+
+
+def _own(field: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of (C, F, F) that are not padding, of one value throughout; all if less than half are left."""
+    full, found = slice(0, field.shape[-1]), []
+    for dim in (2, 1):
+        varied = (field.amax(dim) > field.amin(dim)).any(0).nonzero()[:, 0]
+        found.append(slice(int(varied[0]), int(varied[-1]) + 1) if len(varied) else full)
+    return tuple(found) if min(part.stop - part.start for part in found) >= field.shape[-1] // 2 else (full, full)
 
 
 def _border(fields: Tensor, edge: int) -> Tensor:
@@ -151,7 +178,8 @@ def measure_light(view: View, placed: Placement, around: Sky, *, steps: int = 6)
 
     light = sampled(grey, points) - level
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
-    left = sampled(replace(view, fields=around.left[:, 0, ..., None].double()), points)
+    at = torch.from_numpy(points / half).to(grey.fields)
+    left = (around.seen_from(view, at) * view.averaging(at)).unflatten(1, (side, side)).cpu().numpy()
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
     decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])

@@ -97,22 +97,24 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
 
 
 def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tensor) -> Errors:
-    fitted, placed, count = first.fitted, first.placed, len(looks)
+    fitted, placed = first.fitted, first.placed
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
     off = np.array([np.stack([look.placed.x - placed.x, look.placed.y - placed.y], 1) for look in looks])
-    centre = np.einsum("sbi,sbj->bij", off, off)
     axis = difference(np.array([look.placed.orientation for look in looks]), placed.orientation, math.pi)
-    axis_var = OF_AXIS**2 * (axis**2).mean(0)
-    ratio_var = OF_AXIS**2 * ((np.array([look.placed.axis_ratio for look in looks]) - placed.axis_ratio) ** 2).mean(0)
+    ratio = np.array([look.placed.axis_ratio for look in looks]) - placed.axis_ratio
+    known = np.isfinite(off[..., 0] + axis + ratio)  # a look may find nothing to measure
+    count = np.where(known.any(0), known.sum(0), np.nan)
+    centre = np.einsum("sb,sbi,sbj->bij", known, *[np.nan_to_num(off)] * 2)
+    axis_var, ratio_var = (OF_AXIS**2 * (np.where(known, value, 0) ** 2).sum(0) / count for value in (axis, ratio))
     resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), centre.shape)
     if fitted.light is None:
-        theta_var, centre = theta_var / count, centre / count
+        theta_var, centre = theta_var / len(looks), centre / count[:, None, None]
     else:
         of_theta = fitted.covariance[:, 0, 0].cpu().double().numpy()
-        theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + count)
+        theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + len(looks))
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
-        centre = (PRIOR_OF_CENTRE * of_centre + centre) / (PRIOR_OF_CENTRE + count)
+        centre = (PRIOR_OF_CENTRE * of_centre + centre) / (PRIOR_OF_CENTRE + count)[:, None, None]
         # Where there is no light to measure it is the decoded galaxy's axis, of which nothing is known.
         axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist, nan=math.pi / 4) ** 2
         beside = difference(fitted.decoded.orientation, placed.orientation, math.pi)
@@ -122,5 +124,5 @@ def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tens
     return Errors(
         np.sqrt(theta_var + swing), centre + resampling,
         np.minimum(np.sqrt(axis_var), math.pi / 2), np.sqrt(ratio_var),
-        theta_alt.cpu().numpy(), p_alt.cpu().numpy(),
+        theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
     )  # fmt: skip

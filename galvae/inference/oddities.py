@@ -162,6 +162,7 @@ def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: np.ndarray, typ
         across = y * np.cos(placed.orientation) - x * np.sin(placed.orientation)
         flatness = np.maximum(placed.axis_ratio, 0.1)
         away = np.hypot(along, across / flatness) > REACH * placed.sigma
+        off = np.hypot(x, y)
         # How far the ellipse reaches in x and in y.
         cos, sin = np.cos(placed.orientation) ** 2, np.sin(placed.orientation) ** 2
         wide = [REACH * placed.sigma * np.sqrt(a + flatness**2 * b) for a, b in ((cos, sin), (sin, cos))]
@@ -170,7 +171,7 @@ def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: np.ndarray, typ
             Flag.NO_MOMENTS: ~ok,
             Flag.OUTSIDE: ok & ~inside,
             Flag.AT_EDGE: ok & ((np.abs(x) + wide[0] > half) | (np.abs(y) + wide[1] > half)),
-            Flag.OFF_CENTRE: ok & (away & (np.hypot(x, y) > CENTRED) | (np.hypot(x, y) > FAR * half)),
+            Flag.OFF_CENTRE: ok & (off > CENTRED) & (away | (off > FAR * half)),
             Flag.TWO_RIVALS: p_alt > 0.1,
         }
         if typical is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from typing import NamedTuple
 
 import torch
@@ -41,7 +41,8 @@ def register(
 
     The model is the canonical image, decoded once: with ``u = x R(theta) + shift`` its two slopes at u are the
     derivatives by the shift, and their product with u's own by theta is the third. Poses of which the model infers a
-    part only keep the rest.
+    part only keep the rest, and what a fit would turn by more than 45 degrees keeps all: the inference network chooses
+    between rivals.
 
     Parameters
     ----------
@@ -85,10 +86,13 @@ def register(
         damping = torch.where(better, damping / 5, damping * 10)
     theta, place = state[:, 0], state[:, 1:]
     shift = place - (middle[:, None] @ rotation(theta))[:, 0]
-    left = replace(view, fields=around.left.permute(0, 2, 3, 1)).sample(points)[:, None, None, :, 0]
+    # What was turned by more fits something else: a nearly round galaxy, anyhow.
+    near = torch.cos(theta - pose.theta) > math.cos(math.pi / 4)
+    fitted = Pose(torch.where(near, theta, pose.theta), torch.where(near[:, None], shift, pose.shift))
+    left = (around.seen_from(view, points) * view.averaging(points))[:, None, None]
     inverse = torch.linalg.inv(_normal(residual, jacobian)[0])
     noisy = (jacobian * (around.noise[:, None, :, None] * left)).flatten(2)
-    return Registered(Pose(theta, shift), inverse @ (noisy @ noisy.mT) @ inverse)
+    return Registered(fitted, inverse @ (noisy @ noisy.mT) @ inverse)
 
 
 def _square(half: float, *, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

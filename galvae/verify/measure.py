@@ -8,7 +8,7 @@ is turned and moved as well. A model that hides the pose in z passes the axis an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,7 +129,7 @@ class Measured:
 
 
 def verify(
-    runs: Sequence[str | Path], store: ImageStore, *, settings: CatalogSettings | None = None,
+    runs: Sequence[str | Path], store: ImageStore, *, settings: Mapping[str, CatalogSettings] | None = None,
     truth: str | Path | None = None, copies: tuple[ImageStore, str | Path] | None = None,
     label: str | None = None, table: str | Path | None = None,
     limit: int = 1000, move: float = 4.0, seed: int = 0, device: torch.device | str = "cpu", quiet: bool = False,
@@ -143,7 +143,7 @@ def verify(
     store
         Images; galaxies of the same identifier as one that any of the runs was trained on are left out.
     settings
-        Of the catalog to be checked: refinement and looks; its defaults if None.
+        Of the runs' catalogs, by folder: refinement and looks; the defaults where there are none.
     truth
         A table with columns ``id``, ``orientation`` (deg), ``axis_ratio``, ``dx``, ``dy`` (original pixels), to measure
         against instead of moments.
@@ -192,7 +192,7 @@ def verify(
     found = {}
     for run, vae in models.items():
         measured = measure(
-            vae, store, rows, again, settings=settings or CatalogSettings(),
+            vae, store, rows, again, settings=(settings or {}).get(run, CatalogSettings()),
             typical=typical[run], truth=truth, seed=seed, look=labels is not None, quiet=quiet,
         )  # fmt: skip
         figures = summarize(measured)
@@ -230,7 +230,7 @@ def measure(
                 grain = around.grain.permute(0, 2, 3, 1) * torch.randn(fields.shape, generator=generator).to(key.device)
                 exposure = replace(view, fields=(view.values.permute(0, 2, 3, 1) + grain).clamp(0, 1))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
-                anew = infer(vae, exposure, refine=settings.refine)._replace(sky=around)
+                anew = infer(vae, exposure, refine=settings.refine, around=around)
                 said[name].append(say(vae, exposure, anew, key + number, typical, settings))
             moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
             said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))

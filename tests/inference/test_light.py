@@ -58,11 +58,15 @@ def test_quarter_turns_and_whole_pixel_moves_are_exact():
     assert (moved.x, moved.y) == (pytest.approx(first.x - 3, abs=1e-6), pytest.approx(first.y + 5, abs=1e-6))
 
 
-def test_a_centre_scatters_as_its_covariance_says():
+@pytest.mark.parametrize("oversample", [1, 2])
+def test_a_centre_scatters_as_its_covariance_says(oversample):
+    """Where window pixels lie between those of the field, noise is averaged."""
     count = 600
     generator = torch.Generator().manual_seed(1)
-    fields = ellipses(np.zeros((1, 2))) + 0.03 * torch.randn(count, FIELD, FIELD, 3, generator=generator)
-    found = measured(fields, believed(np.zeros((count, 2))))
+    sigma = 6.0 * oversample
+    fields = ellipses(np.zeros((1, 2)), sigma=sigma) + 0.03 * torch.randn(count, FIELD, FIELD, 3, generator=generator)
+    view = View.central(fields, 64 // oversample, oversample)
+    found = measure_light(view, believed(np.zeros((count, 2))), sky(view))
     scatter = np.cov(np.stack([found.x, found.y]))
     assert scatter == pytest.approx(found.covariance.mean(0), rel=0.2)
     assert scatter[0, 1] > 0.2 * scatter[1, 1]  # along the galaxy it is less well known
@@ -91,6 +95,20 @@ def test_what_is_not_there_has_no_centre():
         assert np.isnan(values).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_what_a_field_was_padded_with_is_no_sky(dtype):
+    generator = torch.Generator().manual_seed(0)
+    fields = 0.3 + 0.03 * torch.randn(3, FIELD, FIELD, 3, generator=generator)
+    plain = sky(View.central(fields, 64))
+    fields[1, :20], fields[1, -20:], fields[2, :, :9] = 0.3, 0.3, 0.3
+    if dtype == torch.uint8:
+        fields = (255 * fields).round().to(dtype)
+    found = sky(View.central(fields, 64))
+    assert found.noise.numpy() == pytest.approx(plain.noise.numpy(), rel=0.15)
+    assert found.level.numpy() == pytest.approx(plain.level.numpy(), abs=3e-3)
+    assert found.left[:, 0, 40:60, 40:60].mean((1, 2)).numpy() == pytest.approx([1, 1, 1], abs=0.06)
+
+
 def test_noise_is_never_less_than_rounding():
     found = sky(View.central(torch.zeros(2, FIELD, FIELD, 3, dtype=torch.uint8), 64))
     rounding = 1 / 255 / math.sqrt(12)
@@ -116,8 +134,8 @@ def stretched(count, *, sigma=12.0):
 
 def test_a_stretch_leaves_less_noise_where_it_is_bright():
     found = sky(View.central(stretched(20)[1], 64))
-    assert found.left[:, 0, 54:58, 54:58].mean().item() == pytest.approx(0.3, abs=0.05)
-    assert found.left[:, 0, :, 10:20].mean().item() > 0.93
+    assert 0.25 < found.left[:, 0, 54:58, 54:58].mean().item() < 0.4  # rather too much than too little
+    assert found.left[:, 0, :, 10:20].mean().item() > 0.96
     assert found.grain.shape == (20, 3, FIELD, FIELD)
 
 
@@ -134,7 +152,9 @@ def test_a_centre_is_as_well_known_as_the_stretch_leaves_it():
     placed = {"sigma": 12.0, "ratio": 0.7}
     found = measured(fields, believed(np.zeros((400, 2)), **placed))
     scatter = np.cov(np.stack([found.x, found.y]))
-    assert np.diagonal(found.covariance.mean(0)) == pytest.approx(np.diagonal(scatter), rel=0.35)
+    said = np.diagonal(found.covariance.mean(0)) / np.diagonal(scatter)
+    assert (said > 0.95).all()  # a neighbourhood is as rough as its roughest part: rather too much
+    assert (said < 1.5).all()
     generator = torch.Generator().manual_seed(1)
     everywhere = light + 0.03 * torch.randn(20, FIELD, FIELD, 3, generator=generator)
     alike = measured(everywhere, believed(np.zeros((20, 2)), **placed)).covariance.mean(0)

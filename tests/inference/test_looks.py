@@ -57,6 +57,44 @@ def test_errors_grow_with_the_noise(knowing):
     assert np.median(faint.centre[:, 0, 0]) > 4 * np.median(bright.centre[:, 0, 0])
 
 
+def test_where_a_stretch_leaves_less_noise_errors_are_smaller(knowing):
+    vae, view = scene(knowing, 20)
+    found, keys = infer(vae, view), torch.arange(20)
+    less = found._replace(sky=found.sky._replace(left=0.25 * found.sky.left))
+    plain, bright = (look_again(vae, view, one, keys, count=4, seed=0) for one in (found, less))
+    assert np.median(bright.orientation) < 0.6 * np.median(plain.orientation)
+    vae, _ = scene(knowing, 20)
+    told, kept = infer(vae, view, around=less.sky).fitted, found.fitted
+    assert torch.allclose(told.covariance, kept.covariance / 16)
+    assert np.allclose(told.light.covariance, kept.light.covariance / 16)
+
+
+def test_an_axis_that_the_decoded_galaxy_does_not_share_is_less_well_known(knowing):
+    vae, view = scene(knowing, 5)
+    found = infer(vae, view)
+    decoded = replace(found.fitted.decoded, orientation=found.fitted.decoded.orientation + 0.5)
+    off = found._replace(fitted=found.fitted._replace(decoded=decoded))
+    said = look_again(vae, view, off, torch.arange(5), count=4, seed=0)
+    assert (said.orientation > 0.15).all()
+
+
+def test_a_look_looks_again_about_what_it_inferred(knowing):
+    """What an inference network gets wrong of a galaxy that lies otherwise is no scatter between exposures."""
+    vae, view = scene(knowing, 20)
+    told = vae.encoder
+
+    def turned_a_little(seen):
+        off = torch.remainder(seen.angle - 0.7 + math.pi, 2 * math.pi) - math.pi
+        answer = told(seen)
+        content = answer.content.clone()
+        content[..., 0] += 0.1 * off[:, None]
+        return replace(answer, content=content, theta=answer.theta + 0.1 * off[:, None])
+
+    vae.encoder = Swayed(turned_a_little)
+    _, said = errors(vae, view)
+    assert (said.theta < 0.06).all()
+
+
 def test_a_galaxys_errors_do_not_depend_on_its_company(knowing):
     vae, view = scene(knowing, 6)
     keys = torch.arange(6) * 1000 + 5

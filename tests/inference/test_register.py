@@ -82,19 +82,21 @@ def test_the_field_beyond_the_window_counts(knowing):
     assert torch.allclose(found.shift, move_pose(middle, step).shift, atol=1e-8)
 
 
-def test_the_covariance_is_what_white_noise_does(knowing):
-    """Many exposures of one galaxy: theta scatters by the noise, as the covariance says."""
-    vae, pose, content, view = galaxies(knowing)
+@pytest.mark.parametrize(("window", "oversample", "stretch"), [(64, 1, 0.0), (64, 1, 1.0), (48, 2, 0.0)])
+def test_the_covariance_is_what_white_noise_does(knowing, window, oversample, stretch):
+    """Many exposures of one galaxy: theta scatters by the noise, as the covariance says; less where it is bright."""
+    vae, pose, content, view = galaxies(knowing, window=window, oversample=oversample)
     one = torch.zeros(400, dtype=torch.long)
     generator = torch.Generator().manual_seed(0)
-    fields = view.fields[one] + 0.05 * torch.randn(400, SIDE, SIDE, 3, generator=generator)
+    noise = 0.05 * (1 - 0.7 * stretch * view.fields[one] / view.fields[0].max())
+    fields = view.fields[one] + noise * torch.randn(400, SIDE, SIDE, 3, generator=generator)
     start = Pose(pose.theta[one], pose.shift[one])
-    found, covariance = register(vae, View.central(fields, 64), start, content[one])
+    found, covariance = register(vae, View.central(fields, window, oversample), start, content[one])
     wanted = covariance.mean(0).diagonal().sqrt()
     place = found.shift - start.shift
-    assert (found.theta - start.theta).std().item() == pytest.approx(wanted[0].item(), rel=0.1)
+    assert (found.theta - start.theta).std().item() == pytest.approx(wanted[0].item(), rel=0.12)
     # Theta and place about the galaxy's middle are nearly independent: the shift scatters as the place does and more.
-    assert (place.std(0) > 0.9 * wanted[1:]).all()
+    assert (place.std(0) > 0.85 * wanted[1:]).all()
 
 
 def test_a_blank_image_leaves_the_pose_alone(knowing):
@@ -103,3 +105,13 @@ def test_a_blank_image_leaves_the_pose_alone(knowing):
     found = register(vae, blank, pose, 0 * content + torch.tensor([0.0, 0, 0, 1e-3]), steps=3)
     assert torch.isfinite(found.pose.theta).all()
     assert torch.isfinite(found.covariance).all()
+
+
+def test_a_fit_does_not_leave_its_side(knowing):
+    """The inference network has said which way: what fits farther off is something else."""
+    vae, pose, content, view = galaxies(knowing)
+    for angle, stays in ((30.0, False), (60.0, True)):
+        wrong = turned_off(pose, angle, 0.0)
+        found = register(vae, view, wrong, content, steps=20).pose
+        assert torch.equal(found.theta == wrong.theta, torch.full((COUNT,), stays))
+        assert torch.equal((found.shift == wrong.shift).all(1), torch.full((COUNT,), stays))
