@@ -23,5 +23,10 @@ def test_differences_of_directions(a, b, off):
     assert difference(a, b, 360) == off
 
 
+@pytest.mark.parametrize("period", [180.0, 360.0, 2 * np.pi])
+def test_hardly_beyond_half_a_turn_is_the_other_way(period):
+    assert difference(np.nextafter(-period / 2, -np.inf), 0.0, period) < period / 2
+
+
 def test_a_tiny_negative_angle_is_none():
     assert wrap(-1e-20, 360.0) == 0

@@ -1,6 +1,7 @@
 """Flags: what is odd about a galaxy is said of it, and of no other."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def test_a_galaxy_that_the_middle_lies_outside_of_may_be_a_neighbour(knowing):
     # However large, as what runs into its neighbour: two standard deviations reach farther than that.
     assert flags(*scene(knowing, sigma=0.2, centre=(0.16, 0.16))) == Flag(0)
     assert flags(*scene(knowing, sigma=0.2, centre=(0.2, 0.2))) == Flag.OFF_CENTRE
+
+
+@pytest.mark.parametrize("window", [16, 64])
+def test_within_three_pixels_no_cutout_is_centred_badly(knowing, window):
+    vae, view = scene(knowing)
+    found = infer(vae, view)
+    vae.window = window
+    for off, said in ((2.9, Flag(0)), (3.1, Flag.OFF_CENTRE if window == 16 else Flag(0))):
+        placed = replace(found.placed, x=np.array([off]), y=np.array([0.0]), sigma=np.array([8.0]))
+        there = found._replace(fitted=found.fitted._replace(placed=placed))
+        assert Flag(int(odd(vae, there, torch.ones(1), np.zeros(1), None)[0])) & Flag.OFF_CENTRE == said
 
 
 def test_a_galaxy_that_reaches_beyond_the_window_is_at_its_edge(knowing):
