@@ -89,7 +89,7 @@ def register(
     # What was turned by more fits something else: a nearly round galaxy, anyhow.
     near = torch.cos(theta - pose.theta) > math.cos(math.pi / 4)
     fitted = Pose(torch.where(near, theta, pose.theta), torch.where(near[:, None], shift, pose.shift))
-    left = (around.seen_from(view, points) * view.averaging(points))[:, None, None]
+    left = (around.seen_from(view, points) * view.averaging(points[:, :1]))[:, None, None]
     inverse = torch.linalg.inv(_normal(residual, jacobian)[0])
     noisy = (jacobian * (around.noise[:, None, :, None] * left)).flatten(2)
     return Registered(fitted, inverse @ (noisy @ noisy.mT) @ inverse)
