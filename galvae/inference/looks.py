@@ -31,7 +31,7 @@ class Errors(NamedTuple):
     Parameters
     ----------
     theta
-        How well theta repeats under another exposure of the same galaxy, radians, shape (B,).
+        Scatter of theta between exposures of the same galaxy, radians, shape (B,).
     centre
         The same of the centre: covariance, window pixels squared, shape (B, 2, 2).
     orientation
