@@ -27,7 +27,7 @@ from galvae.data.survey import field
 from galvae.data.truth import truth_of, truth_table
 from galvae.inference.oddities import MODEL_FLAGS
 from galvae.recipe import load_recipe
-from galvae.verify.measure import Found, Measured, Reference
+from galvae.verify.measured import Found, Measured, Reference
 from galvae.verify.summary import summarize
 from galvae.verify.text import as_text
 

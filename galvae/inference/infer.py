@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from galvae.geometry import Pose
+from galvae.inference.background import Sky, sky
 from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
-from galvae.inference.light import Light, Sky, measure_light, sky
+from galvae.inference.light import Light, measure_light
 from galvae.inference.register import register
 from galvae.model.posterior import Posterior
 from galvae.model.settings import ModelSettings
@@ -118,18 +119,18 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         nudged = [replace(last, angle=last.angle + angle, origin=last.origin + place) for angle, place in NUDGES]
         looks = Posterior.joined([posterior, *map(vae.encode, nudged)])
         decided, _ = looks.draw(looks.best())
-        there = on_this_side(posterior, decided)
-        pose, content = there.draw(there.best())
+        pose, content = best_beside(posterior, decided)
     around = sky(view) if around is None else around
     size = round(1.25 * vae.window) if refine else vae.window
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
     return Inferred(posterior, looks, looks.content_mean(), fitted, around)
 
 
-def on_this_side(posterior: Posterior, pose: Pose) -> Posterior:
-    """The same hypotheses, those more than 90 degrees off a pose made impossible."""
+def best_beside(posterior: Posterior, pose: Pose) -> tuple[Pose, Tensor]:
+    """Pose and content of the most probable hypothesis within 90 degrees of a pose."""
     near = torch.cos(posterior.theta - pose.theta[:, None]) > 0
-    return replace(posterior, log_weight=posterior.log_weight + torch.where(near, 0.0, -1e3))
+    there = replace(posterior, log_weight=posterior.log_weight + torch.where(near, 0.0, -1e3))
+    return there.draw(there.best())
 
 
 def refines(vae: SpatialVAE) -> bool:

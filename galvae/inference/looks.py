@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from galvae.angles import difference
-from galvae.inference.infer import Fitted, Inferred, fit, on_this_side, rival
+from galvae.inference.infer import Fitted, Inferred, best_beside, fit, rival
 from galvae.keyed import cut, sheet_of_noise, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
@@ -85,11 +85,9 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
         if vae.settings.infer_rotation:
             turned = replace(turned, angle=turned.angle + 2 * math.pi * turn)
         seen.append(vae.encode(turned))
-        posterior = on_this_side(seen[-1], first.pose)
-        pose, content = posterior.draw(posterior.best())
+        pose, content = best_beside(seen[-1], first.pose)
         if refine:
-            posterior = on_this_side(vae.encode(again.about(pose)), first.pose)
-            pose, content = posterior.draw(posterior.best())
+            pose, content = best_beside(vae.encode(again.about(pose)), first.pose)
         looks.append(
             fit(vae, again, pose, content, first.sky, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
         )

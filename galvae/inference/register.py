@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from galvae.geometry import Pose, rotation, to_image
-from galvae.inference.light import Sky
+from galvae.inference.background import Sky
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
@@ -89,7 +89,7 @@ def register(
     # What was turned by more fits something else: a nearly round galaxy, anyhow.
     near = torch.cos(theta - pose.theta) > math.cos(math.pi / 4)
     fitted = Pose(torch.where(near, theta, pose.theta), torch.where(near[:, None], shift, pose.shift))
-    left = (around.seen_from(view, points) * view.averaging(points[:, :1]))[:, None, None]
+    left = around.left_at(view, points)[:, None, None]
     inverse = torch.linalg.inv(_normal(residual, jacobian)[0])
     noisy = (jacobian * (around.noise[:, None, :, None] * left)).flatten(2)
     return Registered(fitted, inverse @ (noisy @ noisy.mT) @ inverse)

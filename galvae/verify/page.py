@@ -16,7 +16,7 @@ from galvae.files import write_atomically
 from galvae.pictures import BLUE, GREY, VERMILLION
 from galvae.plots import save
 from galvae.sampling import as_rgb
-from galvae.verify.measure import Measured
+from galvae.verify.measured import Measured
 from galvae.verify.summary import ELONGATED, off_course
 
 PAGE, FIGURES = "verify.html", "verify.json"

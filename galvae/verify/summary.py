@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from galvae.angles import difference
 from galvae.inference.oddities import MODEL_FLAGS
-
-if TYPE_CHECKING:
-    from galvae.verify.measure import Found, Measured
+from galvae.verify.measured import Found, Measured, Reference
 
 ELONGATED = 0.7
 # Two definitions of a galaxy's axis that differ by less, degrees, leave one to be right about.
@@ -123,7 +121,7 @@ def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
     return found
 
 
-def kinds(reference: Any) -> list[str]:
+def kinds(reference: Reference) -> list[str]:
     """What the truth calls galaxies."""
     return [str(kind) for kind in np.unique(reference.kind) if kind]
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from galvae.geometry import Pose, to_image
+from galvae.inference.background import sky
 from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
-from galvae.inference.light import measure_light, sky
+from galvae.inference.light import measure_light
 from galvae.moments import adaptive_moments, luminance
 from galvae.windows import View
 

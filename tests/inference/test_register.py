@@ -7,8 +7,8 @@ import torch
 
 from galvae.geometry import Pose, move_pose, pixel_grid
 from galvae.inference import register as registering
+from galvae.inference.background import sky
 from galvae.inference.canonical import decode_canonical
-from galvae.inference.light import sky
 from galvae.windows import View
 
 COUNT, SIDE = 6, 128

@@ -17,7 +17,8 @@ from galvae.model.posterior import Posterior
 from galvae.moments import adaptive_moments, luminance
 from galvae.training.fit import fit
 from galvae.verify.copies import turned
-from galvae.verify.measure import Found, Measured, Reference, verify
+from galvae.verify.measure import verify
+from galvae.verify.measured import Found, Measured, Reference
 from galvae.verify.page import FIGURES, PAGE
 from galvae.verify.summary import angle_from_z, summarize
 
