@@ -3,6 +3,7 @@ networks that know: an encoder that says the pose it is told, a generator that d
 
 import json
 import math
+import signal
 from copy import deepcopy
 from functools import reduce
 from itertools import islice
@@ -29,6 +30,13 @@ COLOURS = torch.tensor([0.85, 0.7, 0.45], dtype=torch.float64)
 
 def merge(tables, changes):
     return {**tables, **{name: {**tables.get(name, {}), **table} for name, table in changes.items()}}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """Commands that are started hear Ctrl-C, even where the suite itself was started in the background, deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
