@@ -21,6 +21,8 @@ from galvae.verify.summary import ELONGATED, off_course
 
 PAGE, FIGURES = "verify.html", "verify.json"
 WORST = 12
+# What is drawn on a logarithmic scale is no less.
+LEAST = 0.001
 LABELS = {
     "theta": "θ between two exposures",
     "dx": "dx between two exposures",
@@ -84,7 +86,7 @@ def coverage(figures: dict[str, Any]) -> Figure:
         for panel, (key, title) in zip(row, names.items(), strict=True):
             _draw_bins(panel, found[name]["bins"][key])
             panel.set_xlabel(title, fontsize=8)
-            panel.tick_params(labelsize=8)
+            panel.tick_params(labelsize=7)
         row[0].set_ylabel(label, fontsize=8)
     axes[0, 0].legend(fontsize=8, loc="lower left")
     return figure
@@ -110,7 +112,8 @@ def _short(value: float) -> str:
 
 def turns(measured: Measured) -> Figure:
     """Errors of theta, of the centre and of the axis against the reference's axis ratio."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure.suptitle(f"one point a galaxy; what is below {LEAST} is drawn there", fontsize=9)
     q = measured.reference.axis_ratio
     theta = difference(measured.end.theta - measured.start.theta, measured.turn, 360)
     axis = difference(measured.start.orientation, measured.reference.orientation, 180)
@@ -119,7 +122,7 @@ def turns(measured: Measured) -> Figure:
         figure.subplots(1, 3), (np.abs(theta), moved, np.abs(axis)),
         ("θ after a turn (deg)", "centre after a move (window px)", "axis against the reference (deg)"), strict=True,
     ):  # fmt: skip
-        panel.plot(q, np.maximum(values, 1e-3), ".", color=BLUE, markersize=4, alpha=0.5)
+        panel.plot(q, np.maximum(values, LEAST), ".", color=BLUE, markersize=4, alpha=0.5)
         panel.set(xlabel="axis ratio of the reference", ylabel=label, yscale="log", xlim=(0, 1))
         panel.axvline(ELONGATED, color=GREY, linewidth=0.8)
     return figure
