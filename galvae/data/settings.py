@@ -54,9 +54,10 @@ class SimulateSettings(Settings):
     """How the synthetic survey is drawn; pairs are the low and high end of a distribution.
 
     ``galaxies`` is how many ``galvae run`` simulates, 0 for none.
-    ``size`` (half-light semi-major axis, arcsec) and ``snr`` (r band, within the half-light ellipse) are
-    drawn evenly in the logarithm, ``axis_ratio``, ``bulge`` (share of the light), ``pitch`` (deg), ``arms``
-    (share of the disk's light), ``psf`` (FWHM, arcsec) and ``rotation`` (of the field, deg) evenly.
+    ``size`` (half-light semi-major axis, arcsec) and ``snr`` (r band, within the half-light ellipse; about that of
+    Galaxy Zoo 2's galaxies, brighter than r = 17) are drawn evenly in the logarithm, ``axis_ratio``, ``bulge`` (share
+    of the light), ``pitch`` (deg), ``arms`` (share of the disk's light), ``psf`` (FWHM, arcsec) and ``rotation`` (of
+    the field, deg) evenly.
     ``spirals`` and ``ellipticals`` are fractions of the galaxies, the rest being plain disks, and
     ``mirrored`` of the fields; ``neighbours`` and ``stars`` are mean numbers per cutout; ``offset`` (pixels)
     is the standard deviation, in x and in y, of the galaxy's place about the cutout's centre.
@@ -67,7 +68,7 @@ class SimulateSettings(Settings):
     ellipticals: Share = 0.25
     size: PositiveRange = (2.0, 7.0)
     axis_ratio: AxisRatios = (0.2, 1.0)
-    snr: PositiveRange = (15.0, 300.0)
+    snr: PositiveRange = (100.0, 600.0)
     bulge: ShareRange = (0.05, 0.4)
     arms: ShareRange = (0.3, 0.9)
     pitch: PositiveRange = (12.0, 30.0)

@@ -169,7 +169,7 @@ def fit(
         return Fitted(pose, canonical, moments, decoded, decoded, None, None)
     found = register(canonical, view, pose, around, settings=vae.settings, steps=steps)
     decoded = place(moments, found.pose, size=size, window=vae.window)
-    light = measure_light(view, decoded, around, steps=steps)
+    light = measure_light(view, canonical, found.pose, decoded, around, steps=steps)
     return Fitted(found.pose, canonical, moments, decoded, _lit(decoded, light, vae.settings), light, found.covariance)
 
 

@@ -1,7 +1,8 @@
 """A galaxy's own light: what is measured on the pixels, where the model has said where to look.
 
 A centre measured on the decoded image would carry the decoder's own bias, and moments of all of the light those of
-neighbours and arms: the weights begin with that of the decoded galaxy, and what lies on one side only is left out.
+neighbours and arms: the weights begin with that of the decoded galaxy, and what lies on one side only, and is not in
+the decoded galaxy, is cut out.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.ndimage import binary_dilation
+from torch import Tensor
+from torch.nn import functional
 
-from galvae.angles import wrap
+from galvae.angles import difference, wrap
+from galvae.geometry import Pose, to_object
 from galvae.inference.background import Sky
 from galvae.inference.canonical import Placement
 from galvae.moments import Moments, matched_covariance, weighted_moments
@@ -23,10 +28,13 @@ from galvae.windows import View
 NARROW, AREAS = 0.36, (0.36, 0.85, 2.0)
 # Pixels are looked at in a square so much wider than the window: wide weights must not be cut by its frame.
 WIDER = 1.5
-# A pixel counts as no brighter than the one opposite by more than so much noise and so much of the peak.
-OPPOSITE, SHARE = 3.0, 0.3
+# Something else begins where a pixel is brighter than the one opposite, and than the decoded galaxy, by so much noise
+# and so much of the peak; it reaches so many pixels further.
+BRIGHTER, SHARE, REACH = 3.0, 0.1, 2
 # No weight is flatter than this.
 FLATTEST = 0.15
+
+_DISC = np.hypot(*np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1])[None] <= REACH + 0.2
 
 
 class Light(NamedTuple):
@@ -42,6 +50,8 @@ class Light(NamedTuple):
         Major axis, radians in the image, and minor over major axis, shape (B,).
     twist
         How much the axis turns with the width of the weight: standard deviation, radians, shape (B,).
+    beside
+        How far the axis is from that of all of the light, radians, shape (B,).
     """
 
     x: np.ndarray
@@ -50,9 +60,12 @@ class Light(NamedTuple):
     orientation: np.ndarray
     axis_ratio: np.ndarray
     twist: np.ndarray
+    beside: np.ndarray
 
 
-def measure_light(view: View, placed: Placement, around: Sky, *, steps: int = 6) -> Light:
+def measure_light(
+    view: View, canonical: Tensor, pose: Pose, placed: Placement, around: Sky, *, steps: int = 6
+) -> Light:  # fmt: skip
     """Centre and shape of galaxies under Gaussian weights that begin with the decoded galaxy's shape.
 
     The weight of the centre, narrower than the galaxy, is carried along until it rests on the centroid of the light.
@@ -65,8 +78,10 @@ def measure_light(view: View, placed: Placement, around: Sky, *, steps: int = 6)
     ----------
     view
         The windows of B galaxies; what is around them is looked at too.
+    canonical, pose
+        Decoded galaxies, shape (B, n, n, C), and how they lie in the windows.
     placed
-        Where the decoded galaxies lie.
+        Where that is.
     around
         Their sky.
     steps
@@ -108,20 +123,41 @@ def measure_light(view: View, placed: Placement, around: Sky, *, steps: int = 6)
         scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
         place = np.where(ok[:, None], centre - (side - 1) / 2 + middle, 0)
         peak = light[:, side // 4 : -side // 4, side // 4 : -side // 4].max((1, 2))
-        most = sampled(2 * place[:, None] - points) + (OPPOSITE * noise + SHARE * peak)[:, None, None]
-        light = np.minimum(light, most)
-        shapes = [_shape_of(light, centre, area * decoded, steps) for area in AREAS]
-        orientation, twist = _mean_axis(*(np.array(values) for values in zip(*shapes, strict=True)))
+        alike = np.maximum(sampled(2 * place[:, None] - points), _decoded(canonical, pose, at, side) - level)
+        other = light > alike + (BRIGHTER * noise + SHARE * peak)[:, None, None]
+        alone = np.where(binary_dilation(other, _DISC), np.minimum(light, alike), light)
+        orientation, axis_ratio, twist, weights = _axis_of(alone, centre, [area * decoded for area in AREAS], steps)
+        beside = abs(difference(_axis_of(light, centre, weights, 1)[0], orientation, np.pi))
     known = np.where(ok, 1, np.nan)
     return Light(
         *(known[:, None] * place).T,
         known[:, None, None] * scatter,
-        known * orientation, known * shapes[len(AREAS) // 2][1], known * twist,
+        known * orientation, known * axis_ratio, known * twist, known * beside,
     )  # fmt: skip
 
 
-def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Major axis and axis ratio of light under weights of this area that take on its shape."""
+def _decoded(canonical: Tensor, pose: Pose, points: Tensor, side: int) -> np.ndarray:
+    """Brightness of decoded galaxies at points of the windows (B, P, 2), grid units, shape (B, side, side)."""
+    at = to_object(points.to(canonical), pose)[:, :, None]
+    grey = canonical.mean(3)[:, None]
+    seen = functional.grid_sample(grey, at, padding_mode="border", align_corners=True)[:, 0, :, 0]
+    return seen.unflatten(1, (side, side)).cpu().double().numpy()
+
+
+def _axis_of(
+    light: np.ndarray, centre: np.ndarray, weights: list[np.ndarray], steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Major axis, axis ratio and twist of light under weights of these areas that take on its shape, and those."""
+    shapes = [_shape_of(light, centre, weight, steps) for weight in weights]
+    orientations, ratios = (np.array([shape[number] for shape in shapes]) for number in range(2))
+    orientation, twist = _mean_axis(orientations, ratios)
+    return orientation, ratios[len(ratios) // 2], twist, [weight for _, _, weight in shapes]
+
+
+def _shape_of(
+    light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Major axis and axis ratio of light under a weight of this area that takes on its shape, and that."""
     area = np.sqrt(weight[:, 0] * weight[:, 1] - weight[:, 2] ** 2)
     for _ in range(steps):
         _, _, seen = weighted_moments(light, centre, weight)
@@ -129,7 +165,7 @@ def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: 
         ratio = np.clip(np.nan_to_num(axis_ratio, nan=1), FLATTEST, 1)
         sides = Moments(*centre.T, np.nan_to_num(orientation), ratio, np.sqrt(area / ratio), area > 0)
         weight = matched_covariance(sides)
-    return orientation, axis_ratio
+    return orientation, axis_ratio, weight
 
 
 def _mean_axis(orientation: np.ndarray, axis_ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,9 +20,9 @@ from galvae.windows import View
 PRIOR_OF_THETA, PRIOR_OF_CENTRE = 2, 1
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
-# How far the axis comes out between looks, how it turns with the weight, and how far it lies from the decoded galaxy's
-# count so much: against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
-OF_AXIS, OF_TWIST, OF_DECODED = 1.15, 0.65, 0.35
+# How the axis turns with the weight counts so much, how far it lies from the decoded galaxy's and from that of all of
+# the light so much: against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
+OF_TWIST, OF_OTHERS = 0.75, 0.4
 
 
 class Errors(NamedTuple):
@@ -104,7 +104,7 @@ def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tens
     known = np.isfinite(off[..., 0] + axis + ratio)  # a look may find nothing to measure
     count = np.where(known.any(0), known.sum(0), np.nan)
     centre = np.einsum("sb,sbi,sbj->bij", known, *[np.nan_to_num(off)] * 2)
-    axis_var, ratio_var = (OF_AXIS**2 * (np.where(known, value, 0) ** 2).sum(0) / count for value in (axis, ratio))
+    axis_var, ratio_var = ((np.where(known, value, 0) ** 2).sum(0) / count for value in (axis, ratio))
     resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), centre.shape)
     if fitted.light is None:
         theta_var, centre = theta_var / len(looks), centre / count[:, None, None]
@@ -116,7 +116,7 @@ def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tens
         # Where there is no light to measure it is the decoded galaxy's axis, of which nothing is known.
         axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist, nan=math.pi / 4) ** 2
         beside = difference(fitted.decoded.orientation, placed.orientation, math.pi)
-        axis_var = axis_var + (OF_DECODED * beside) ** 2
+        axis_var = axis_var + OF_OTHERS**2 * (beside**2 + np.nan_to_num(fitted.light.beside) ** 2)
         ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     return Errors(

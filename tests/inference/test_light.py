@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from galvae.geometry import Pose, to_image
+from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.background import sky
 from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
 from galvae.inference.light import measure_light
@@ -34,9 +34,14 @@ def believed(centre, *, angle=0.6, ratio=0.5, sigma=6.0):
     return Placement(x, y, full(angle), full(ratio), full(sigma), np.ones(count, bool), full(0), torch.zeros(count, 2))
 
 
-def measured(fields, placed):
-    view = View.central(fields, 64)
-    return measure_light(view, placed, sky(view))
+def measured(fields, placed, decoded=None, *, window=64, oversample=1):
+    """With nothing decoded, or fields that are; the object frame is the window's."""
+    view = View.central(fields, window, oversample)
+    pose = Pose(torch.zeros(len(fields)), torch.zeros(len(fields), 2))
+    canonical = torch.zeros(len(fields), window, window, 3)
+    if decoded is not None:
+        canonical = View.central(decoded, window).sample(pixel_grid(window)).unflatten(1, (window, window))
+    return measure_light(view, canonical, pose, placed, sky(view))
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.4, 1.5])
@@ -59,6 +64,28 @@ def test_quarter_turns_and_whole_pixel_moves_are_exact():
     assert (moved.x, moved.y) == (pytest.approx(first.x - 3, abs=1e-6), pytest.approx(first.y + 5, abs=1e-6))
 
 
+@pytest.mark.parametrize("place", [[-4.0, 9.0], [10.0, -6.0], [14.0, 12.0]])
+def test_a_neighbour_is_cut_out_and_told(place):
+    """The axis of all of the light is told by how far it is from that without, which is the galaxy's."""
+    centre, sky_level = [[0.3, -0.2]], LEVEL
+    alone, beside = ellipses(centre), ellipses([place], ratio=1, sigma=1.5, peak=0.2) - sky_level
+    first, found = measured(alone, believed(centre)), measured(alone + beside, believed(centre))
+    kept = measured(alone + beside, believed(centre), decoded=alone + beside)
+    assert first.beside == pytest.approx([0], abs=1e-6)
+    assert found.orientation == pytest.approx(first.orientation, abs=0.02)
+    assert kept.beside == pytest.approx([0], abs=1e-6)
+    assert found.beside == pytest.approx(abs(kept.orientation - found.orientation), rel=0.3)  # one step of six
+    assert abs(kept.orientation - 0.6) > 3 * abs(found.orientation - 0.6)
+
+
+def test_a_lopsided_galaxy_that_is_decoded_is_not_cut():
+    centre = [[0.0, 0.0]]
+    lopsided = ellipses(centre) + ellipses([[3.0, 6.0]], angle=0, ratio=0.8, sigma=4, peak=0.15) - LEVEL
+    whole = measured(lopsided, believed(centre), decoded=lopsided)
+    assert whole.beside == pytest.approx([0], abs=1e-6)
+    assert measured(lopsided, believed(centre)).beside > 0.01
+
+
 @pytest.mark.parametrize("oversample", [1, 2])
 def test_a_centre_scatters_as_its_covariance_says(oversample):
     """Where window pixels lie between those of the field, noise is averaged."""
@@ -66,8 +93,7 @@ def test_a_centre_scatters_as_its_covariance_says(oversample):
     generator = torch.Generator().manual_seed(1)
     sigma = 6.0 * oversample
     fields = ellipses(np.zeros((1, 2)), sigma=sigma) + 0.03 * torch.randn(count, FIELD, FIELD, 3, generator=generator)
-    view = View.central(fields, 64 // oversample, oversample)
-    found = measure_light(view, believed(np.zeros((count, 2))), sky(view))
+    found = measured(fields, believed(np.zeros((count, 2))), window=64 // oversample, oversample=oversample)
     scatter = np.cov(np.stack([found.x, found.y]))
     assert scatter == pytest.approx(found.covariance.mean(0), rel=0.2)
     assert scatter[0, 1] > 0.2 * scatter[1, 1]  # along the galaxy it is less well known
