@@ -10,13 +10,14 @@ import galvae
 from galvae.cli.main import app
 from galvae.flags import Flag
 from galvae.recipe import load_recipe, recipe_names
-from galvae.runs import run_names, run_path
+from galvae.runs import run_name, run_names, run_path
 
 
 def test_a_path_that_is_there_is_taken_before_a_name(tmp_path, monkeypatch):
     assert run_names() == ["sdss-rgb"]
     assert (run_path("sdss-rgb") / "model.safetensors").is_file()
     assert run_path("other") == run_path("./other")
+    assert [run_name(run_path(name)) for name in ("sdss-rgb", "a/run")] == ["sdss-rgb", "a/run"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sdss-rgb").mkdir()
     assert not (run_path("sdss-rgb") / "model.safetensors").exists()

@@ -18,7 +18,7 @@ from galvae.cli.options import (
     json_text,
     print_result,
 )
-from galvae.runs import run_path
+from galvae.runs import run_name, run_path
 
 
 def verify(
@@ -81,13 +81,13 @@ def verify(
         truth=truth, copies=(ImageStore(copies), moves) if copies else None, label=label, table=table,
         limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
     )  # fmt: skip
-    found = {name: figures for name, (figures, _) in measured.items()}
+    found = {run_name(path): figures for path, (figures, _) in measured.items()}
     text = as_text(found, "the truth" if truth else "adaptive moments")
     if output:
         from galvae.verify.page import FIGURES, write_page
 
         output.mkdir(parents=True, exist_ok=True)
-        name, (figures, details) = next(iter(measured.items()))
-        write_page(output, name, figures, details, images, text=text)
+        path, (figures, details) = next(iter(measured.items()))
+        write_page(output, run_name(path), figures, details, images, text=text)
         write_atomically(output / FIGURES, json_text(found, indent=1) + "\n")
     print_result(found, text, as_json=as_json)

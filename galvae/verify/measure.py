@@ -149,7 +149,9 @@ def measure(
                 for view, shape, kept in zip(views, moments, seen, strict=True):
                     kept.append(appearance(view, shape))
             progress.advance(len(part))
-    joined = {name: _joined(values) for name, values in said.items()} | ({} if true is None else {"reference": true})
+    joined = {name: _joined(values) for name, values in said.items()}
+    if true is not None:
+        joined |= {"reference": true, "moments": joined["reference"]}
     brightness, snr = np.concatenate(light, 1)
     looks = [{name: np.concatenate([one[name] for one in kept]) for name in kept[0]} for kept in seen if kept]
     return Measured(

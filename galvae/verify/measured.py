@@ -82,6 +82,8 @@ class Measured:
         Degrees counter-clockwise, shape (N,), after a move by so many window pixels, shape (N, 2).
     brightness, snr
         Mean light in the window, above the sky, and that over the noise of its mean, shape (N,).
+    moments
+        What adaptive moments say, where the reference is the truth.
     seen
         What the galaxies look like as they are and turned (:func:`galvae.verify.probe.appearance`), if it was asked.
     """
@@ -96,4 +98,5 @@ class Measured:
     shift: np.ndarray
     brightness: np.ndarray
     snr: np.ndarray
+    moments: Reference | None = None
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)

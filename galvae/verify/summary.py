@@ -30,7 +30,8 @@ def summarize(measured: Measured) -> dict[str, Any]:
         and median change of z over its spread). Galaxies of which the model or the reference says nothing are counted
         as ``missing``, and among those beyond 30 degrees and flipped.
 
-        ``axis_by_kind``: of each ``kind`` of the truth. ``signed``: mean errors of axis (elongated galaxies, where two
+        ``axis_by_kind``: of each ``kind`` of the truth. ``moments``: ``axis`` and ``centre`` of adaptive moments, where
+        the reference is the truth. ``signed``: mean errors of axis (elongated galaxies, where two
         definitions agree) and centre with their standard errors, those beyond 30 degrees and 3 pixels left out.
         ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
         brightness, signal-to-noise ratio and kind: of ``theta``, ``dx`` and ``dy`` between two exposures (theta where
@@ -58,6 +59,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "axis_by_kind": {kind: figures(axis[long & (reference.kind == kind)]) for kind in kinds(reference)},
         "axis_ratio": figures(np.abs(start.axis_ratio - reference.axis_ratio)[long | round_]),
         "centre": figures(np.hypot(*(start.centre - reference.centre).T)),
+        "moments": _moments(measured.moments, reference, long),
         "turn_elongated": _turns(theta[long]),
         "turn_round": _turns(theta[round_]),
         "turn_axis_elongated": figures(axial[long]),
@@ -165,6 +167,13 @@ def figures(values: np.ndarray) -> dict[str, float]:
     if not len(kept):
         return {"median": float("nan"), "p84": float("nan"), "missing": len(values)}
     return {"median": float(np.median(kept)), "p84": float(np.percentile(kept, 84)), "missing": len(values) - len(kept)}
+
+
+def _moments(moments: Reference | None, reference: Reference, long: np.ndarray) -> dict[str, Any] | None:
+    if moments is None:
+        return None
+    axis = np.abs(difference(moments.orientation, reference.orientation, 180))[long]
+    return {"axis": figures(axis), "centre": figures(np.hypot(*(moments.centre - reference.centre).T))}
 
 
 def _mean(values: np.ndarray, *, within: float) -> dict[str, float]:

@@ -28,10 +28,14 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     row(f"axis against {reference}, elongated", "axis", unit="deg")
     row("  where two definitions of the axis agree", "axis_clean", unit="deg")
     row("  beyond 30 deg", "axis", "beyond_30", unit="%")
+    if first["moments"]:
+        row("  of adaptive moments", "moments", "axis", unit="deg")
     for kind in first["axis_by_kind"]:
         row(f"  of kind {kind}", "axis_by_kind", kind, unit="deg")
     row(f"axis ratio against {reference}", "axis_ratio")
     row(f"centre against {reference}", "centre", unit="px")
+    if first["moments"]:
+        row("  of adaptive moments", "moments", "centre", unit="px")
     row("turn test: theta over 360 deg, elongated", "turn_elongated", unit="deg")
     row("  flipped", "turn_elongated", "flips", unit="%")
     row("turn test: theta over 360 deg, round", "turn_round", unit="deg")

@@ -135,6 +135,8 @@ def test_truth_is_found_by_identifier_and_in_original_pixels(measured, tmp_path)
     found = measured(Measures(), truth=tmp_path / "truth.ecsv")
     assert found["axis"]["p84"] < 0.5
     assert found["centre"]["p84"] < 0.02
+    assert found["moments"]["axis"]["p84"] < 0.5
+    assert found["moments"]["centre"]["p84"] < 0.05
     table["orientation"] += 40
     table["dx"] += 2
     table.write(tmp_path / "wrong.ecsv")
@@ -142,6 +144,7 @@ def test_truth_is_found_by_identifier_and_in_original_pixels(measured, tmp_path)
     assert found["axis"]["median"] == pytest.approx(40, abs=0.2)
     assert found["axis"]["beyond_30"] == 1
     assert found["centre"]["median"] == pytest.approx(2, abs=0.02)
+    assert found["moments"]["axis"]["median"] == pytest.approx(40, abs=0.2)
     table[:-1].write(tmp_path / "short.ecsv")
     with pytest.raises(ValueError, match="no row for galaxy 1000"):
         measured(Measures(), truth=tmp_path / "short.ecsv")
