@@ -46,9 +46,9 @@ def said(catalog: Table) -> Found:
     """What a catalog says, lengths in original pixels."""
     value = {name: np.ma.filled(catalog[name].astype(float), np.nan) for name in catalog.colnames if name != "id"}
     variance = np.stack([value["dx_err"], value["dy_err"]], 1) ** 2
-    angles = ("theta", "theta_err", "p_alt", "orientation", "orientation_err", "axis_ratio")
+    names = ("theta", "theta_err", "p_alt", "orientation", "orientation_err", "axis_ratio", "axis_ratio_err")
     return Found(
-        *(value[name] for name in angles), np.stack([value["dx"], value["dy"]], 1), variance[:, :, None] * np.eye(2),
+        *(value[name] for name in names), np.stack([value["dx"], value["dy"]], 1), variance[:, :, None] * np.eye(2),
         np.asarray(catalog["z"]), value["explained"], np.asarray(catalog["flags"]) & int(reduce(or_, MODEL_FLAGS)),
     )  # fmt: skip
 

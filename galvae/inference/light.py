@@ -48,10 +48,10 @@ class Light(NamedTuple):
         Of it, from the noise of the pixels, window pixels squared, shape (B, 2, 2).
     orientation, axis_ratio
         Major axis, radians in the image, and minor over major axis, shape (B,).
-    twist
-        How much the axis turns with the width of the weight: standard deviation, radians, shape (B,).
+    twist, gradient
+        How much axis (radians) and axis ratio change with the width of the weight: standard deviation, shape (B,).
     beside
-        How far the axis is from that of all of the light, radians, shape (B,).
+        How far axis and axis ratio are from those of all of the light, shape (2, B).
     """
 
     x: np.ndarray
@@ -60,6 +60,7 @@ class Light(NamedTuple):
     orientation: np.ndarray
     axis_ratio: np.ndarray
     twist: np.ndarray
+    gradient: np.ndarray
     beside: np.ndarray
 
 
@@ -126,13 +127,16 @@ def measure_light(
         alike = np.maximum(sampled(2 * place[:, None] - points), _decoded(canonical, pose, at, side) - level)
         other = light > alike + (BRIGHTER * noise + SHARE * peak)[:, None, None]
         alone = np.where(binary_dilation(other, _DISC), np.minimum(light, alike), light)
-        orientation, axis_ratio, twist, weights = _axis_of(alone, centre, [area * decoded for area in AREAS], steps)
-        beside = abs(difference(_axis_of(light, centre, weights, 1)[0], orientation, np.pi))
+        (orientation, axis_ratio), (twist, gradient), weights = _shapes_of(
+            alone, centre, [area * decoded for area in AREAS], steps
+        )
+        (all_orientation, all_ratio), _, _ = _shapes_of(light, centre, weights, 1)
+        beside = np.stack([difference(all_orientation, orientation, np.pi), all_ratio - axis_ratio])
     known = np.where(ok, 1, np.nan)
     return Light(
         *(known[:, None] * place).T,
         known[:, None, None] * scatter,
-        known * orientation, known * axis_ratio, known * twist, known * beside,
+        known * orientation, known * axis_ratio, known * twist, known * gradient, known * beside,
     )  # fmt: skip
 
 
@@ -144,14 +148,16 @@ def _decoded(canonical: Tensor, pose: Pose, points: Tensor, side: int) -> np.nda
     return seen.unflatten(1, (side, side)).cpu().double().numpy()
 
 
-def _axis_of(
+def _shapes_of(
     light: np.ndarray, centre: np.ndarray, weights: list[np.ndarray], steps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Major axis, axis ratio and twist of light under weights of these areas that take on its shape, and those."""
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], list[np.ndarray]]:
+    """Major axis and axis ratio of light, and their scatter, under weights of these areas that take on its shape."""
     shapes = [_shape_of(light, centre, weight, steps) for weight in weights]
     orientations, ratios = (np.array([shape[number] for shape in shapes]) for number in range(2))
     orientation, twist = _mean_axis(orientations, ratios)
-    return orientation, ratios[len(ratios) // 2], twist, [weight for _, _, weight in shapes]
+    middle = ratios[len(ratios) // 2]
+    gradient = np.where(np.isfinite(ratios), ratios, middle).std(0)
+    return (orientation, middle), (twist, gradient), [weight for _, _, weight in shapes]
 
 
 def _shape_of(

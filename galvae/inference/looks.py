@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from galvae.angles import difference
+from galvae.inference.canonical import Placement
 from galvae.inference.infer import Fitted, Inferred, best_beside, fit, rival
 from galvae.keyed import cut, sheet_of_noise, uniform
 from galvae.model.posterior import Posterior
@@ -20,9 +21,10 @@ from galvae.windows import View
 PRIOR_OF_THETA, PRIOR_OF_CENTRE = 2, 1
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
-# How the axis turns with the weight counts so much, how far it lies from the decoded galaxy's and from that of all of
-# the light so much: against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
-OF_TWIST, OF_OTHERS = 0.75, 0.4
+# How axis and axis ratio change with the weight counts so much, how far they are from the decoded galaxy's and from
+# those of all of the light so much: chosen for the axis, against clean moments of Galaxy Zoo images and the truth of
+# simulated galaxies (docs/pose.md).
+OF_WIDTH, OF_OTHERS = 0.75, 0.4
 
 
 class Errors(NamedTuple):
@@ -99,12 +101,11 @@ def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tens
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
     off = np.array([np.stack([look.placed.x - placed.x, look.placed.y - placed.y], 1) for look in looks])
-    axis = difference(np.array([look.placed.orientation for look in looks]), placed.orientation, math.pi)
-    ratio = np.array([look.placed.axis_ratio for look in looks]) - placed.axis_ratio
-    known = np.isfinite(off[..., 0] + axis + ratio)  # a look may find nothing to measure
+    shapes = np.array([_shape_off(look.placed, placed) for look in looks])
+    known = np.isfinite(off[..., 0] + shapes.sum(1))  # a look may find nothing to measure
     count = np.where(known.any(0), known.sum(0), np.nan)
     centre = np.einsum("sb,sbi,sbj->bij", known, *[np.nan_to_num(off)] * 2)
-    axis_var, ratio_var = ((np.where(known, value, 0) ** 2).sum(0) / count for value in (axis, ratio))
+    shape_var = (np.where(known[:, None], shapes, 0) ** 2).sum(0) / count
     resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), centre.shape)
     if fitted.light is None:
         theta_var, centre = theta_var / len(looks), centre / count[:, None, None]
@@ -113,14 +114,20 @@ def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tens
         theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + len(looks))
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
         centre = (PRIOR_OF_CENTRE * of_centre + centre) / (PRIOR_OF_CENTRE + count)[:, None, None]
-        # Where there is no light to measure it is the decoded galaxy's axis, of which nothing is known.
-        axis_var = axis_var + np.nan_to_num(OF_TWIST * fitted.light.twist, nan=math.pi / 4) ** 2
-        beside = difference(fitted.decoded.orientation, placed.orientation, math.pi)
-        axis_var = axis_var + OF_OTHERS**2 * (beside**2 + np.nan_to_num(fitted.light.beside) ** 2)
-        ratio_var = ratio_var + (0.5 * (fitted.decoded.axis_ratio - placed.axis_ratio)) ** 2
+        # Where there is no light to measure it is the decoded galaxy's shape, of which nothing is known.
+        unknown = np.array([math.pi / 4, 0.5])[:, None]
+        widths = np.stack([fitted.light.twist, fitted.light.gradient])
+        shape_var = shape_var + np.where(np.isfinite(widths), OF_WIDTH * widths, unknown) ** 2
+        others = _shape_off(fitted.decoded, placed) ** 2 + np.nan_to_num(fitted.light.beside) ** 2
+        shape_var = shape_var + OF_OTHERS**2 * others
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
+    orientation, axis_ratio = np.sqrt(shape_var)
     return Errors(
-        np.sqrt(theta_var + swing), centre + resampling,
-        np.minimum(np.sqrt(axis_var), math.pi / 2), np.sqrt(ratio_var),
+        np.sqrt(theta_var + swing), centre + resampling, np.minimum(orientation, math.pi / 2), axis_ratio,
         theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
     )  # fmt: skip
+
+
+def _shape_off(one: Placement, other: Placement) -> np.ndarray:
+    """By how much axis (radians) and axis ratio differ, shape (2, B)."""
+    return np.stack([difference(one.orientation, other.orientation, math.pi), one.axis_ratio - other.axis_ratio])

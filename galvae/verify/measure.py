@@ -168,7 +168,7 @@ def say(
     errors = look_again(vae, view, found, keys, count=settings.looks, seed=settings.seed)
     return Found(
         direction(found.pose), np.degrees(errors.theta), errors.p_alt,
-        np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio,
+        np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio, errors.axis_ratio,
         np.stack([placed.x, placed.y], 1), errors.centre, found.content.cpu().numpy(),
         share.cpu().numpy(), odd(vae, found, share, errors.p_alt, typical),
     )  # fmt: skip

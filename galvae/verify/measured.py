@@ -19,7 +19,7 @@ class Found(NamedTuple):
         Probability of another direction, shape (N,).
     orientation, orientation_err
         Major axis as displayed, modulo 180, shape (N,).
-    axis_ratio
+    axis_ratio, axis_ratio_err
         Minor over major axis, shape (N,).
     centre, covariance
         Right and up, shape (N, 2), and how well it repeats, shape (N, 2, 2).
@@ -37,6 +37,7 @@ class Found(NamedTuple):
     orientation: np.ndarray
     orientation_err: np.ndarray
     axis_ratio: np.ndarray
+    axis_ratio_err: np.ndarray
     centre: np.ndarray
     covariance: np.ndarray
     z: np.ndarray

@@ -28,6 +28,7 @@ LABELS = {
     "dx": "dx between two exposures",
     "dy": "dy between two exposures",
     "orientation": "axis against the reference",
+    "axis_ratio": "axis ratio against moments",
 }
 
 
@@ -79,7 +80,7 @@ def write_page(
 def coverage(figures: dict[str, Any]) -> Figure:
     """Shares within one and two errors by axis ratio, brightness and signal-to-noise ratio."""
     found = figures["coverage"]
-    figure = Figure(figsize=(11, 10.5), layout="constrained")
+    figure = Figure(figsize=(11, 13), layout="constrained")
     axes = figure.subplots(len(LABELS), 3, sharey=True)
     names = {"axis_ratio": "axis ratio", "brightness": "mean light (1: white)", "snr": "signal-to-noise ratio"}
     for row, (name, label) in zip(axes, LABELS.items(), strict=True):

@@ -35,11 +35,11 @@ def summarize(measured: Measured) -> dict[str, Any]:
         definitions agree) and centre with their standard errors, those beyond 30 degrees and 3 pixels left out.
         ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
         brightness, signal-to-noise ratio and kind: of ``theta``, ``dx`` and ``dy`` between two exposures (theta where
-        it is not flipped), of ``orientation`` against the reference where two definitions agree. ``rivals``: how many
-        galaxies have one (``p_alt`` above 0.1), how many of two exposures are flipped, and how many of those had been
-        said to have a rival. ``angle_from_z``: how well z predicts the axis, which it must not (R^2 of its cosine and
-        sine). ``explained``: share of the light's square that the reconstruction explains. ``flags``: how galaxies with
-        each of the model's flags fare.
+        it is not flipped), of ``orientation`` against the reference where two definitions agree, of ``axis_ratio``
+        against adaptive moments. ``rivals``: how many galaxies have one (``p_alt`` above 0.1), how many of two
+        exposures are flipped, and how many of those had been said to have a rival. ``angle_from_z``: how well z
+        predicts the axis, which it must not (R^2 of its cosine and sine). ``explained``: share of the light's square
+        that the reconstruction explains. ``flags``: how galaxies with each of the model's flags fare.
     """
     start, end, reference, turn = measured.start, measured.end, measured.reference, measured.turn
     long, round_ = reference.axis_ratio < ELONGATED, reference.axis_ratio >= ELONGATED
@@ -101,6 +101,9 @@ def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
             / measured.start.orientation_err,
             np.nan,
         ),
+        # The truth of a simulated galaxy is that before the point spread function.
+        "axis_ratio": np.abs(measured.start.axis_ratio - (measured.moments or measured.reference).axis_ratio)
+        / measured.start.axis_ratio_err,
     }
     by = {
         "axis_ratio": (measured.reference.axis_ratio, RATIOS),

@@ -193,7 +193,7 @@ def test_turned_by_quarters_and_moved_by_whole_pixels_is_exact(quarter):
 def answers(count, **changes):
     flat = {name: np.zeros(count) for name in ("theta", "p_alt", "orientation", "axis_ratio")}
     flat |= {"explained": np.ones(count), "flags": np.zeros(count, int)}
-    flat |= {name: np.ones(count) for name in ("theta_err", "orientation_err")}
+    flat |= {name: np.ones(count) for name in ("theta_err", "orientation_err", "axis_ratio_err")}
     flat |= {
         "centre": np.zeros((count, 2)),
         "covariance": np.tile(np.eye(2), (count, 1, 1)),
@@ -277,10 +277,12 @@ def test_errors_that_hold_cover_as_often_as_they_say():
     first, second = exposure(np.zeros(count)), exposure(turn)
     flips = np.arange(count) % 50 == 0
     second = second._replace(theta=np.where(flips, second.theta + 180, second.theta) % 360, p_alt=0.3 * flips)
-    axis = answers(count, orientation=(size * rng.normal(size=count)) % 180, orientation_err=size)
-    found = figures_of(
-        axis, axis, reference(rng.uniform(0.2, 1, count)), turn=turn, first=first, second=second
+    ratio, shape_size = rng.uniform(0.2, 1, count), 0.01 * size
+    shape = answers(
+        count, orientation=(size * rng.normal(size=count)) % 180, orientation_err=size,
+        axis_ratio=ratio + shape_size * rng.normal(size=count), axis_ratio_err=shape_size,
     )  # fmt: skip
+    found = figures_of(shape, shape, reference(ratio), turn=turn, first=first, second=second)
     for name, figures in found["coverage"].items():
         everything = [figures, *(one for bins in figures["bins"].values() for one in bins)]
         for one in everything:
