@@ -46,9 +46,11 @@ def said(catalog: Table) -> Found:
     """What a catalog says, lengths in original pixels."""
     value = {name: np.ma.filled(catalog[name].astype(float), np.nan) for name in catalog.colnames if name != "id"}
     variance = np.stack([value["dx_err"], value["dy_err"]], 1) ** 2
-    names = ("theta", "theta_err", "p_alt", "orientation", "orientation_err", "axis_ratio", "axis_ratio_err")
+    names = ("theta", "theta_err", "p_alt", "orientation", "orientation_err", "axis_ratio")
+    unchecked = np.full(len(catalog), np.nan)  # the truth's axis ratio is that before the point spread function
     return Found(
-        *(value[name] for name in names), np.stack([value["dx"], value["dy"]], 1), variance[:, :, None] * np.eye(2),
+        *(value[name] for name in names), unchecked,
+        np.stack([value["dx"], value["dy"]], 1), variance[:, :, None] * np.eye(2),
         np.asarray(catalog["z"]), value["explained"], np.asarray(catalog["flags"]) & int(reduce(or_, MODEL_FLAGS)),
     )  # fmt: skip
 

@@ -78,7 +78,7 @@ def load_recipe(name: str | Path, changes: Sequence[str] = (), *, only: str | No
     changes
         Overrides as typed after ``--set``: ``table.key=value``, the value in TOML or a bare word.
     only
-        Of the file take this table alone, whatever the others hold.
+        Of the file take this table alone, whatever the others hold; to change another is refused.
 
     Raises
     ------
@@ -104,7 +104,12 @@ def load_recipe(name: str | Path, changes: Sequence[str] = (), *, only: str | No
         if not isinstance(tables.setdefault(table, {}), dict):
             raise ValueError(f"--set {change}: {table} is not a table; expected table.key=value")
         tables[table][name_in_table] = _value(value.strip())
-    return validate(tables, " ".join(f"--set {change}" for change in changes)) if changes else recipe
+    if changes:
+        recipe = validate(tables, " ".join(f"--set {change}" for change in changes))
+    for change in changes:
+        if only is not None and not change.strip().startswith(f"{only}."):
+            raise ValueError(f"--set {change}: changes nothing here, where [{only}] alone counts; leave it out")
+    return recipe
 
 
 def validate(tables: dict[str, Any], where: str) -> Recipe:

@@ -103,6 +103,8 @@ def test_one_table_of_a_recipe_whatever_the_others_hold(tmp_path):
     for change in ("catalog.future=1", "model.future=1"):
         with pytest.raises(ValueError, match=r"unknown key .*future"):
             load_recipe(path, [change], only="catalog")
+    with pytest.raises(ValueError, match=r"train.seed=1: changes nothing here, where \[catalog\] alone counts"):
+        load_recipe(path, ["catalog.looks=6", "train.seed=1"], only="catalog")
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -73,13 +73,9 @@ def catalog_settings(run: Path, recipe: str | None, changes: list[str] | None) -
     """The ``[catalog]`` table of ``--recipe`` or else of the run's own recipe, with ``--set``."""
     from galvae.recipe import load_recipe
 
-    for change in changes or ():
-        if not change.startswith("catalog."):
-            raise ValueError(f"--set {change}: the run is trained; here [catalog] alone counts, catalog.KEY=VALUE")
     own = run / "recipe.toml"
-    if recipe is None and own.is_file():
-        return load_recipe(own, changes or (), only="catalog").catalog
-    return chosen_recipe(recipe, changes).catalog
+    name = own if recipe is None and own.is_file() else recipe or default_recipe()
+    return load_recipe(name, changes or (), only="catalog").catalog
 
 
 def default_recipe() -> str:

@@ -81,13 +81,14 @@ def verify(
         truth=truth, copies=(ImageStore(copies), moves) if copies else None, label=label, table=table,
         limit=limit, seed=seed, device=choose_device(device), quiet=quiet,
     )  # fmt: skip
-    found = {run_name(path): figures for path, (figures, _) in measured.items()}
+    name_of = run_name if len({*map(run_name, runs)}) == len(runs) else str
+    found = {name_of(path): figures for path, (figures, _) in measured.items()}
     text = as_text(found, "the truth" if truth else "adaptive moments")
     if output:
         from galvae.verify.page import FIGURES, write_page
 
         output.mkdir(parents=True, exist_ok=True)
         path, (figures, details) = next(iter(measured.items()))
-        write_page(output, run_name(path), figures, details, images, text=text)
+        write_page(output, name_of(path), figures, details, images, text=text)
         write_atomically(output / FIGURES, json_text(found, indent=1) + "\n")
     print_result(found, text, as_json=as_json)

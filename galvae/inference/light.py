@@ -30,11 +30,11 @@ NARROW, AREAS = 0.36, (0.36, 0.85, 2.0)
 WIDER = 1.5
 # Something else begins where a pixel is brighter than the one opposite, and than the decoded galaxy, by so much noise
 # and so much of the peak; it reaches so many pixels further.
-BRIGHTER, SHARE, REACH = 3.0, 0.1, 2
+BRIGHTER, SHARE, REACH = 3.0, 0.12, 2
 # No weight is flatter than this.
 FLATTEST = 0.15
 
-_DISC = np.hypot(*np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1])[None] <= REACH + 0.2
+_DISC = np.hypot(*np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1])[None] <= REACH
 
 
 class Light(NamedTuple):
@@ -48,10 +48,11 @@ class Light(NamedTuple):
         Of it, from the noise of the pixels, window pixels squared, shape (B, 2, 2).
     orientation, axis_ratio
         Major axis, radians in the image, and minor over major axis, shape (B,).
-    twist, gradient
-        How much axis (radians) and axis ratio change with the width of the weight: standard deviation, shape (B,).
+    spread
+        Standard deviation of axis (radians) and axis ratio between weights of several widths, shape (2, B).
     beside
-        How far axis and axis ratio are from those of all of the light, shape (2, B).
+        Axis (radians) and axis ratio of all of the light, nothing cut out, minus these, shape (2, B): one step from
+        these weights towards theirs.
     """
 
     x: np.ndarray
@@ -59,8 +60,7 @@ class Light(NamedTuple):
     covariance: np.ndarray
     orientation: np.ndarray
     axis_ratio: np.ndarray
-    twist: np.ndarray
-    gradient: np.ndarray
+    spread: np.ndarray
     beside: np.ndarray
 
 
@@ -72,8 +72,11 @@ def measure_light(
     The weight of the centre, narrower than the galaxy, is carried along until it rests on the centroid of the light.
     Those of the axis lie there, keep their areas, each a good part of the next, and take on the axis and the axis ratio
     that the light shows when the weight's own is taken off: of galaxies unlike those trained on the decoded shape is
-    only a beginning. The axis is that of their mean ellipticity. For them a pixel is not much brighter than the one
-    opposite: two arms are alike, a bright neighbour has no partner.
+    only a beginning. The axis is that of their mean ellipticity, the axis ratio that of the middle one.
+
+    What lies beside the galaxy is cut out for axis and axis ratio: near a pixel, outside of the core, that is much
+    brighter than the one opposite and than the decoded galaxy, none counts as brighter than these are. Two arms are
+    alike, a lopsided galaxy is decoded, a neighbour is neither.
 
     Parameters
     ----------
@@ -82,7 +85,7 @@ def measure_light(
     canonical, pose
         Decoded galaxies, shape (B, n, n, C), and how they lie in the windows.
     placed
-        Where that is.
+        What was measured on those: centre, axis, axis ratio and size in the windows.
     around
         Their sky.
     steps
@@ -123,41 +126,56 @@ def measure_light(
         scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
         scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
         place = np.where(ok[:, None], centre - (side - 1) / 2 + middle, 0)
-        peak = light[:, side // 4 : -side // 4, side // 4 : -side // 4].max((1, 2))
-        alike = np.maximum(sampled(2 * place[:, None] - points), _decoded(canonical, pose, at, side) - level)
-        other = light > alike + (BRIGHTER * noise + SHARE * peak)[:, None, None]
-        alone = np.where(binary_dilation(other, _DISC), np.minimum(light, alike), light)
-        (orientation, axis_ratio), (twist, gradient), weights = _shapes_of(
-            alone, centre, [area * decoded for area in AREAS], steps
-        )
-        (all_orientation, all_ratio), _, _ = _shapes_of(light, centre, weights, 1)
-        beside = np.stack([difference(all_orientation, orientation, np.pi), all_ratio - axis_ratio])
+        opposite = sampled(2 * place[:, None] - points)
+        core = _within(side, centre, NARROW * decoded)
+        alone = _alone(light, opposite, _decoded(canonical, pose, at, side) - level, noise[:, None, None], core)
+        shape, spread, weights = _shapes_of(alone, centre, [area * decoded for area in AREAS], steps)
+        whole, _, _ = _shapes_of(light, centre, weights, 1)
+        beside = np.stack([difference(whole[0], shape[0], np.pi), whole[1] - shape[1]])
     known = np.where(ok, 1, np.nan)
     return Light(
         *(known[:, None] * place).T,
         known[:, None, None] * scatter,
-        known * orientation, known * axis_ratio, known * twist, known * gradient, known * beside,
+        *(known * shape), known * spread, known * beside,
     )  # fmt: skip
+
+
+def _alone(
+    light: np.ndarray, opposite: np.ndarray, decoded: np.ndarray, noise: np.ndarray, core: np.ndarray
+) -> np.ndarray:  # fmt: skip
+    """Light (B, n, n) without what lies beside the galaxy; the core, where a sharp peak has no opposite, is kept."""
+    peak = np.minimum(light, opposite).max((1, 2), keepdims=True)  # the galaxy's: no neighbour has an opposite
+    alike = np.maximum(opposite, decoded)
+    other = (light > alike + BRIGHTER * noise + SHARE * peak) & ~core
+    return np.where(binary_dilation(other, _DISC) & ~core, np.minimum(light, alike), light)
+
+
+def _within(side: int, centre: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Pixels within one standard deviation of Gaussians of this covariance, (B, 3), shape (B, side, side)."""
+    y, x = np.mgrid[:side, :side][:, None] - centre.T[::-1, :, None, None]
+    xx, yy, xy = _inverse(shape).T[:, :, None, None]
+    return xx * x**2 + yy * y**2 + 2 * xy * x * y < 1
 
 
 def _decoded(canonical: Tensor, pose: Pose, points: Tensor, side: int) -> np.ndarray:
     """Brightness of decoded galaxies at points of the windows (B, P, 2), grid units, shape (B, side, side)."""
     at = to_object(points.to(canonical), pose)[:, :, None]
     grey = canonical.mean(3)[:, None]
-    seen = functional.grid_sample(grey, at, padding_mode="border", align_corners=True)[:, 0, :, 0]
+    seen = functional.grid_sample(grey, at, padding_mode="zeros", align_corners=True)[:, 0, :, 0]
     return seen.unflatten(1, (side, side)).cpu().double().numpy()
 
 
 def _shapes_of(
     light: np.ndarray, centre: np.ndarray, weights: list[np.ndarray], steps: int
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], list[np.ndarray]]:
-    """Major axis and axis ratio of light, and their scatter, under weights of these areas that take on its shape."""
-    shapes = [_shape_of(light, centre, weight, steps) for weight in weights]
-    orientations, ratios = (np.array([shape[number] for shape in shapes]) for number in range(2))
-    orientation, twist = _mean_axis(orientations, ratios)
-    middle = ratios[len(ratios) // 2]
-    gradient = np.where(np.isfinite(ratios), ratios, middle).std(0)
-    return (orientation, middle), (twist, gradient), [weight for _, _, weight in shapes]
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Axis (of the mean ellipticity) and axis ratio (of the middle weight) of light, (2, B), their spread, the weights.
+
+    The weights are of the same areas and have taken on its shape. Where one shows no peak the light is round.
+    """
+    orientations, ratios, weights = zip(*(_shape_of(light, centre, weight, steps) for weight in weights), strict=True)
+    orientation, twist = _mean_axis(np.array(orientations), np.array(ratios))
+    spread = np.stack([twist, np.nan_to_num(ratios, nan=1).std(0)])
+    return np.stack([orientation, ratios[len(ratios) // 2]]), spread, list(weights)
 
 
 def _shape_of(

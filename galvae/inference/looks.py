@@ -80,6 +80,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
     looks, seen = [], [first.looks]
+    noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
         again = replace(view, fields=(view.values + noise).clamp(0, 1).permute(0, 2, 3, 1))
@@ -91,7 +92,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
         if refine:
             pose, content = best_beside(vae.encode(again.about(pose)), first.pose)
         looks.append(
-            fit(vae, again, pose, content, first.sky, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
+            fit(vae, again, pose, content, noisier, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
         )
     return _errors(first, looks, *rival(Posterior.joined(seen), first.pose.theta))
 
@@ -114,12 +115,11 @@ def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tens
         theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + len(looks))
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
         centre = (PRIOR_OF_CENTRE * of_centre + centre) / (PRIOR_OF_CENTRE + count)[:, None, None]
-        # Where there is no light to measure it is the decoded galaxy's shape, of which nothing is known.
+        # Where there is nothing to measure nothing is known.
         unknown = np.array([math.pi / 4, 0.5])[:, None]
-        widths = np.stack([fitted.light.twist, fitted.light.gradient])
-        shape_var = shape_var + np.where(np.isfinite(widths), OF_WIDTH * widths, unknown) ** 2
-        others = _shape_off(fitted.decoded, placed) ** 2 + np.nan_to_num(fitted.light.beside) ** 2
-        shape_var = shape_var + OF_OTHERS**2 * others
+        others = fitted.light.beside, _shape_off(fitted.decoded, placed)
+        for part in (OF_WIDTH * fitted.light.spread, *(OF_OTHERS * other for other in others)):
+            shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     orientation, axis_ratio = np.sqrt(shape_var)
     return Errors(

@@ -86,6 +86,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
 def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
     """How often intervals of one and of two errors hold: of all galaxies, and by bins; see :func:`summarize`."""
     first, second = measured.first, measured.second
+    moments = measured.reference if measured.moments is None else measured.moments
     theta = np.abs(difference(second.theta - first.theta, measured.turn, 360))
     same = theta <= 90
     moved, turn = off_course(first, second, measured), np.radians(measured.turn)
@@ -102,8 +103,7 @@ def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
             np.nan,
         ),
         # The truth of a simulated galaxy is that before the point spread function.
-        "axis_ratio": np.abs(measured.start.axis_ratio - (measured.moments or measured.reference).axis_ratio)
-        / measured.start.axis_ratio_err,
+        "axis_ratio": np.abs(measured.start.axis_ratio - moments.axis_ratio) / measured.start.axis_ratio_err,
     }
     by = {
         "axis_ratio": (measured.reference.axis_ratio, RATIOS),

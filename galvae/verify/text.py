@@ -49,7 +49,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
         ("dx", "dx"),
         ("dy", "dy"),
         ("orientation", "axis"),
-        ("axis_ratio", "axis ratio"),
+        ("axis_ratio", "axis ratio, of moments"),
     ):
         row(f"within one error: {label}", "coverage", name, "68", unit="%")
         row("within two errors", "coverage", name, "95", unit="%")

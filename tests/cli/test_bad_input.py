@@ -71,6 +71,7 @@ def test_bad_input_is_refused_in_one_line(arguments, says, capsys, tmp_path, mon
         (["catalog", "STORE", "RUN", "-o", "c.ecsv"], "a run, no image store"),
         (["catalog", "RUN", "STORE", "-o", "c.ecsv", "--set", "train.seed=1"], "[catalog] alone counts"),
         (["verify", "RUN", "STORE", "--set", "model.latents=3"], "[catalog] alone counts"),
+        (["verify", "RUN", "STORE", "--set", "catalogue.looks=3"], "did you mean catalog?"),
         (["train", "RUN", "-o", "out"], "a run, no image store"),
         (["plot", "RUN", "STORE", "-o", "STORE"], "is an image store itself; choose another folder, such as"),
         (["plot", "RUN", "STORE", "-o", "RUN"], "is a run itself; choose another folder, such as"),

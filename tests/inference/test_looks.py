@@ -9,7 +9,7 @@ import torch
 
 from galvae.geometry import Pose, pixel_grid
 from galvae.inference.infer import infer
-from galvae.inference.looks import look_again
+from galvae.inference.looks import OF_OTHERS, OF_WIDTH, look_again
 from galvae.windows import View
 
 FIELD = 112
@@ -69,13 +69,30 @@ def test_where_a_stretch_leaves_less_noise_errors_are_smaller(knowing):
     assert np.allclose(told.light.covariance, kept.light.covariance / 16)
 
 
-def test_an_axis_that_the_decoded_galaxy_does_not_share_is_less_well_known(knowing):
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(("part", "counts"), [("decoded", OF_OTHERS), ("beside", OF_OTHERS), ("spread", OF_WIDTH)])
+def test_each_sign_of_doubt_about_a_shape_adds_to_its_own_error(part, counts, number, knowing):
+    """In quadrature; what could not be measured counts as an axis or an axis ratio of which nothing is known."""
     vae, view = scene(knowing, 5)
-    found = infer(vae, view)
-    decoded = replace(found.fitted.decoded, orientation=found.fitted.decoded.orientation + 0.5)
-    off = found._replace(fitted=found.fitted._replace(decoded=decoded))
-    said = look_again(vae, view, off, torch.arange(5), count=4, seed=0)
-    assert (said.orientation > 0.15).all()
+    found, name = infer(vae, view), ("orientation", "axis_ratio")[number]
+
+    def variance(off):
+        fitted = found.fitted
+        decoded = {key: np.array(getattr(fitted.placed, key)) for key in ("orientation", "axis_ratio")}
+        light = {"beside": np.zeros((2, 5)), "spread": np.zeros((2, 5))}
+        if part == "decoded":
+            decoded[name] = decoded[name] + off
+        else:
+            light[part][number] += off
+        fitted = fitted._replace(decoded=replace(fitted.decoded, **decoded), light=fitted.light._replace(**light))
+        said = look_again(vae, view, found._replace(fitted=fitted), torch.arange(5), count=2, seed=0)
+        return np.stack([said.orientation, said.axis_ratio]) ** 2
+
+    added = variance(0.3) - variance(0.0)
+    assert added[number] == pytest.approx((counts * 0.3) ** 2)
+    assert added[1 - number] == pytest.approx(0)
+    if part != "decoded":
+        assert (variance(np.nan) - variance(0.0))[number] == pytest.approx((math.pi / 4, 0.5)[number] ** 2)
 
 
 def test_a_look_looks_again_about_what_it_inferred(knowing):
