@@ -29,13 +29,13 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     row("  where two definitions of the axis agree", "axis_clean", unit="deg")
     row("  beyond 30 deg", "axis", "beyond_30", unit="%")
     if first["moments"]:
-        row("  of adaptive moments", "moments", "axis", unit="deg")
+        row("  that of adaptive moments against the truth", "moments", "axis", unit="deg")
     for kind in first["axis_by_kind"]:
         row(f"  of kind {kind}", "axis_by_kind", kind, unit="deg")
     row(f"axis ratio against {reference}", "axis_ratio")
     row(f"centre against {reference}", "centre", unit="px")
     if first["moments"]:
-        row("  of adaptive moments", "moments", "centre", unit="px")
+        row("  that of adaptive moments against the truth", "moments", "centre", unit="px")
     row("turn test: theta over 360 deg, elongated", "turn_elongated", unit="deg")
     row("  flipped", "turn_elongated", "flips", unit="%")
     row("turn test: theta over 360 deg, round", "turn_round", unit="deg")
@@ -49,7 +49,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
         ("dx", "dx"),
         ("dy", "dy"),
         ("orientation", "axis"),
-        ("axis_ratio", "axis ratio, of moments"),
+        ("axis_ratio", "axis ratio against moments"),
     ):
         row(f"within one error: {label}", "coverage", name, "68", unit="%")
         row("within two errors", "coverage", name, "95", unit="%")
