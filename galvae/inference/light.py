@@ -112,22 +112,14 @@ def measure_light(
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
     decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])
-    weight, centre = NARROW * decoded, start
+    narrow = NARROW * decoded
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(steps):
-            total, offset, shape = weighted_moments(light, centre, weight)
-            response = _response(shape, weight)
-            step = np.clip(np.einsum("bij,bj->bi", response, offset), -1, 1)
-            centre = np.where(np.isfinite(step), centre + step, centre)
-        # A peak, of something bright.
-        ok &= (total > 0) & (np.linalg.det(response) > 0) & (np.trace(response, axis1=1, axis2=2) > 0)
-        ok &= np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0)  # which the galaxy is
-        squares, _, spread = weighted_moments(left**2, centre, weight / 2)
-        scatter = _matrix(spread * ((noise / total) ** 2 * squares)[:, None])
-        scatter = response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2)
+        centre, scatter, peaked = _centroid_of(light, noise[:, None, None] * left, start, narrow, steps)
+        # Which the galaxy is.
+        ok &= peaked & (np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0))
         place = np.where(ok[:, None], centre - (side - 1) / 2 + middle, 0)
         opposite = sampled(2 * place[:, None] - points)
-        core = _within(side, centre, NARROW * decoded)
+        core = _within(side, centre, narrow)
         alone = _alone(light, opposite, _decoded(canonical, pose, at, side) - level, noise[:, None, None], core)
         shape, spread, weights = _shapes_of(alone, centre, [area * decoded for area in AREAS], steps)
         whole, _, _ = _shapes_of(light, centre, weights, 1)
@@ -138,6 +130,23 @@ def measure_light(
         known[:, None, None] * scatter,
         *(known * shape), known * spread, known * beside,
     )  # fmt: skip
+
+
+def _centroid_of(
+    light: np.ndarray, noise: np.ndarray, start: np.ndarray, weight: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Where a weight comes to rest on light with noise (B, n, n), the covariance of that, and where it is a peak."""
+    centre = start
+    for _ in range(steps):
+        total, offset, shape = weighted_moments(light, centre, weight)
+        response = _response(shape, weight)
+        step = np.clip(np.einsum("bij,bj->bi", response, offset), -1, 1)
+        centre = np.where(np.isfinite(step), centre + step, centre)
+    # A peak, of something bright.
+    peaked = (total > 0) & (np.linalg.det(response) > 0) & (np.trace(response, axis1=1, axis2=2) > 0)
+    squares, _, spread = weighted_moments(noise**2, centre, weight / 2)
+    scatter = _matrix(spread * (squares / total**2)[:, None])
+    return centre, response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2), peaked
 
 
 def _alone(

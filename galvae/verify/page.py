@@ -17,19 +17,12 @@ from galvae.pictures import BLUE, GREY, VERMILLION
 from galvae.plots import save
 from galvae.sampling import as_rgb
 from galvae.verify.measured import Measured
-from galvae.verify.summary import ELONGATED, off_course
+from galvae.verify.summary import COVERED, ELONGATED, off_course
 
 PAGE, FIGURES = "verify.html", "verify.json"
 WORST = 12
 # What is drawn on a logarithmic scale is no less.
 LEAST = 0.001
-LABELS = {
-    "theta": "θ between two exposures",
-    "dx": "dx between two exposures",
-    "dy": "dy between two exposures",
-    "orientation": "axis against the reference",
-    "axis_ratio": "axis ratio against moments",
-}
 
 
 def write_page(
@@ -81,9 +74,9 @@ def coverage(figures: dict[str, Any]) -> Figure:
     """Shares within one and two errors by axis ratio, brightness and signal-to-noise ratio."""
     found = figures["coverage"]
     figure = Figure(figsize=(11, 13), layout="constrained")
-    axes = figure.subplots(len(LABELS), 3, sharey=True)
+    axes = figure.subplots(len(COVERED), 3, sharey=True)
     names = {"axis_ratio": "axis ratio", "brightness": "mean light (1: white)", "snr": "signal-to-noise ratio"}
-    for row, (name, label) in zip(axes, LABELS.items(), strict=True):
+    for row, (name, label) in zip(axes, COVERED.items(), strict=True):
         for panel, (key, title) in zip(row, names.items(), strict=True):
             _draw_bins(panel, found[name]["bins"][key])
             panel.set_xlabel(title, fontsize=8)

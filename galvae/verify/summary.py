@@ -15,6 +15,14 @@ ELONGATED = 0.7
 # Two definitions of a galaxy's axis that differ by less, degrees, leave one to be right about.
 AGREE = 3.0
 RATIOS = (0.0, 0.4, 0.55, 0.7, 0.85, 1.01)
+# What intervals are checked of.
+COVERED = {
+    "theta": "theta between two exposures",
+    "dx": "dx between two exposures",
+    "dy": "dy between two exposures",
+    "orientation": "axis against the reference",
+    "axis_ratio": "axis ratio against moments",
+}
 
 
 def summarize(measured: Measured) -> dict[str, Any]:

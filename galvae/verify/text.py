@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from galvae.verify.summary import COVERED
+
 
 def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     """A column of figures for each run.
@@ -44,13 +46,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     row("turn test: centre", "move", unit="px")
     row("turn test: z drift over z's spread, RMS", "z_drift")
     row("  median", "z_drift_median")
-    for name, label in (
-        ("theta", "theta"),
-        ("dx", "dx"),
-        ("dy", "dy"),
-        ("orientation", "axis"),
-        ("axis_ratio", "axis ratio against moments"),
-    ):
+    for name, label in COVERED.items():
         row(f"within one error: {label}", "coverage", name, "68", unit="%")
         row("within two errors", "coverage", name, "95", unit="%")
     row("galaxies with a rival (p_alt above 0.1)", "rivals", "flagged", unit="%")
