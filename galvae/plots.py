@@ -198,8 +198,13 @@ def _time_above(panel: Axes, metrics: Sequence[Mapping[str, float]]) -> None:
     size, unit = next((s, u) for s, u in ((3600, "h"), (60, "min"), (1, "s")) if seconds[-1] > 2 * s or s == 1)
     ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0, seconds[-1] / size)
     ticks = ticks[(ticks >= 0) & (ticks <= seconds[-1] / size)]
+    places = np.interp(ticks * size, seconds, steps)
+    apart = [0]
+    for number in range(1, len(ticks)):  # where a part of the training was slow, times crowd
+        if places[number] - places[apart[-1]] >= steps[-1] / 20:
+            apart.append(number)
     above = panel.secondary_xaxis("top")
-    above.set_xticks(np.interp(ticks * size, seconds, steps), [f"{tick:g}" for tick in ticks])
+    above.set_xticks(places[apart], [f"{tick:g}" for tick in ticks[apart]])
     above.set_xlabel(f"time in training ({unit})")
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -135,6 +136,15 @@ def test_curves_show_every_epoch_in_nats(count, tmp_path):
     size = {"time in training (s)": 1, "time in training (min)": 60}[unit]
     seconds = size * np.array([float(tick.get_text()) for tick in above.get_xticklabels()])
     assert seconds == pytest.approx(0.7 * above.get_xticks())
+
+
+def test_times_do_not_crowd_where_training_was_slow(tmp_path):
+    lines = [line | {"seconds": line["seconds"] + 300 * (line["step"] >= 10)} for line in metrics(60)]
+    figure = drawn(plots.curves(lines, window=64), tmp_path / "curves.png")
+    (above,) = figure.axes[0].child_axes
+    boxes = [label.get_window_extent() for label in above.get_xticklabels()]
+    assert len(boxes) > 3
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
 
 
 def test_curves_bear_a_loss_that_is_not_finite_and_say_when_every_pixel_is_used(tmp_path):
