@@ -52,11 +52,14 @@ def train(
     from galvae.model.settings import bound
     from galvae.training.checkpoint import STATE
     from galvae.training.fit import fit
+    from galvae.training.team import team_of
     from galvae.training.trainer import choose_device
 
-    images, where = ImageStore(store), choose_device(device)
-    with say_how_to_go_on(output / STATE):
-        last = fit(images, settings, output, device=where, resume=resume, max_steps=max_steps, quiet=quiet)
+    images = ImageStore(store)
+    with say_how_to_go_on(output / STATE), team_of(choose_device(device)) as (team, where):
+        last = fit(images, settings, output, device=where, team=team, resume=resume, max_steps=max_steps, quiet=quiet)
+    if not team.leads:
+        return
     held_out = f"{bound(settings.model.likelihood)} of galaxies held out {last['validation_elbo']:.1f} nats"
     print_result({"run": str(output), **last}, f"{output}: {last['step']} steps, {held_out}", as_json=as_json)
     calibrate(output, images, device=where, quiet=quiet)

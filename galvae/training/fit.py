@@ -17,12 +17,13 @@ from galvae.data.store import ImageStore
 from galvae.progress import Progress, say
 from galvae.recipe import Recipe
 from galvae.training.run import RunFolder
+from galvae.training.team import ALONE, Lost, Team
 from galvae.training.trainer import Diverged, Trainer
 
 
 def fit(
     store: ImageStore, recipe: Recipe, run: str | Path, *,
-    device: torch.device, resume: bool = False, max_steps: int | None = None, quiet: bool = False,
+    device: torch.device, team: Team = ALONE, resume: bool = False, max_steps: int | None = None, quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a model and write its run folder.
 
@@ -37,8 +38,11 @@ def fit(
         are saved.
     device
         Where to compute.
+    team
+        The processes that train it together; the one that leads writes the folder.
     resume
-        Go on from the folder's checkpoint: on the CPU the result equals that of an unbroken training, bit for bit.
+        Go on from the folder's checkpoint: on the CPU, on as many processes, the result equals that of an unbroken
+        training, bit for bit.
     max_steps
         Stop after so many steps in all; the schedule stays that of the whole recipe.
     quiet
@@ -53,24 +57,31 @@ def fit(
     ------
     Diverged
         If the loss is not finite; the last good state is kept.
+    Lost
+        If another process has ended; the last state is kept.
     ValueError
         If `resume` finds that the run began with another store or another recipe.
     KeyboardInterrupt
         After SIGINT, or what else the process does at it or at SIGTERM, when the state is saved.
     """
-    trainer = Trainer(store, recipe, device=device)
+    trainer = Trainer(store, recipe, device=device, team=team)
+    quiet = quiet or not team.leads
     folder = RunFolder(Path(run), trainer)
     if resume:
         folder.load()
     folder.begin()
     last = trainer.steps if max_steps is None else min(max_steps, trainer.steps)
     say(_HEADER if trainer.step < last else f"{run}: {trainer.step} steps are done already", quiet=quiet)
-    with _signals() as received, Progress("train", last, quiet=quiet, done=trainer.step) as progress:
+    # A signal reaches several processes between different steps; on a device the question would make steps wait.
+    ask_every = 1 if device.type == "cpu" or team.size == 1 else 64
+    with _signals(quiet=quiet) as received, Progress("train", last, quiet=quiet, done=trainer.step) as progress:
         try:
             if not resume and not folder.replaces:
                 folder.save()  # a kill before the first epoch's end can be resumed too
-            while trainer.step < last and not received:
+            stop = False
+            while trainer.step < last and not stop:
                 trainer.take_step()
+                stop = trainer.step % ask_every == 0 and team.any(bool(received))
                 epoch, rest = divmod(trainer.step, trainer.steps_per_epoch)
                 if rest == 0:
                     progress.row(_row(folder.end_epoch()))
@@ -79,26 +90,28 @@ def fit(
                         folder.save()
                 progress.advance()
             trainer.check()
-        except Diverged:
+            stop = team.any(bool(received))
+        except (Diverged, Lost):
             if device.type == "cpu" and trainer.is_finite() and not folder.replaces:
                 folder.save()
             raise
         folder.save()
-    if received:
-        signal.raise_signal(received[0])
-        raise KeyboardInterrupt  # where the process takes no notice of the signal
+    if stop:
+        for number in received[:1]:
+            signal.raise_signal(number)
+        raise KeyboardInterrupt  # where the process takes no notice of the signal, or another was told
     return folder.end()
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def _signals(*, quiet: bool) -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM, so that the step under way is finished; a second one is not waited for."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
         signal.signal(number, before[number])
-        say("galvae: stopping after this step; the state will be saved")
+        say("galvae: stopping after this step; the state will be saved", quiet=quiet)
 
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}

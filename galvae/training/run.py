@@ -28,7 +28,10 @@ def trained_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 class RunFolder:
-    """A run folder, the training that fills it, and its clock; :func:`galvae.training.fit.fit` lists what it raises."""
+    """A run folder, the training that fills it, and its clock; :func:`galvae.training.fit.fit` lists what it raises.
+
+    Only the process that leads writes.
+    """
 
     def __init__(self, path: Path, trainer: Trainer) -> None:
         self.path, self.trainer = path, trainer
@@ -61,7 +64,7 @@ class RunFolder:
     def begin(self) -> None:
         """Start the clock; write the recipe and the metrics so far where no other run is replaced."""
         self._start = time.monotonic() - self._spent
-        if not self.replaces:
+        if not self.replaces and self.trainer.team.leads:
             self._open()
 
     def _open(self) -> None:
@@ -74,6 +77,8 @@ class RunFolder:
         trainer = self.trainer
         if not trainer.is_finite():
             raise Diverged(f"a parameter is not finite before step {trainer.step}; lower train.learning_rate")
+        if not trainer.team.leads:
+            return
         progress = {
             "step": trainer.step, "seconds": time.monotonic() - self._start, "sums": trainer.sums.tolist(),
             "metrics": self._lines, **self._origin,
@@ -95,7 +100,8 @@ class RunFolder:
         """Measure every pixel, and write the model; the last line of the metrics, which going on does not keep."""
         line = self._measure(pixels=0)
         # The model is last: what says that it is finished has its last line.
-        self._save_model(finished=self.trainer.step == self.trainer.steps)
+        if self.trainer.team.leads:
+            self._save_model(finished=self.trainer.step == self.trainer.steps)
         return line
 
     def _save_model(self, *, finished: bool) -> None:
@@ -119,7 +125,7 @@ class RunFolder:
             "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
             "device_bytes": torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else 0,
         }  # fmt: skip
-        if not self.replaces:
+        if not self.replaces and trainer.team.leads:
             with (self.path / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         return line

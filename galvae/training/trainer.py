@@ -19,6 +19,7 @@ from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
 from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
 from galvae.training.optimizers import optimizers
+from galvae.training.team import ALONE, Team
 
 # Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
 JITTER = 0.04
@@ -83,16 +84,19 @@ class Trainer:
         ``[model]`` and ``[train]`` are used, and of ``[ingest]`` the window.
     device
         Where to compute.
+    team
+        The processes that train it together.
 
     Raises
     ------
     ValueError
-        If the store's fields are smaller than the window, or hold too few galaxies to hold some out.
+        If the store's fields are smaller than the window, or hold too few galaxies to hold some out; or a batch fewer
+        than there are processes.
     """
 
-    def __init__(self, store: ImageStore, recipe: Recipe, *, device: torch.device) -> None:
+    def __init__(self, store: ImageStore, recipe: Recipe, *, device: torch.device, team: Team = ALONE) -> None:
         recipe = of_this_store(recipe, store)
-        self.store, self.recipe, self.device = store, recipe, device
+        self.store, self.recipe, self.device, self.team = store, recipe, device, team
         self.window, self.oversample = recipe.ingest.window, store.ingest["oversample"]
         if self.window * self.oversample > store.shape[0]:
             raise ValueError(
@@ -119,6 +123,11 @@ class Trainer:
         self.vae.compute_in(self.precision)
         self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
+        if self.batch < team.size:
+            raise ValueError(
+                f"a batch of {self.batch} galaxies has not one for each of {team.size} processes; raise train.batch, "
+                f"or start fewer"
+            )
         self.steps_per_epoch = len(self.training) // self.batch
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
@@ -135,6 +144,8 @@ class Trainer:
         Diverged
             If the loss is not finite. On the CPU the parameters are those before the step; on a device it is found
             some steps later, so that steps need not wait for the host.
+        Lost
+            If another process has ended; the parameters are those before the step.
         """
         settings = self.recipe.train
         epoch, place = divmod(self.step, self.steps_per_epoch)
@@ -142,7 +153,9 @@ class Trainer:
             self._epoch = epoch
             order = permutation(len(self.training), seed=settings.seed, epoch=epoch)
             self._order = order.to(self.device)
-        which = self._order[place * self.batch : (place + 1) * self.batch]
+        which = self.team.part(self._order[place * self.batch : (place + 1) * self.batch])
+        if place == 0:
+            self.team.align(self.vae)
         views = 2 if settings.agree else 1
         batch = self._draw(
             self.training, which, step=self.step, pixels=settings.pixels, views=views,
@@ -155,6 +168,10 @@ class Trainer:
             agree=settings.agree, content_weight=settings.content_weight,
             seed=settings.seed, step=self.step,
         )  # fmt: skip
+        share = len(which) / self.batch
+        said = torch.cat([_means(terms), terms.content.double().flatten()]) * share
+        self.team.add(said)
+        self.team.add_gradients(self.vae.parameters(), share=share)
         self._unchecked.append((self.step, batch.galaxy, terms.elbo))
         if self.device.type == "cpu" or len(self._unchecked) >= 64:
             self.check()
@@ -164,7 +181,7 @@ class Trainer:
             optimizer.step()
         if place == 0:
             self.sums.zero_()
-        self.sums += torch.cat([_means(terms), terms.content.double().flatten()])
+        self.sums += said
         self.step += 1
         last = place + 1 == self.steps_per_epoch
         if last and not frozen and self.recipe.model.content_prior == "fitted":
@@ -192,15 +209,18 @@ class Trainer:
             If one is not finite: says which step and which galaxies.
         """
         looked, self._unchecked = self._unchecked, []
-        for step, galaxy, elbo in looked:
-            finite = torch.isfinite(elbo)
-            if not finite.all():
-                ids = self.store.column("id")[galaxy[~finite].unique().cpu().numpy()]
-                named = ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-                raise Diverged(
-                    f"the loss is not finite at step {step} for {len(ids)} of {len(galaxy.unique())} galaxies "
-                    f"({named}); lower train.learning_rate, or look at these images"
-                )
+        found = [(step, galaxy[~torch.isfinite(elbo)].unique().tolist()) for step, galaxy, elbo in looked]
+        if not self.team.any(any(rows for _, rows in found)):
+            return
+        found = self.team.gathered([(step, rows) for step, rows in found if rows])
+        first = min(step for step, _ in found)
+        rows = sorted({row for step, rows in found if step == first for row in rows})
+        ids = self.store.column("id")[rows]
+        named = ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        raise Diverged(
+            f"the loss is not finite at step {first} for {len(ids)} of {self.batch} galaxies "
+            f"({named}); lower train.learning_rate, or look at these images"
+        )
 
     def is_finite(self) -> bool:
         """Whether every parameter is: a gradient may break them though the loss was finite."""
@@ -213,11 +233,13 @@ class Trainer:
         """
         total = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
         self.vae.compute_in(None)
-        for which in torch.arange(len(self.validation), device=self.device).split(self.batch):
+        everything = torch.arange(len(self.validation), device=self.device)
+        for which in self.team.part(everything).split(self.batch):
             batch = self._draw(self.validation, which, step=-1, pixels=pixels)
             terms = evaluate(self.vae, batch, chunk=self.recipe.train.chunk, seed=self.recipe.train.seed, step=-1)
             total += _means(terms) * len(which)
         self.vae.compute_in(self.precision)
+        self.team.add(total)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
     def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any) -> Batch:

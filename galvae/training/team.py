@@ -1,0 +1,123 @@
+"""Several processes that train one model on its parts of each batch: ``torchrun -m galvae train``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+Answer = TypeVar("Answer")
+
+
+class Lost(OSError):
+    """Another process of the training is not there any more."""
+
+
+class Team:
+    """The processes of a training, of which this is one; alone it has nobody to talk to.
+
+    The galaxies of a step are those that one process alone would take, and all that is random about a galaxy is keyed
+    by it: added up, what the processes find is what one would have found, but for rounding. Every method but
+    :meth:`part` is to be called by all of them.
+
+    Parameters
+    ----------
+    rank
+        Which process this is.
+    size
+        How many there are.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def part(self, batch: Tensor) -> Tensor:
+        """What of a batch (B, ...) is this process's."""
+        return batch[self.rank :: self.size]
+
+    def add(self, *sums: Tensor) -> None:
+        """Replace tensors by their sums over the processes.
+
+        Raises
+        ------
+        Lost
+            If a process has ended.
+        """
+        if self.size > 1:
+            for values in sums:
+                _heard(lambda values=values: distributed.all_reduce(values))
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter], *, share: float) -> None:
+        """Replace gradients by their means over the batch, of which this process saw a share; raises as :meth:`add`."""
+        if self.size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        together = torch.cat([gradient.flatten() for gradient in gradients]) * share
+        self.add(together)
+        for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so for any of the processes; raises as :meth:`add`."""
+        told = torch.tensor(int(flag))
+        self.add(told)
+        return bool(told)
+
+    def gathered(self, values: list[Answer]) -> list[Answer]:
+        """The lists of all processes, one behind the other; raises as :meth:`add`."""
+        if self.size == 1:
+            return values
+        told: list[list[Answer]] = [[] for _ in range(self.size)]
+        _heard(lambda: distributed.all_gather_object(told, values))
+        return [value for part in told for value in part]
+
+    def align(self, module: nn.Module) -> None:
+        """Take over the leading process's parameters, from which rounding may have led away; raises as :meth:`add`."""
+        if self.size > 1:
+            for tensor in module.state_dict().values():
+                _heard(lambda tensor=tensor: distributed.broadcast(tensor, 0))
+
+
+ALONE = Team()
+
+
+def _heard(talk: Callable[[], object]) -> None:
+    try:
+        talk()
+    except RuntimeError as error:  # torch has no class of its own for a connection that is gone
+        reason = str(error).splitlines()[0]
+        raise Lost(
+            f"another process of this training has ended ({reason}); see its error, and go on with --resume, on as "
+            f"many processes as there are"
+        ) from None
+
+
+@contextmanager
+def team_of(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
+    """The processes that ``torchrun`` started, or this one alone, and the device of this one.
+
+    Processes meet here: none goes on before all have come. CUDA devices are taken by their number on the machine,
+    and talk by NCCL; CPUs by gloo.
+    """
+    if not distributed.is_torchelastic_launched():
+        yield ALONE, device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        distributed.barrier()
+        yield Team(distributed.get_rank(), distributed.get_world_size()), device
+        _heard(distributed.barrier)  # nobody hangs up on one who still listens
+    finally:
+        distributed.destroy_process_group()
