@@ -37,8 +37,9 @@ def measure(store: Path, recipe: str, pixels: int, steps: int) -> dict[str, floa
     import torch
 
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.recipe import load_recipe
-    from galvae.training.trainer import Trainer, choose_device
+    from galvae.training.trainer import Trainer
 
     device = choose_device("auto")
     settings = load_recipe(recipe, [f"train.pixels={pixels}", "train.freeze_content=0"])

@@ -109,11 +109,11 @@ def _ingest(
 
 def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.inference.oddities import calibrate
     from galvae.training.checkpoint import DESCRIPTION, STATE, load_tensors
     from galvae.training.fit import fit
     from galvae.training.run import trained_recipe
-    from galvae.training.trainer import choose_device
 
     run = directory / "run"
 
@@ -136,8 +136,8 @@ def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
 def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.catalog import read_catalog, write_catalog
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.inference.tables import make_catalog, provenance
-    from galvae.training.trainer import choose_device
 
     run, catalog = directory / "run", directory / "catalog.ecsv"
 
@@ -158,9 +158,9 @@ def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage
 
 def _plot(directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.inference import figures as drawn
     from galvae.training.checkpoint import MODEL, digest
-    from galvae.training.trainer import choose_device
 
     run, figures, described = directory / "run", directory / "figures", directory / "figures" / "figures.json"
 

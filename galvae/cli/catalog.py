@@ -42,8 +42,8 @@ def catalog(
     settings = catalog_settings(run, recipe, changes)
 
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.inference.tables import make_catalog
-    from galvae.training.trainer import choose_device
 
     table = make_catalog(run, ImageStore(store), settings, device=str(choose_device(device)), quiet=quiet)
     write_table(table, output, flat=flat, overwrite=overwrite)

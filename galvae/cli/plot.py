@@ -27,8 +27,8 @@ def plot(
     refuse_inside(output, str(output / "figures"))
 
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.inference.figures import plot_run
-    from galvae.training.trainer import choose_device
 
     images = None if store is None else ImageStore(store)
     drawn = plot_run(run, output, store=images, device=choose_device(device), overwrite=overwrite, quiet=quiet)

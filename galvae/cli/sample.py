@@ -35,8 +35,8 @@ def sample(
 
     check_output(output, IMAGES, overwrite=overwrite)
 
+    from galvae.device import choose_device
     from galvae.inference.model import load
-    from galvae.training.trainer import choose_device
 
     images = load(run, device=str(choose_device(device))).sample(n, seed=seed, size=size)
     save_images(output, images)
@@ -64,10 +64,10 @@ def interpolate(
     check_output(output, IMAGES, overwrite=overwrite)
 
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.inference.checks import check_fits
     from galvae.inference.model import Model
     from galvae.training.checkpoint import load_model
-    from galvae.training.trainer import choose_device
 
     vae, description = load_model(run, device=choose_device(device))
     model, images = Model(vae, description), ImageStore(store)

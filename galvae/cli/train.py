@@ -48,12 +48,12 @@ def train(
     settings = chosen_recipe(recipe, changes, default=str(own) if resume and own.is_file() else None)
 
     from galvae.data.store import ImageStore
+    from galvae.device import choose_device
     from galvae.inference.oddities import calibrate
     from galvae.model.settings import bound
     from galvae.training.checkpoint import STATE
     from galvae.training.fit import fit
     from galvae.training.team import team_of
-    from galvae.training.trainer import choose_device
 
     images = ImageStore(store)
     with say_how_to_go_on(output / STATE), team_of(choose_device(device)) as (team, where):

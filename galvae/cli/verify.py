@@ -71,7 +71,7 @@ def verify(
     settings = {str(one): catalog_settings(one, None, changes) for one in runs}
 
     from galvae.data.store import ImageStore
-    from galvae.training.trainer import choose_device
+    from galvae.device import choose_device
     from galvae.verify.measure import verify as measure
     from galvae.verify.text import as_text
 

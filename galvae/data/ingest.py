@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from galvae.cores import cores
 from galvae.data.identity import digest_of
 from galvae.data.part import make_part
-from galvae.data.pool import cores, run_in_processes
+from galvae.data.pool import run_in_processes
 from galvae.data.readers.base import Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings

@@ -16,13 +16,6 @@ Job = tuple[tuple[Any, ...], Mapping[str, Any]]
 Result = TypeVar("Result")
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "process_cpu_count"):
-        return os.process_cpu_count() or 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_in_processes(work: Callable[..., Result], jobs: Iterable[Job], *, workers: int) -> Iterator[Result]:
     """Run jobs, in this process where one worker is asked for.
 

@@ -12,8 +12,9 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from galvae.cores import cores
 from galvae.data.galaxies import BANDS
-from galvae.data.pool import cores, run_in_processes
+from galvae.data.pool import run_in_processes
 from galvae.data.settings import SimulateSettings
 from galvae.data.survey import ELECTRONS, SKY_NOISE, Field, field
 from galvae.data.truth import name_of, truth_of, truth_table

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from functools import lru_cache
+
 import torch
 from torch import nn
 
@@ -17,10 +20,29 @@ class Mixed(nn.Module):
 
 
 def native_precision(device: torch.device) -> torch.dtype | None:
-    """bfloat16 where the device has instructions for it, else None: emulated it would be slower and no better."""
+    """bfloat16 where the device has instructions for it and is the faster with them, else None.
+
+    Emulated it would be slower and no better. A CPU is asked for a matrix product of each kind, once in a process.
+    """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         has = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        native = device.type == "cpu" and has is not None and has()
+        native = device.type == "cpu" and has is not None and has() and _is_faster()
     return torch.bfloat16 if native else None
+
+
+@lru_cache(maxsize=1)
+def _is_faster() -> bool:
+    return _seconds(torch.bfloat16) < _seconds(torch.float32)
+
+
+def _seconds(dtype: torch.dtype, size: int = 512) -> float:
+    """Of a product of square matrices on the CPU, the fastest of several."""
+    matrix = torch.ones(size, size, dtype=dtype)
+    taken = []
+    for _ in range(8):
+        start = time.perf_counter()
+        torch.mm(matrix, matrix)
+        taken.append(time.perf_counter() - start)
+    return min(taken)

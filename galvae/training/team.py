@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -119,5 +120,8 @@ def team_of(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         distributed.barrier()
         yield Team(distributed.get_rank(), distributed.get_world_size()), device
         _heard(distributed.barrier)  # nobody hangs up on one who still listens
+    except Lost:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which ends us all: what happened is said first
+        raise
     finally:
         distributed.destroy_process_group()

@@ -31,25 +31,6 @@ class Diverged(ValueError):
     """The loss of a step is not finite."""
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """The device called `name`; ``auto`` is CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    ValueError
-        If there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {name}: not to be had here ({reason}); use auto or cpu") from None
-    return device
-
-
 def of_this_store(recipe: Recipe, store: ImageStore) -> Recipe:
     """The recipe with the ``[ingest]`` that really made the store, but for what training itself decides.
 

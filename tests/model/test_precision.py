@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from galvae.geometry import Pose
+from galvae.model import precision
 from galvae.model.precision import Mixed, native_precision
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
@@ -47,8 +48,10 @@ def test_the_coordinates_projection_keeps_its_precision(vae, monkeypatch):
     assert seen == [(torch.float32, torch.float32)]
 
 
-def test_what_the_processor_lacks_is_not_asked_of_it(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
-    assert native_precision(torch.device("cpu")) is None
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    assert native_precision(torch.device("cpu")) is torch.bfloat16
+@pytest.mark.parametrize(
+    ("has", "faster", "chosen"), [(False, True, None), (True, False, None), (True, True, torch.bfloat16)]
+)
+def test_bfloat16_where_the_processor_has_it_and_it_is_faster(has, faster, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has, raising=False)
+    monkeypatch.setattr(precision, "_is_faster", lambda: faster)
+    assert native_precision(torch.device("cpu")) is chosen

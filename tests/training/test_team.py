@@ -82,8 +82,8 @@ def test_two_processes_are_one_and_may_change_places(kind, store, tiny_recipe, w
     assert apart(together, alone, begun) < 5 * apart(otherwise, alone, begun) < 0.1
     for name in ("elbo", "validation_elbo", "validation_kl_pose"):
         assert ended[name] == pytest.approx(last[name], rel=1e-4)
-    epochs = [json.loads(line)["epoch"] for line in (together / "metrics.jsonl").read_text().splitlines()]
-    assert epochs == sorted(set(epochs)), "only one process writes"
+    lines = [(run / "metrics.jsonl").read_text().splitlines() for run in (together, alone)]
+    assert len(lines[0]) == len(lines[1]), "only one process writes"
 
 
 def children(process):
@@ -116,7 +116,7 @@ def test_a_process_that_dies_ends_the_training_and_it_can_go_on(dies, store, tin
     assert code != 0
     assert time.monotonic() - start < 20
     assert "galvae: error: another process of this training has ended" in err
-    assert err.count("Traceback") == 1, "torchrun's own"
+    assert err.count("Traceback") == 1, err  # that of torchrun
     state = load_tensors(run / STATE)[1]
     assert state["step"] >= 2
     fit(

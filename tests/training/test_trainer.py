@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from galvae.data import dataset
 from galvae.data.dataset import Fields
 from galvae.data.split import held_out
-from galvae.training.trainer import TERMS, Trainer, choose_device
+from galvae.device import choose_device
+from galvae.training.trainer import TERMS, Trainer
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,30 @@
+"""Where to compute, and how precisely it is worth it there."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from galvae.cores import cores
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name`; ``auto`` is CUDA where there is one, else the CPU.
+
+    On a CPU torch takes no more cores than this process may use, unless OMP_NUM_THREADS says how many.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here.
+    """
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name}: not to be had here ({reason}); use auto or cpu") from None
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch knows nothing of control groups
+    return device
