@@ -247,9 +247,11 @@ class ImageStore:
             order = np.argsort(inside, kind="stable")
             distinct, back = np.unique(inside[order], return_inverse=True)
             with self._part(number) as part:
-                # A slice is read at once; h5py visits the rows of a list one by one.
-                whole = slice(distinct[0], distinct[-1] + 1)
-                rows_read = part["images"][whole if len(distinct) == distinct[-1] + 1 - distinct[0] else distinct]
+                images = part["images"]
+                if len(distinct) == distinct[-1] + 1 - distinct[0]:
+                    rows_read = images[distinct[0] : distinct[-1] + 1]
+                else:  # h5py takes 3 ms for each row of a list, and a twentieth of that for one row
+                    rows_read = np.stack([images[row] for row in distinct])
                 found[where[order]] = rows_read[back]
         return found
 
