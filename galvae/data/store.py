@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+import hdf5plugin
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
@@ -24,6 +25,9 @@ from galvae.description import read_description
 from galvae.files import whole
 
 SCHEMA = 1
+# By benchmarks/compression.py: a fifth smaller than with LZF, and written and read twice as fast. With zstd a seventh
+# smaller still but read at 0.6 of the rate; with nothing read at 1.2 to 1.7 of it, but 1.8 times as large.
+PACKED: Mapping[str, Any] = hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
 _TEXT = h5py.string_dtype("utf-8")
 
 
@@ -54,7 +58,7 @@ def write_part(
     with whole(path) as scratch, h5py.File(scratch, "w", track_order=True) as part:
         if len(images):
             pixels = np.stack(images)
-            part.create_dataset("images", data=pixels, chunks=(1, *pixels.shape[1:]), compression="lzf")
+            part.create_dataset("images", data=pixels, chunks=(1, *pixels.shape[1:]), **PACKED)
         for name, values in columns.items():
             values = np.asarray(values)
             if values.dtype.kind in "UO":

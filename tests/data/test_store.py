@@ -78,6 +78,14 @@ def test_scattered_rows_are_read_one_by_one_for_a_list_takes_h5py_twenty_times_a
     assert asked == [0, 3, 6]
 
 
+def test_stores_of_older_versions_are_read(store, tmp_path):
+    copy = shutil.copytree(store.path, tmp_path / "copy")
+    with h5py.File(part_path(copy, 0), "r+") as part:
+        del part["images"]
+        part.create_dataset("images", data=IMAGES[:5], chunks=(1, 6, 6, 3), compression="lzf")
+    np.testing.assert_array_equal(ImageStore(copy).images([3, 0, 6]), IMAGES[[3, 0, 6]])
+
+
 @pytest.mark.parametrize("size", [1, 4, 50])
 def test_batches_cover_the_store_in_order(store, size):
     rows, images = zip(*store.batches(size), strict=True)
