@@ -55,19 +55,17 @@ def write_part(
     skipped
         (source, reason) of each input of this part that gave no galaxy.
     """
+    data = {name: np.asarray(values) for name, values in columns.items()}
+    data["skipped"] = np.array(skipped, dtype=object).reshape(-1, 2)
+    data = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in data.items()}
+    if len(images):
+        data = {"images": np.stack(images), **data}
     with whole(path) as scratch, h5py.File(scratch, "w", track_order=True) as part:
-        if len(images):
-            pixels = np.stack(images)
-            part.create_dataset("images", data=pixels, chunks=(1, *pixels.shape[1:]), **PACKED)
-        for name, values in columns.items():
-            values = np.asarray(values)
-            if values.dtype.kind in "UO":
-                part.create_dataset(name, data=values.astype(object), dtype=_TEXT)
-            else:
-                part.create_dataset(name, data=values)
-        part.create_dataset("skipped", data=np.array(skipped, dtype=object).reshape(-1, 2), dtype=_TEXT)
+        for name, values in data.items():
+            packed = {"chunks": (1, *values.shape[1:]), **PACKED} if name == "images" else {}
+            part.create_dataset(name, data=values, dtype=_TEXT if values.dtype == object else None, **packed)
         part.attrs["galaxies"] = len(images)
-        part.attrs["digest"] = _digest(part)
+        part.attrs["digest"] = _digest(data)
 
 
 def _names(part: h5py.File) -> list[str]:
@@ -78,14 +76,13 @@ def _names(part: h5py.File) -> list[str]:
     ]
 
 
-def _digest(part: h5py.File) -> str:
+def _digest(data: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over the names, types and values of a part's datasets: the same whenever its content is."""
     digest = hashlib.sha256()
-    for name in sorted(_names(part)):
-        data = part[name]
-        text = h5py.check_string_dtype(data.dtype)
-        values = json.dumps(data.asstr()[:].tolist()).encode() if text else np.ascontiguousarray(data[:]).tobytes()
-        digest.update(f"{name} {'text' if text else data.dtype.str} {data.shape}\n".encode() + values)
+    for name, values in sorted(data.items()):
+        text = values.dtype == object
+        digest.update(f"{name} {'text' if text else values.dtype.str} {values.shape}\n".encode())
+        digest.update(json.dumps(values.tolist()).encode() if text else np.ascontiguousarray(values))
     return digest.hexdigest()
 
 
