@@ -53,9 +53,9 @@ def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
     Parameters
     ----------
     pixels
-        uint8, shape (ny, nx, 3), row 0 at the bottom.
+        uint8, shape (ny, nx, 3), row 0 at the bottom; at a fraction of its size, larger than the field, or whole.
     where
-        The frame of the picture.
+        The frame of the whole picture.
 
     Returns
     -------
@@ -63,14 +63,14 @@ def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
         uint8, shape (side, side, 3), row 0 at the bottom. What the picture does not cover is the median of
         its border.
     """
+    shrunk = where.size[0] // len(pixels)
     pads = [max(0, -(-(where.covers - n) // 2)) for n in where.size]
     if any(pads):
         padded = np.empty((where.size[0] + 2 * pads[0], where.size[1] + 2 * pads[1], 3), np.uint8)
         padded[:] = np.rint(np.median(border_of(pixels), axis=0))
         padded[pads[0] : pads[0] + where.size[0], pads[1] : pads[1] + where.size[1]] = pixels
         pixels = padded
-    rows = _weights(pixels.shape[0], where.covers, where.side)
-    columns = rows if pixels.shape[0] == pixels.shape[1] else _weights(pixels.shape[1], where.covers, where.side)
+    rows, columns = (_weights(n, where.covers / shrunk, where.side) for n in pixels.shape[:2])
     values = _turned(rows @ pixels.reshape(len(pixels), -1))
     values = columns @ values
     values += _ONE * _ONE // 2
@@ -83,7 +83,7 @@ def _turned(colours: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _weights(length: int, covers: int, side: int) -> sparse.csr_array:
+def _weights(length: int, covers: float, side: int) -> sparse.csr_array:
     """The anti-aliased triangle filter (Pillow's ``BILINEAR``) as a matrix of shape (side, length).
 
     In whole numbers, rows adding to ``_ONE``, because their sums are exact in any order: Pillow rounds between rows and
