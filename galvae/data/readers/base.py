@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ class Place(NamedTuple):
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return Path(self.member or self.path).name
+        return os.path.basename(self.member or self.path)
 
 
 @dataclass
