@@ -29,13 +29,28 @@ def is_error_page(pixels: np.ndarray) -> bool:
     pixels
         Display colours, uint8, shape (ny, nx, 3).
     """
-    grey = pixels.mean(axis=2)
-    background = np.bincount(np.rint(grey).astype(int).ravel(), minlength=256).argmax()
+    grey, background = grey_of(pixels)
     even = np.mean(np.abs(grey - background) <= 2)
     if min(grey.shape) < _SMALLEST or even < _EVEN:
         return False
     ink = np.abs(grey - background) > _INK
     return bool(ink.mean() >= _LEAST_INK and hard_edges(grey, ink) > _HARD)
+
+
+def grey_of(pixels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Mean of the colours, shape (ny, nx), and the level most often met in it."""
+    grey = (pixels[..., 0].astype(np.int16) + pixels[..., 1] + pixels[..., 2]) / 3
+    return grey, int(np.bincount(np.rint(grey).astype(int).ravel(), minlength=256).argmax())
+
+
+def may_be_page(pixels: np.ndarray) -> bool:
+    """Whether a picture at a half or a quarter of its size must be looked at in full: many hard steps from row to row.
+
+    Measured so, as a share of all steps: at least 0.0008 on drawn text, at most 0.0003 on 98% of Galaxy Zoo's pictures
+    at half their size.
+    """
+    step = np.maximum(pixels[1:], pixels[:-1]) - np.minimum(pixels[1:], pixels[:-1])
+    return bool(np.count_nonzero(step > _STEP) > 0.0003 * step.size)
 
 
 def hard_edges(grey: np.ndarray, ink: np.ndarray) -> float:

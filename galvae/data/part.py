@@ -106,7 +106,7 @@ def make_galaxy(
         With the reason, where it gives no galaxy.
     """
     cutout = load(item, settings)
-    ny, nx = cutout.pixels.shape[:2]
+    ny, nx = cutout.size
     if min(ny, nx) < _LEAST:
         raise ValueError(f"{nx}x{ny} pixels show no galaxy; at least {_LEAST} along a side are wanted")
     for name, value in (known or {}).items():
@@ -115,15 +115,15 @@ def make_galaxy(
     if cutout.pixels.dtype == np.uint8:
         colours, flags = cutout.pixels, Flag(0)
         told = {"bands": "", "stretch": np.float32("nan"), "missing": np.float32(0), "clipped": np.float32(0)}
-        if is_error_page(colours):
+        if cutout.shrunk == 1 and is_error_page(colours):
             raise ValueError("a server's error message rendered as a picture, not a galaxy")
     else:
         from galvae.data.composite import compose
 
         colours, told, flags = compose(cutout, settings)
-    if (colours == colours[0, 0]).all():
+    if (colours[0] == colours[0, 0]).all() and (colours == colours[0, 0]).all():
         raise ValueError("every pixel has the same value")
-    where = frame(colours.shape[:2], settings)
+    where = frame(cutout.size, settings)
     if where.covers > min(where.size):
         flags |= Flag.PADDED
     row = {
@@ -146,7 +146,7 @@ def _north_up(cutout: Cutout) -> str:
         return ""
     from astropy.wcs import WCS
 
-    ny, nx = cutout.pixels.shape[:2]
+    ny, nx = cutout.size
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
     wcs.wcs.crval = cutout.ra, cutout.dec

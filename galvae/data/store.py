@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+import hdf5plugin
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
@@ -24,6 +25,9 @@ from galvae.description import read_description
 from galvae.files import whole
 
 SCHEMA = 1
+# By benchmarks/compression.py: a fifth smaller than with LZF, and written and read twice as fast. With zstd a seventh
+# smaller still but read at 0.6 of the rate; with nothing read at 1.2 to 1.7 of it, but 1.8 times as large.
+PACKED: Mapping[str, Any] = hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
 _TEXT = h5py.string_dtype("utf-8")
 
 
@@ -51,19 +55,17 @@ def write_part(
     skipped
         (source, reason) of each input of this part that gave no galaxy.
     """
+    data = {name: np.asarray(values) for name, values in columns.items()}
+    data["skipped"] = np.array(skipped, dtype=object).reshape(-1, 2)
+    data = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in data.items()}
+    if len(images):
+        data = {"images": np.stack(images), **data}
     with whole(path) as scratch, h5py.File(scratch, "w", track_order=True) as part:
-        if len(images):
-            pixels = np.stack(images)
-            part.create_dataset("images", data=pixels, chunks=(1, *pixels.shape[1:]), compression="lzf")
-        for name, values in columns.items():
-            values = np.asarray(values)
-            if values.dtype.kind in "UO":
-                part.create_dataset(name, data=values.astype(object), dtype=_TEXT)
-            else:
-                part.create_dataset(name, data=values)
-        part.create_dataset("skipped", data=np.array(skipped, dtype=object).reshape(-1, 2), dtype=_TEXT)
+        for name, values in data.items():
+            packed = {"chunks": (1, *values.shape[1:]), **PACKED} if name == "images" else {}
+            part.create_dataset(name, data=values, dtype=_TEXT if values.dtype == object else None, **packed)
         part.attrs["galaxies"] = len(images)
-        part.attrs["digest"] = _digest(part)
+        part.attrs["digest"] = _digest(data)
 
 
 def _names(part: h5py.File) -> list[str]:
@@ -74,14 +76,13 @@ def _names(part: h5py.File) -> list[str]:
     ]
 
 
-def _digest(part: h5py.File) -> str:
+def _digest(data: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over the names, types and values of a part's datasets: the same whenever its content is."""
     digest = hashlib.sha256()
-    for name in sorted(_names(part)):
-        data = part[name]
-        text = h5py.check_string_dtype(data.dtype)
-        values = json.dumps(data.asstr()[:].tolist()).encode() if text else np.ascontiguousarray(data[:]).tobytes()
-        digest.update(f"{name} {'text' if text else data.dtype.str} {data.shape}\n".encode() + values)
+    for name, values in sorted(data.items()):
+        text = values.dtype == object
+        digest.update(f"{name} {'text' if text else values.dtype.str} {values.shape}\n".encode())
+        digest.update(json.dumps(values.tolist()).encode() if text else np.ascontiguousarray(values))
     return digest.hexdigest()
 
 
@@ -247,9 +248,11 @@ class ImageStore:
             order = np.argsort(inside, kind="stable")
             distinct, back = np.unique(inside[order], return_inverse=True)
             with self._part(number) as part:
-                # A slice is read at once; h5py visits the rows of a list one by one.
-                whole = slice(distinct[0], distinct[-1] + 1)
-                rows_read = part["images"][whole if len(distinct) == distinct[-1] + 1 - distinct[0] else distinct]
+                images = part["images"]
+                if len(distinct) == distinct[-1] + 1 - distinct[0]:
+                    rows_read = images[distinct[0] : distinct[-1] + 1]
+                else:  # h5py takes 3 ms for each row of a list, and a twentieth of that for one row
+                    rows_read = np.stack([images[row] for row in distinct])
                 found[where[order]] = rows_read[back]
         return found
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ class Place(NamedTuple):
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return Path(self.member or self.path).name
+        return os.path.basename(self.member or self.path)
 
 
 @dataclass
@@ -79,6 +79,8 @@ class Cutout:
         Whether the bands' WCSs contradict the bands' pixels.
     ra, dec
         Where the source says that the galaxy is, ICRS degrees; NaN where it does not.
+    shrunk
+        Pixels of the original along a side of one of `pixels`; it divides both sides of the original.
     """
 
     pixels: np.ndarray
@@ -90,3 +92,10 @@ class Cutout:
     doubtful_wcs: bool = False
     ra: float = float("nan")
     dec: float = float("nan")
+    shrunk: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(ny, nx) of the original."""
+        ny, nx = self.pixels.shape[:2]
+        return ny * self.shrunk, nx * self.shrunk

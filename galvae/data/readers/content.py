@@ -11,7 +11,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO
 
 from galvae.data.readers.base import Place
@@ -65,7 +64,7 @@ def _member(place: Place) -> bytes:
     if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with zipfile.ZipFile(place.path) as archive:
             return archive.read(place.member)
-    with Path(place.path).open("rb") as file:
+    with open(place.path, "rb") as file:
         file.seek(offset)
         signature, flags, name, extra = struct.unpack("<4s2xH18xHH", file.read(30))
         file.seek(name + extra, io.SEEK_CUR)
@@ -79,7 +78,7 @@ def _member(place: Place) -> bytes:
 
 
 def _open(place: Place) -> BinaryIO:
-    return io.BytesIO(_member(place)) if place.member else Path(place.path).open("rb")
+    return io.BytesIO(_member(place)) if place.member else open(place.path, "rb")
 
 
 def _packing(head: bytes) -> Callable[..., BinaryIO] | None:
@@ -94,8 +93,9 @@ def kind(place: Place) -> str:
     OSError
         If the file cannot be opened.
     """
-    with Path(place.path).open("rb"):
-        pass
+    if not place.member:
+        with open(place.path, "rb"):
+            pass
     try:
         with _open(place) as raw:
             head = raw.read(16)

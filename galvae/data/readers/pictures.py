@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+from simplejpeg import decode_jpeg
 
+from galvae.data.errorpage import may_be_page
 from galvae.data.readers.base import Cutout, Place
 from galvae.data.readers.content import contents
 from galvae.data.settings import IngestSettings
 
+# With as many pixels more than the field has, the field of a shrunk picture is that of the whole one within 0.9 grey
+# levels rms on Galaxy Zoo's; with none more, 1.4. An eighth is not used: small letters of error pages are lost in it.
+_LEFT = 1.25
+
 
 def load(place: Place, settings: IngestSettings) -> Cutout:
-    """Read one picture.
+    """Read one picture, a JPEG at a half or a quarter of its size where its field needs no more.
 
     Raises
     ------
     ValueError
         If it is truncated or damaged.
     """
-    return Cutout(pixels=decode(contents(place)))
+    data = contents(place)
+    pixels, shrunk = _decode(data, least=_LEFT * settings.field * settings.oversample)
+    if shrunk > 1 and may_be_page(pixels):
+        pixels, shrunk = decode(data), 1
+    return Cutout(pixels, shrunk=shrunk)
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -34,15 +45,38 @@ def decode(data: bytes) -> np.ndarray:
     ValueError
         If the data are truncated or damaged.
     """
+    return _decode(data, least=math.inf)[0]
+
+
+def _decode(data: bytes, *, least: float) -> tuple[np.ndarray, int]:
+    """As :func:`decode`, and how many times smaller: no side below `least` for it."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            rgb = _display(upright)
+            rgb, shrunk = _plain_jpeg(picture, data, least)
+            if rgb is None:
+                rgb = np.asarray(_display(ImageOps.exif_transpose(picture)))
     except Image.DecompressionBombError:
         raise ValueError("a picture of more than 179 million pixels is no cutout") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ValueError(f"damaged or truncated picture: {error}") from None
-    return np.ascontiguousarray(np.asarray(rgb)[::-1])
+    return np.ascontiguousarray(rgb[::-1]), shrunk
+
+
+def _plain_jpeg(picture: Image.Image, data: bytes, least: float) -> tuple[np.ndarray | None, int]:
+    """An ordinary JPEG by simplejpeg: Pillow's own pixels in half of the time. None for what Pillow must judge.
+
+    libjpeg makes half a picture from half of each block's frequencies. Only where that many divides the sides, so that
+    the centre of what it makes is the centre of the original.
+    """
+    ordinary = picture.format == "JPEG" and picture.mode in ("L", "RGB")
+    if not ordinary or picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        return None, 1
+    nx, ny = picture.size
+    shrunk = next((n for n in (4, 2) if nx % n == ny % n == 0 and min(nx, ny) >= n * least), 1)
+    try:
+        return decode_jpeg(data, min_height=ny // shrunk, min_width=nx // shrunk), shrunk
+    except ValueError:  # also of what Pillow can read
+        return None, 1
 
 
 def _display(picture: Image.Image) -> Image.Image:
