@@ -69,8 +69,7 @@ class Clock:
 
     def __init__(self, device: torch.device) -> None:
         self.now, self.seconds = REST, Counter()
-        self._wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-        self._since = time.perf_counter()
+        self._wait, self._since = waiting(device), time.perf_counter()
 
     def hand(self, part: str) -> None:
         if part != self.now:
@@ -92,18 +91,17 @@ class Clock:
 @contextmanager
 def watched(trainer: Trainer, clock: Clock) -> Iterator[Clock]:
     """Hand the clock over wherever a part of a step begins; what was made in a forward part is its part going back."""
-    known: set[Any] = set()  # nodes that have an owner
 
     def own(made: Any, part: str) -> None:
         tensors = tree_leaves(list(vars(made).values()) if hasattr(made, "__dataclass_fields__") else made)
         nodes = [tensor.grad_fn for tensor in tensors if isinstance(tensor, Tensor)]
         while nodes:
             node = nodes.pop()
-            if node is not None and node not in known:
-                known.add(node)
-                # Those that add to a parameter's gradient outlive the step: theirs is whoever's turn it is.
-                if node.next_functions:
-                    node.register_prehook(lambda *_: clock.hand(part))
+            # What has nothing after it adds to a parameter's gradient and outlives the step: its time is whoever's
+            # turn it is.
+            if node is not None and node.next_functions and "part" not in node.metadata:
+                node.metadata["part"] = part
+                node.register_prehook(lambda *_: clock.hand(part))
                 nodes += [following for following, _ in node.next_functions]
 
     def part(owner: Any, name: str, part: str | None, *, both_ways: bool = False) -> Any:
@@ -127,6 +125,7 @@ def watched(trainer: Trainer, clock: Clock) -> Iterator[Clock]:
         for optimizer in trainer.optimizers:
             stack.enter_context(part(optimizer, "step", "optimizer"))
         yield clock
+    clock.hand("")
 
 
 class Count(TorchDispatchMode):
@@ -169,9 +168,14 @@ def as_products(operation: Any, args: Any, made: Any) -> Iterator[Product]:
             yield Product(1, patches, places, len(weight), weight.dtype)
 
 
+def waiting(device: torch.device) -> Callable[[], None]:
+    """What waits until the device is done."""
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+
 def seconds_of(work: Callable[[], Any], device: torch.device, *, least: float = 0.02) -> float:
     """The best of at least three and of at least so many seconds."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+    wait = waiting(device)
     work()
     taken: list[float] = []
     while len(taken) < 3 or sum(taken) < least:
@@ -223,13 +227,12 @@ def noise_store(folder: Path, *, galaxies: int, field: int, crop: str) -> ImageS
 def measure(trainer: Trainer, steps: int) -> dict[str, Any]:
     device = trainer.device
     trainer.take_step()
-    start = time.perf_counter()
-    take_steps(trainer, steps)
-    plain_step = (time.perf_counter() - start) / steps
-    memory = resident()
+    waiting(device)()
+    plain_step = take_steps(trainer, steps) / steps
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    on_device = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     with watched(trainer, clock := Clock(device)):
         take_steps(trainer, steps)
-        clock.hand("")
     with watched(trainer, Clock(device)) as counting, Count(counting) as count:
         trainer.take_step()
     for optimizer in trainer.optimizers:
@@ -242,14 +245,22 @@ def measure(trainer: Trainer, steps: int) -> dict[str, Any]:
         products = sum(each[product] * times for product, times in count.products[part].items())
         limit = max(products, count.bytes[part] / bandwidth)
         rows[part] = row(seconds, count.flops[part], count.bytes[part], products, limit)
+    shapes = sum(count.products.values(), Counter())
+    longest = sorted(shapes, key=lambda product: -each[product] * shapes[product])[:10]
     whole = row(*(sum(row[name] for row in rows.values()) * unit for name, unit in UNITS.items()))
     return {
         "images": trainer.batch, "views": 2 if trainer.recipe.train.agree else 1,
         "pixels": trainer.recipe.train.pixels or trainer.window**2,
         "precision": str(trainer.precision or torch.float32).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads",
-        "plain_step": plain_step, "images_per_second": trainer.batch / plain_step, "resident_GB": memory,
+        "plain_step": plain_step, "images_per_second": trainer.batch / plain_step,
+        "resident_GB": memory / 1e9, "device_GB": on_device / 1e9,
         "copy_GB_per_second": bandwidth / 1e9, "parts": {**rows, "whole step": whole},
+        "longest_products": [
+            {"shape": product[:4], "type": str(product.dtype).removeprefix("torch."), "times": shapes[product],
+             "GFLOP_per_second": 2 * math.prod(product[:4]) / each[product] / 1e9}
+            for product in longest
+        ],
     }  # fmt: skip
 
 
@@ -265,14 +276,13 @@ def row(seconds: float, flops: float, size: float, products: float, limit: float
     }  # fmt: skip
 
 
-def take_steps(trainer: Trainer, steps: int) -> None:
+def take_steps(trainer: Trainer, steps: int) -> float:
+    """Take steps; their seconds."""
+    start = time.perf_counter()
     for _ in range(steps):
         trainer.take_step()
-    trainer.check()  # which waits for the device
-
-
-def resident() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    waiting(trainer.device)()
+    return time.perf_counter() - start
 
 
 def as_table(parts: dict[str, dict[str, float]]) -> str:
