@@ -41,7 +41,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from galvae.data.dataset import Fields
 from galvae.data.store import ImageStore
 from galvae.description import METRICS
 from galvae.files import whole, write_atomically
@@ -68,11 +67,6 @@ class Original:
     optimizer: torch.optim.Optimizer
     options: dict[str, Any]
 
-    def train(self, batches: Iterator[tuple[Tensor]]) -> None:
-        self.module.train_epoch(
-            batches, self.x, self.generator, self.encoder, self.optimizer, N=len(self.loader.dataset), **self.options
-        )
-
     @torch.no_grad()
     def evaluate(self) -> tuple[float, float, float]:
         """ELBO, log likelihood and divergence, means over the images held out; the same noise each time."""
@@ -82,8 +76,23 @@ class Original:
         )  # fmt: skip
         return elbo, -loss, kl
 
-    def batches(self, step: int, sizes: list[int]) -> Iterator[tuple[Tensor]]:
-        """The loader's batches from `step` on, without end; their sizes are noted.
+    def timed(self, batches: Iterator[tuple[Tensor]], steps: int) -> tuple[int, float]:
+        """Train on so many batches; how many images these were, and seconds."""
+        sizes: list[int] = []
+
+        def noted() -> Iterator[tuple[Tensor]]:
+            for batch in islice(batches, steps):
+                sizes.append(len(batch[0]))
+                yield batch
+
+        start = time.perf_counter()
+        self.module.train_epoch(
+            noted(), self.x, self.generator, self.encoder, self.optimizer, N=len(self.loader.dataset), **self.options
+        )
+        return sum(sizes), time.perf_counter() - start
+
+    def batches(self, step: int) -> Iterator[tuple[Tensor]]:
+        """The loader's batches from `step` on, without end.
 
         Order and noise are keyed by epoch and step, so that going on gives what an unbroken training would have.
         """
@@ -93,7 +102,6 @@ class Original:
             for batch in islice(self.loader, done, None):
                 torch.manual_seed(step)
                 step += 1
-                sizes.append(len(batch[0]))
                 yield batch
 
 
@@ -138,17 +146,17 @@ def build(checkout: Path, folder: Path, recipe: Recipe) -> Original:
 
 
 def write_windows(trainer: Trainer, folder: Path) -> None:
-    """The original's input: uint8, row 0 at the top; what is between two pixels of a field is rounded."""
+    """The original's input: uint8, row 0 at the top; what is between two pixels of a field is rounded.
+
+    Step -1 is validation's own.
+    """
     for name, data, step in (("train", trainer.training, 0), ("test", trainer.validation, -1)):
-        images = [windows(trainer, data, which, step) for which in torch.arange(len(data)).split(256)]
+        images = []
+        for which in torch.arange(len(data)).split(256):
+            values = trainer._draw(data, which, step=step, pixels=0).values.mul(255).round().byte()
+            images.append(values.view(len(which), trainer.window, trainer.window, -1).flip(1))
         with whole(folder / f"{name}.npy") as scratch:
-            np.save(scratch, torch.cat(images).mul(255).round().byte().flip(1).numpy())
-
-
-def windows(trainer: Trainer, data: Fields, which: Tensor, step: int) -> Tensor:
-    """Upright windows (B, n, n, C) of some galaxies, row 0 at the bottom; step -1 is that of validation."""
-    batch = trainer._draw(data, which, step=step, pixels=0)
-    return batch.values.view(len(which), trainer.window, trainer.window, -1)
+            np.save(scratch, torch.cat(images).numpy())
 
 
 def entropy(images: np.ndarray) -> float:
@@ -268,31 +276,23 @@ def main() -> None:
         print(json.dumps({"step": done["step"], **found}, indent=1))
         return
 
-    sizes: list[int] = []
-    stream = original.batches(done["step"], sizes)
+    batches = original.batches(done["step"])
     if chosen.rate_only:
-        original.train(islice(stream, 1))
-        sizes.clear()
-        start = time.perf_counter()
-        original.train(islice(stream, chosen.rate_only))
-        seconds = time.perf_counter() - start
-        told = {"steps": chosen.rate_only, "images": sum(sizes), "seconds": seconds}
-        rate = {"images_per_second": sum(sizes) / seconds, "resident_bytes": resident()}
-        print(json.dumps({**told, **rate, "threads": torch.get_num_threads()}))
+        original.timed(batches, 1)
+        images, seconds = original.timed(batches, chosen.rate_only)
+        told = {"steps": chosen.rate_only, "images": images, "seconds": seconds, "images_per_second": images / seconds}
+        print(json.dumps({**told, "resident_bytes": resident(), "threads": torch.get_num_threads()}))
         return
     while done["step"] < chosen.steps:
         steps = min(chosen.every, chosen.steps - done["step"])
-        sizes.clear()
-        start = time.perf_counter()
-        original.train(islice(stream, steps))
-        seconds = time.perf_counter() - start
-        done |= {"step": done["step"] + steps, "images": done["images"] + sum(sizes)}
-        done["seconds"] += seconds
+        images, seconds = original.timed(batches, steps)
+        for name, more in (("step", steps), ("images", images), ("seconds", seconds)):
+            done[name] += more
         elbo, log_likelihood, kl = original.evaluate()
         line = {
             "step": done["step"], "seconds": round(done["seconds"], 3), "images": done["images"],
             "images_per_second": round(done["images"] / done["seconds"], 2),
-            "images_per_second_now": round(sum(sizes) / seconds, 2),
+            "images_per_second_now": round(images / seconds, 2),
             "validation_elbo": elbo, "validation_log_likelihood": log_likelihood, "validation_kl": kl,
             "floor": floor, "above_floor": -elbo - floor, "resident_bytes": resident(),
         }  # fmt: skip
