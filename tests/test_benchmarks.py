@@ -1,0 +1,83 @@
+"""The benchmarks run, and count what they say they count."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from galvae.recipe import load_recipe
+from galvae.training.trainer import Trainer
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name, *arguments):
+    command = [sys.executable, FOLDER / f"{name}.py", *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@pytest.mark.parametrize("recipe", ["smoke", "demo-fixed-pose"])
+def test_roofline_counts_what_torch_does_and_gives_it_to_its_part(tmp_path, recipe):
+    roofline = benchmark("roofline")
+    recipe = load_recipe(recipe)
+    store = roofline.noise_store(tmp_path, galaxies=2 * recipe.train.batch + 60, field=128, crop="random")
+    device = torch.device("cpu")
+    with FlopCounterMode(display=False) as theirs:
+        Trainer(store, recipe, device=device).take_step()
+    trainer = Trainer(store, recipe, device=device)
+    with roofline.watched(trainer, roofline.Clock(device)) as clock, roofline.Count(clock) as count:
+        trainer.take_step()
+    assert count.flops.total() == theirs.get_total_flops()
+    assert count.flops[roofline.REST] + count.flops["augmentation"] < 0.01 * count.flops.total()
+    # Going back there are two products for each, but for one by what nobody asks the gradient of.
+    for part in ("encoder", "generator"):
+        assert 1 <= count.flops[f"{part} backward"] / count.flops[f"{part} forward"] <= 2
+
+
+def test_roofline_prints_every_part():
+    *table, told = run("roofline", "--recipe", "smoke", "--steps", 1).splitlines()
+    parts = json.loads(told)["parts"]
+    assert len(table) == 1 + len(parts)
+    assert parts["whole step"]["seconds"] == pytest.approx(sum(r["seconds"] for r in parts.values()) / 2)
+    assert all(r["seconds"] > 0 for r in parts.values())
+
+
+def test_curve_finds_the_first_line_past_an_elbo(tmp_path):
+    lines = [{"step": n, "seconds": 2.0 * n, "images": 9 * n, "images_per_second": 4.5} for n in (1, 2, 3)]
+    elbos = (-9.0, None, -7.0)
+    text = "".join(json.dumps({**line, "validation_elbo": e}) + "\n" for line, e in zip(lines, elbos, strict=True))
+    (tmp_path / "metrics.jsonl").write_text(text)
+    assert json.loads(run("curve", tmp_path, "--elbo", -8))["seconds"] == 6.0
+    like, found = map(json.loads, run("curve", tmp_path, "--like", tmp_path, "--step", 3, "--rate", 0.9).splitlines())
+    assert like["seconds"] == pytest.approx(30)
+    assert found["ratio"] == 5.0
+
+
+@pytest.mark.skipif("SPATIAL_VAE" not in os.environ, reason="SPATIAL_VAE names no checkout of the original spatial-VAE")
+def test_the_originals_terms_are_ours(tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    benchmark("roofline").noise_store(store, galaxies=500, field=96, crop="random")
+    networks = tmp_path / "networks.toml"
+    networks.write_text(
+        "[model]\nlatents = 5\ngenerator_units = 16\nencoder_units = 32\n[train]\nlearning_rate = 1e-2\n"
+    )
+    words = (os.environ["SPATIAL_VAE"], store, "-o", tmp_path / "run", "--recipe", networks, "--networks", networks)
+    run("original", *words, "--steps", 4, "--every", 2)
+    found = json.loads(run("original", *words, "--check"))
+    assert found["step"] == 4
+    assert found["largest_elbo_difference"] < 0.02
+    assert found["largest_pixel_difference"] < 1e-4  # a grey level is 4e-3
