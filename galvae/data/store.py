@@ -247,9 +247,10 @@ class ImageStore:
             order = np.argsort(inside, kind="stable")
             distinct, back = np.unique(inside[order], return_inverse=True)
             with self._part(number) as part:
-                # A slice is read at once; h5py visits the rows of a list one by one.
-                whole = slice(distinct[0], distinct[-1] + 1)
-                rows_read = part["images"][whole if len(distinct) == distinct[-1] + 1 - distinct[0] else distinct]
+                data = part["images"]
+                # Neighbours are read at once, as a slice: h5py takes twenty times as long over a list of rows.
+                runs = np.split(distinct, np.flatnonzero(np.diff(distinct) > 1) + 1)
+                rows_read = np.concatenate([data[run[0] : run[-1] + 1] for run in runs])
                 found[where[order]] = rows_read[back]
         return found
 
