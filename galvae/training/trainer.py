@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galvae.data.dataset import Fields
+from galvae.data.dataset import Batches, Fields
 from galvae.data.settings import IngestSettings
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
-from galvae.keyed import permutation
 from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
@@ -83,6 +82,8 @@ class Trainer:
         ``[model]`` and ``[train]`` are used, and of ``[ingest]`` the window.
     device
         Where to compute.
+    room
+        Hold fields on the device if they take at most so many bytes; None for half of the memory that is free there.
 
     Raises
     ------
@@ -90,7 +91,7 @@ class Trainer:
         If the store's fields are smaller than the window, or hold too few galaxies to hold some out.
     """
 
-    def __init__(self, store: ImageStore, recipe: Recipe, *, device: torch.device) -> None:
+    def __init__(self, store: ImageStore, recipe: Recipe, *, device: torch.device, room: int | None = None) -> None:
         recipe = of_this_store(recipe, store)
         self.store, self.recipe, self.device = store, recipe, device
         self.window, self.oversample = recipe.ingest.window, store.ingest["oversample"]
@@ -107,8 +108,8 @@ class Trainer:
                 f"some of both; change train.validation or train.seed, or use more galaxies"
             )
         self.trained_on = identifier_hashes(ids[~kept])
-        self.training = Fields(store, np.flatnonzero(~kept), device=device)
-        self.validation = Fields(store, np.flatnonzero(kept), device=device)
+        self.training = Fields(store, np.flatnonzero(~kept), device=device, room=room)
+        self.validation = Fields(store, np.flatnonzero(kept), device=device, room=room)
         self._crop: Tensor | None = None
         if store.ingest["crop"] == "fixed":
             self._crop = torch.from_numpy(store.column("window")).to(device)
@@ -119,12 +120,12 @@ class Trainer:
         self.vae.compute_in(self.precision)
         self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
-        self.steps_per_epoch = len(self.training) // self.batch
+        self.batches = Batches(self.training, self.batch, seed=recipe.train.seed)
+        self.steps_per_epoch = self.batches.per_epoch
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
         # Of the epoch so far: the ELBO's terms, and means of z and z^2.
         self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
-        self._epoch = -1
         self._unchecked: list[tuple[int, Tensor, Tensor]] = []
 
     def take_step(self) -> None:
@@ -137,15 +138,11 @@ class Trainer:
             some steps later, so that steps need not wait for the host.
         """
         settings = self.recipe.train
-        epoch, place = divmod(self.step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            order = permutation(len(self.training), seed=settings.seed, epoch=epoch)
-            self._order = order.to(self.device)
-        which = self._order[place * self.batch : (place + 1) * self.batch]
+        place = self.step % self.steps_per_epoch
+        which, fields = self.batches.at(self.step)
         views = 2 if settings.agree else 1
         batch = self._draw(
-            self.training, which, step=self.step, pixels=settings.pixels, views=views,
+            self.training, which, fields, step=self.step, pixels=settings.pixels, views=views,
             unbiased=settings.unbiased, mirror=settings.mirror, jitter=JITTER, noise=settings.noise,
         )  # fmt: skip
         self.vae.zero_grad(set_to_none=True)
@@ -213,20 +210,22 @@ class Trainer:
         """
         total = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
         self.vae.compute_in(None)
-        for which in torch.arange(len(self.validation), device=self.device).split(self.batch):
-            batch = self._draw(self.validation, which, step=-1, pixels=pixels)
+        for which, fields in self.validation.in_order(self.batch):
+            batch = self._draw(self.validation, which, fields, step=-1, pixels=pixels)
             terms = evaluate(self.vae, batch, chunk=self.recipe.train.chunk, seed=self.recipe.train.seed, step=-1)
             total += _means(terms) * len(which)
         self.vae.compute_in(self.precision)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
-    def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any) -> Batch:
+    def _draw(
+        self, data: Fields, which: Tensor, fields: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any
+    ) -> Batch:
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         # What is turned for a model without rotation, nothing turns back.
         rotate = self.recipe.train.rotate_encoder and self.recipe.model.infer_rotation
         return draw_batch(
-            self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
+            self.vae, fields, galaxy, oversample=self.oversample, crop=crop,
             rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
             views=views, **options, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
