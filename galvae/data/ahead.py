@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -12,7 +12,7 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def ahead(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, count: int = 2) -> Iterator[Result]:
+def ahead(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, count: int = 2) -> Generator[Result, None, None]:
     """Results of `work`, in the order of `pieces`; while one is in use the next `count` are made by a thread.
 
     It is one thread: HDF5 lets no second one in, and so the next piece is never kept waiting by the one after it.

@@ -59,13 +59,7 @@ class Fields:
         """Bytes of a field."""
         return int(np.prod(self.store.shape))
 
-    def take(self, which: Tensor) -> Tensor:
-        """Fields of shape (B, F, F, C) on the device, for positions `which` (B,) among our galaxies."""
-        if self._held is not None:
-            return self._held[which]
-        return torch.from_numpy(self.store.images(self.rows[which.cpu().numpy()])).to(self.device)
-
-    def stream(self, pieces: Iterable[Sequence[Tensor]]) -> Generator[tuple[Tensor, Tensor]]:
+    def stream(self, pieces: Iterable[Sequence[Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Batches in the order given: positions (B,) and fields (B, F, F, C), both on the device.
 
         Parameters
@@ -106,7 +100,7 @@ class Fields:
         """How many batches of `size` galaxies are read at once."""
         return max(1, PIECE // (size * self.bytes_each))
 
-    def in_order(self, size: int) -> Generator[tuple[Tensor, Tensor]]:
+    def in_order(self, size: int) -> Generator[tuple[Tensor, Tensor], None, None]:
         """All our galaxies in batches of `size`, the last one smaller; see :meth:`stream`."""
         batches, per_piece = torch.arange(len(self)).split(size), self.per_piece(size)
         return self.stream(batches[at : at + per_piece] for at in range(0, len(batches), per_piece))

@@ -43,13 +43,6 @@ def test_held_is_what_fits(store):
     assert len(fields(store, room=0)) == len(ROWS)
 
 
-@given(st.lists(st.integers(0, len(ROWS) - 1), min_size=1, max_size=20))
-def test_any_fields_may_be_taken(store, which):
-    for room in (0, 10**9):
-        found = fields(store, room=room).take(torch.tensor(which))
-        assert torch.equal(found, torch.from_numpy(store.images(ROWS[which])))
-
-
 def test_held_batches_are_those_of_a_permutation_of_all(store):
     """As they were before there was another order: runs that exist go on as they would have."""
     batches = Batches(fields(store, room=10**9), 8, seed=3)

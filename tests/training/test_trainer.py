@@ -124,9 +124,9 @@ def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe
         Trainer(fixed, tiny_recipe(), device=CPU)
     recipe = tiny_recipe(ingest={"crop": "fixed"})
     trainer = Trainer(fixed, recipe, device=CPU)
-    which = torch.tensor([3, 0, 11])
+    which, fields = trainer.batches.at(0)
     for step in (0, 1):
-        batch = trainer._draw(trainer.training, which, trainer.training.take(which), step=step, pixels=0)
+        batch = trainer._draw(trainer.training, which, fields, step=step, pixels=0)
         assert torch.equal(batch.view.offset, torch.from_numpy(windows[trainer.training.rows[which]]).float())
 
 
@@ -134,8 +134,7 @@ def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe
 def test_nothing_is_turned_that_nothing_turns_back(rotates, store, tiny_recipe):
     """A model without rotation that saw turned images could not but fail: no fair baseline."""
     trainer = Trainer(store, tiny_recipe(model={"infer_rotation": rotates}), device=CPU)
-    which = torch.arange(5)
-    angle = trainer._draw(trainer.training, which, trainer.training.take(which), step=0, pixels=0).view.angle
+    angle = trainer._draw(trainer.training, *trainer.batches.at(0), step=0, pixels=0).view.angle
     assert rotates == bool(angle.any())
 
 
