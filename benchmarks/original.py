@@ -152,8 +152,8 @@ def write_windows(trainer: Trainer, folder: Path) -> None:
     """
     for name, data, step in (("train", trainer.training, 0), ("test", trainer.validation, -1)):
         images = []
-        for which in torch.arange(len(data)).split(256):
-            values = trainer._draw(data, which, step=step, pixels=0).values.mul(255).round().byte()
+        for which, fields in data.in_order(256):
+            values = trainer._draw(data, which, fields, step=step, pixels=0).values.mul(255).round().byte()
             images.append(values.view(len(which), trainer.window, trainer.window, -1).flip(1))
         with whole(folder / f"{name}.npy") as scratch:
             np.save(scratch, torch.cat(images).numpy())
@@ -201,7 +201,7 @@ def as_galvae(original: Original, vae: SpatialVAE) -> SpatialVAE:
 def check(original: Original, trainer: Trainer, count: int = 32) -> dict[str, float]:
     """Largest differences, in nats per image, of the original's terms from galvae's of the same networks."""
     vae = as_galvae(original, trainer.vae)
-    batch = trainer._draw(trainer.validation, torch.arange(count), step=-1, pixels=0)
+    batch = trainer._draw(trainer.validation, *next(trainer.validation.in_order(count)), step=-1, pixels=0)
     posterior = vae.encode(batch.view)
     size = posterior.content.shape[2] + 3
     noise, theirs = torch.empty(count, size), []

@@ -43,9 +43,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from galvae.data.store import ImageStore, part_path, part_summary, write_part
+from galvae.device import choose_device
 from galvae.recipe import load_recipe
 from galvae.training import trainer as training
-from galvae.device import choose_device
 from galvae.training.trainer import Trainer
 
 REST = "everything else"
@@ -118,7 +118,7 @@ def watched(trainer: Trainer, clock: Clock) -> Iterator[Clock]:
         return patch.object(owner, name, call)
 
     with ExitStack() as stack:
-        stack.enter_context(part(trainer.training, "take", "reading"))
+        stack.enter_context(part(trainer.batches, "at", "reading"))
         stack.enter_context(part(training, "draw_batch", "augmentation"))
         stack.enter_context(part(trainer.vae, "encode", "encoder", both_ways=True))
         stack.enter_context(part(trainer.vae, "log_likelihood", "generator", both_ways=True))

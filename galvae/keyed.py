@@ -13,6 +13,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+# Of how many places of a store a pool of galaxies is made.
+RUNS = 64
+
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
@@ -59,11 +62,34 @@ def normal(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> Te
     return torch.sqrt(-2 * torch.log(radius)) * torch.cos(2 * math.pi * angle)
 
 
-def permutation(count: int, *, seed: int, epoch: int) -> Tensor:
+def permutation(count: int, *, seed: int, epoch: int, name: str = "epoch") -> Tensor:
     """The order of an epoch, int64, shape (count,)."""
-    key = hashlib.sha256(f"epoch {seed} {epoch}".encode()).digest()
+    key = hashlib.sha256(f"{name} {seed} {epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "big", signed=True))
     return torch.randperm(count, generator=generator)
+
+
+def shuffled(count: int, *, pool: int, seed: int, epoch: int) -> Tensor:
+    """The order of an epoch for data of which only `pool` galaxies are in memory at a time, int64, shape (count,).
+
+    Neighbours are dealt out together, in runs of ``pool // RUNS``: the runs are shuffled, laid end to end and cut into
+    pools, and each pool's galaxies come in the order that they have among all in :func:`permutation`. With one pool it
+    *is* that permutation.
+
+    Guaranteed: every galaxy comes once; any run is as likely in any pool; within a pool every order is equally likely.
+    Not guaranteed: that any two galaxies may be as far apart as any other two. Those of a run come within one pool of
+    each other (two, where the pools' bounds cut the run), so two neighbours share a batch about ``count / pool`` times
+    as often as two others do. A batch smaller than a pool mixes up to ``RUNS`` places of the data.
+    """
+    order = permutation(count, seed=seed, epoch=epoch)
+    if pool >= count:
+        return order
+    run = max(1, pool // RUNS)
+    place = permutation(-(-count // run), seed=seed, epoch=epoch, name="runs")
+    dealt = place[torch.arange(count) // run].argsort(stable=True)
+    which_pool = torch.empty_like(dealt)
+    which_pool[dealt] = torch.arange(count) // pool
+    return order[which_pool[order].argsort(stable=True)]
 
 
 @lru_cache(maxsize=4)

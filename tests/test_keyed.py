@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from galvae import keyed
-from galvae.keyed import normal, permutation, uniform
+from galvae.keyed import RUNS, normal, permutation, shuffled, uniform
 
 GALAXIES = torch.arange(40_000)
 FROZEN = [
@@ -18,6 +18,7 @@ FROZEN = [
     [0.5145907998085022, 0.6880980134010315],
 ]
 ORDER = [4, 7, 2, 0, 1, 5, 6, 3]
+POOLED = [0, 1, 3, 7, 2, 5, 4, 6]
 
 
 def test_uniform_is_uniform():
@@ -89,6 +90,7 @@ def test_frozen_numbers():
     wanted = torch.tensor(FROZEN, dtype=torch.float64)
     assert torch.equal(found, wanted)
     assert permutation(8, seed=5, epoch=7).tolist() == ORDER
+    assert shuffled(8, pool=3, seed=5, epoch=7).tolist() == POOLED
 
 
 @given(st.integers(1, 300), st.integers(0, 1000), st.integers(0, 1000))
@@ -102,3 +104,40 @@ def test_permutations_differ_by_epoch_and_seed():
     orders = [permutation(500, seed=seed, epoch=epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))]
     for number, order in enumerate(orders):
         assert all((order == other).sum() < 10 for other in orders[:number])
+
+
+@given(st.integers(1, 600), st.integers(1, 400), st.integers(0, 1000), st.integers(0, 1000))
+def test_pools_hold_every_galaxy_once_and_few_places(count, pool, seed, epoch):
+    order = shuffled(count, pool=pool, seed=seed, epoch=epoch)
+    assert order.sort().values.tolist() == list(range(count))
+    assert torch.equal(order, shuffled(count, pool=pool, seed=seed, epoch=epoch))
+    if pool >= count:
+        assert torch.equal(order, permutation(count, seed=seed, epoch=epoch))
+        return
+    run = max(1, pool // RUNS)
+    for part in order.split(pool):
+        # Runs at a pool's ends are cut, and the last run of all is short.
+        assert len((part // run).unique()) <= len(part) // run + 3
+
+
+def test_a_pool_is_drawn_from_many_places_and_mixed():
+    count, pool, batch = 20_000, 2560, 128
+    order = shuffled(count, pool=pool, seed=0, epoch=0)
+    first, run = order[:pool], pool // RUNS
+    assert 64 <= len((first // run).unique()) <= 66
+    # Of 64 runs 55 are expected in a batch, and where a galaxy comes in its pool has nothing to do with its place.
+    assert all(len((part // run).unique()) > 40 for part in first.split(batch))
+    for place in (torch.arange(pool), torch.arange(pool) % 2):
+        assert abs(torch.corrcoef(torch.stack([first.double(), place.double()]))[0, 1]) < 5 / math.sqrt(pool)
+    # The runs of an epoch's pools are others in the next.
+    pools = [shuffled(count, pool=pool, seed=0, epoch=epoch)[:pool] for epoch in (0, 1)]
+    assert len(set(pools[0].tolist()) & set(pools[1].tolist())) < 2 * pool * pool / count
+
+
+def test_every_galaxy_comes_as_often_into_each_pool():
+    """The last run, which is short, too."""
+    count, pool, epochs = 130, 64, 600
+    last = [shuffled(count, pool=pool, seed=3, epoch=epoch)[2 * pool :] for epoch in range(epochs)]
+    found = torch.cat(last).bincount(minlength=count)
+    assert abs(found.double().mean() - 2 * epochs / count) < 1e-9
+    assert found.max() < 2 * epochs / count + 6 * math.sqrt(2 * epochs / count)

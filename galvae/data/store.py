@@ -244,16 +244,13 @@ class ImageStore:
         owner = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(owner):
             where = np.flatnonzero(owner == number)
-            inside = rows[where] - self._starts[number]
-            order = np.argsort(inside, kind="stable")
-            distinct, back = np.unique(inside[order], return_inverse=True)
+            where = where[np.argsort(rows[where], kind="stable")]
             with self._part(number) as part:
-                images = part["images"]
-                if len(distinct) == distinct[-1] + 1 - distinct[0]:
-                    rows_read = images[distinct[0] : distinct[-1] + 1]
-                else:  # h5py takes 3 ms for each row of a list, and a twentieth of that for one row
-                    rows_read = np.stack([images[row] for row in distinct])
-                found[where[order]] = rows_read[back]
+                data = part["images"]
+                # Neighbours are read at once, as a slice: h5py takes twenty times as long over a list of rows.
+                for run in np.split(where, np.flatnonzero(np.diff(rows[where]) > 1) + 1):
+                    inside = rows[run] - self._starts[number]
+                    found[run] = data[inside[0] : inside[-1] + 1][inside - inside[0]]
         return found
 
     def batches(self, size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:

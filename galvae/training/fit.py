@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +23,8 @@ from galvae.training.trainer import Diverged, Trainer
 
 def fit(
     store: ImageStore, recipe: Recipe, run: str | Path, *,
-    device: torch.device, team: Team = ALONE, resume: bool = False, max_steps: int | None = None, quiet: bool = False,
+    device: torch.device, team: Team = ALONE, resume: bool = False, max_steps: int | None = None,
+    room: int | None = None, quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a model and write its run folder.
 
@@ -45,6 +46,9 @@ def fit(
         training, bit for bit.
     max_steps
         Stop after so many steps in all; the schedule stays that of the whole recipe.
+    room
+        Hold fields on the device if they take at most so many bytes, else read them in the background; None for half
+        of the memory that is free there.
     quiet
         No progress.
 
@@ -61,20 +65,25 @@ def fit(
         If another process has ended; the last state is kept.
     ValueError
         If `resume` finds that the run began with another store or another recipe.
+    OSError
+        If a part of the store cannot be read, or the run folder not be written.
     KeyboardInterrupt
         After SIGINT, or what else the process does at it or at SIGTERM, when the state is saved.
     """
-    trainer = Trainer(store, recipe, device=device, team=team)
+    trainer = Trainer(store, recipe, device=device, team=team, room=room)
     quiet = quiet or not team.leads
     folder = RunFolder(Path(run), trainer)
     if resume:
         folder.load()
     folder.begin()
+    if not trainer.training.held:
+        say(f"{store.path}: {_how_read(trainer)}", quiet=quiet)
     last = trainer.steps if max_steps is None else min(max_steps, trainer.steps)
     say(_HEADER if trainer.step < last else f"{run}: {trainer.step} steps are done already", quiet=quiet)
     # A signal reaches several processes between different steps; on a device the question would make steps wait.
     ask_every = 1 if device.type == "cpu" or team.size == 1 else 64
-    with _signals(quiet=quiet) as received, Progress("train", last, quiet=quiet, done=trainer.step) as progress:
+    progress = Progress("train", last, quiet=quiet, done=trainer.step)
+    with _signals(quiet=quiet) as received, progress, closing(trainer.batches):
         try:
             if not resume and not folder.replaces:
                 folder.save()  # a kill before the first epoch's end can be resumed too
@@ -122,6 +131,17 @@ def _signals(*, quiet: bool) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _how_read(trainer: Trainer) -> str:
+    data, pool = trainer.training, trainer.batches.pool
+    size = f"{len(data)} galaxies ({len(data) * data.bytes_each / 1e9:.1f} GB)"
+    if pool < len(data):
+        return f"{size} are too many to be held on {trainer.device}: read while training, shuffled {pool} at a time"
+    return (
+        f"{size} are too many to be held on {trainer.device} now, but were not when the run began: each is read from "
+        f"anywhere, as the order it began with says; that may be slow"
+    )
 
 
 _HEADER = " epoch     step  images/s |       elbo   held out |   log lik.    kl z  kl pose   (nats per image)"

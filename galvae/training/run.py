@@ -58,6 +58,8 @@ class RunFolder:
                 f"without --recipe and --set, or begin again with --overwrite"
             )
         self.replaces = False
+        # The order of the galaxies is the run's, whether or not they fit in memory today.
+        trainer.batches.pool = state.get("pool", len(trainer.training))
         trainer.step, self._spent, self._lines = state["step"], state["seconds"], state["metrics"]
         trainer.sums += torch.tensor(state["sums"], dtype=torch.float64, device=trainer.device)
 
@@ -81,7 +83,7 @@ class RunFolder:
             return
         progress = {
             "step": trainer.step, "seconds": time.monotonic() - self._start, "sums": trainer.sums.tolist(),
-            "metrics": self._lines, **self._origin,
+            "pool": trainer.batches.pool, "metrics": self._lines, **self._origin,
         }  # fmt: skip
         save_state(self.path, trainer.vae, trainer.optimizers, progress)
         if self.replaces:

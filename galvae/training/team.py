@@ -22,8 +22,8 @@ class Team:
     """The processes of a training, of which this is one; alone it has nobody to talk to.
 
     The galaxies of a step are those that one process alone would take, and all that is random about a galaxy is keyed
-    by it: added up, what the processes find is what one would have found, but for rounding. Every method but
-    :meth:`part` is to be called by all of them.
+    by it: added up, what the processes find is what one would have found, but for rounding. What talks to the
+    others is to be called by all of them.
 
     Parameters
     ----------
@@ -41,9 +41,10 @@ class Team:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
-    def part(self, batch: Tensor) -> Tensor:
-        """What of a batch (B, ...) is this process's."""
-        return batch[self.rank :: self.size]
+    @property
+    def share(self) -> slice:
+        """Which galaxies of a batch are this process's."""
+        return slice(self.rank, None, self.size)
 
     def add(self, *sums: Tensor) -> None:
         """Replace tensors by their sums over the processes.

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galvae.data.dataset import Fields
+from galvae.data.dataset import Batches, Fields
 from galvae.data.settings import IngestSettings
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
-from galvae.keyed import permutation
 from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
 from galvae.recipe import Recipe
@@ -67,6 +66,8 @@ class Trainer:
         Where to compute.
     team
         The processes that train it together.
+    room
+        Hold fields on the device if they take at most so many bytes; None for half of the memory that is free there.
 
     Raises
     ------
@@ -75,7 +76,9 @@ class Trainer:
         than there are processes.
     """
 
-    def __init__(self, store: ImageStore, recipe: Recipe, *, device: torch.device, team: Team = ALONE) -> None:
+    def __init__(
+        self, store: ImageStore, recipe: Recipe, *, device: torch.device, team: Team = ALONE, room: int | None = None
+    ) -> None:
         recipe = of_this_store(recipe, store)
         self.store, self.recipe, self.device, self.team = store, recipe, device, team
         self.window, self.oversample = recipe.ingest.window, store.ingest["oversample"]
@@ -92,8 +95,8 @@ class Trainer:
                 f"some of both; change train.validation or train.seed, or use more galaxies"
             )
         self.trained_on = identifier_hashes(ids[~kept])
-        self.training = Fields(store, np.flatnonzero(~kept), device=device)
-        self.validation = Fields(store, np.flatnonzero(kept), device=device)
+        self.training = Fields(store, np.flatnonzero(~kept), device=device, room=room)
+        self.validation = Fields(store, np.flatnonzero(kept), device=device, room=room)
         self._crop: Tensor | None = None
         if store.ingest["crop"] == "fixed":
             self._crop = torch.from_numpy(store.column("window")).to(device)
@@ -109,12 +112,13 @@ class Trainer:
                 f"a batch of {self.batch} galaxies has not one for each of {team.size} processes; raise train.batch, "
                 f"or start fewer"
             )
-        self.steps_per_epoch = len(self.training) // self.batch
+        self.batches = Batches(self.training, self.batch, seed=recipe.train.seed, share=team.share)
+        self.batches.pool = min(team.gathered([self.batches.pool]))
+        self.steps_per_epoch = self.batches.per_epoch
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
         # Of the epoch so far: the ELBO's terms, and means of z and z^2.
         self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
-        self._epoch = -1
         self._unchecked: list[tuple[int, Tensor, Tensor]] = []
 
     def take_step(self) -> None:
@@ -129,17 +133,13 @@ class Trainer:
             If another process has ended; the parameters are those before the step.
         """
         settings = self.recipe.train
-        epoch, place = divmod(self.step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            order = permutation(len(self.training), seed=settings.seed, epoch=epoch)
-            self._order = order.to(self.device)
-        which = self.team.part(self._order[place * self.batch : (place + 1) * self.batch])
+        place = self.step % self.steps_per_epoch
+        which, fields = self.batches.at(self.step)
         if place == 0:
             self.team.align(self.vae)
         views = 2 if settings.agree else 1
         batch = self._draw(
-            self.training, which, step=self.step, pixels=settings.pixels, views=views,
+            self.training, which, fields, step=self.step, pixels=settings.pixels, views=views,
             unbiased=settings.unbiased, mirror=settings.mirror, jitter=JITTER, noise=settings.noise,
         )  # fmt: skip
         self.vae.zero_grad(set_to_none=True)
@@ -214,22 +214,23 @@ class Trainer:
         """
         total = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
         self.vae.compute_in(None)
-        everything = torch.arange(len(self.validation), device=self.device)
-        for which in self.team.part(everything).split(self.batch):
-            batch = self._draw(self.validation, which, step=-1, pixels=pixels)
+        for which, fields in self.validation.in_order(self.batch, share=self.team.share):
+            batch = self._draw(self.validation, which, fields, step=-1, pixels=pixels)
             terms = evaluate(self.vae, batch, chunk=self.recipe.train.chunk, seed=self.recipe.train.seed, step=-1)
             total += _means(terms) * len(which)
         self.vae.compute_in(self.precision)
         self.team.add(total)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
-    def _draw(self, data: Fields, which: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any) -> Batch:
+    def _draw(
+        self, data: Fields, which: Tensor, fields: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any
+    ) -> Batch:
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         # What is turned for a model without rotation, nothing turns back.
         rotate = self.recipe.train.rotate_encoder and self.recipe.model.infer_rotation
         return draw_batch(
-            self.vae, data.take(which), galaxy, oversample=self.oversample, crop=crop,
+            self.vae, fields, galaxy, oversample=self.oversample, crop=crop,
             rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
             views=views, **options, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip

@@ -244,8 +244,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
         with pytest.raises(Diverged) as caught:
             train(store, tiny_recipe(), run)
     trainer = trainer_module.Trainer(store, tiny_recipe(), device=CPU)
-    order = trainer_module.permutation(len(trainer.training), seed=0, epoch=at // trainer.steps_per_epoch)
-    batch = order[at % trainer.steps_per_epoch * 8 :][:8]
+    epoch, place = divmod(at, trainer.steps_per_epoch)
+    batch = trainer.batches.order(epoch)[place]
     ids = store.column("id")[trainer.training.rows[batch[[2, 5]]]]
     assert f"not finite at step {at} for 2 of 8 galaxies ({ids[0]}, {ids[1]})" in str(caught.value)
     assert load_tensors(run / STATE)[1]["step"] == at

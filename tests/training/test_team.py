@@ -143,7 +143,7 @@ def test_one_alone_talks_to_nobody():
     values = torch.arange(5.0)
     ALONE.add(values)
     assert values.tolist() == [0, 1, 2, 3, 4]
-    assert ALONE.part(values).tolist() == values.tolist()
+    assert values[ALONE.share].tolist() == values.tolist()
     assert ALONE.any(True)
     assert not ALONE.any(False)
     assert ALONE.gathered([1, 2]) == [1, 2]

@@ -8,8 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.data import dataset
-from galvae.data.dataset import Fields
 from galvae.data.split import held_out
 from galvae.device import choose_device
 from galvae.training.trainer import TERMS, Trainer
@@ -55,9 +53,9 @@ def test_an_epoch_takes_each_galaxy_at_most_once(store, tiny_recipe, monkeypatch
     seen = []
     draw = trainer._draw
 
-    def watch(data, which, **options):
+    def watch(data, which, fields, **options):
         seen.append(data.index[which])
-        return draw(data, which, **options)
+        return draw(data, which, fields, **options)
 
     monkeypatch.setattr(trainer, "_draw", watch)
     for _ in range(2 * trainer.steps_per_epoch):
@@ -104,19 +102,20 @@ def test_validation_does_not_depend_on_when_and_how_large_the_batches_are(store,
         assert math.isclose(small.validate()[name], large.validate()[name], rel_tol=1e-5)
 
 
-def test_a_store_larger_than_memory_trains_the_same(store, tiny_recipe, monkeypatch):
+def test_the_same_batches_make_the_same_steps_held_or_read(store, tiny_recipe):
     held = Trainer(store, tiny_recipe(), device=CPU)
-    monkeypatch.setattr(dataset, "_room", lambda device: 0)
-    read = Trainer(store, tiny_recipe(), device=CPU)
-    which = torch.tensor([5, 0, 5, 17])
-    assert torch.equal(held.training.take(which), read.training.take(which))
-    assert torch.equal(read.training.take(which), torch.from_numpy(store.images(read.training.rows[which])))
+    read = Trainer(store, tiny_recipe(), device=CPU, room=0)
+    assert held.training.held
+    assert held.validation.held
+    assert not read.training.held
+    assert not read.validation.held
+    assert held.validate() == read.validate()
     for _ in range(3):
         held.take_step()
         read.take_step()
     for a, b in zip(held.vae.parameters(), read.vae.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert len(Fields(store, np.arange(4), device=CPU)) == 4
+    read.batches.close()
 
 
 def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe, tmp_path):
@@ -126,9 +125,9 @@ def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe
         Trainer(fixed, tiny_recipe(), device=CPU)
     recipe = tiny_recipe(ingest={"crop": "fixed"})
     trainer = Trainer(fixed, recipe, device=CPU)
-    which = torch.tensor([3, 0, 11])
+    which, fields = trainer.batches.at(0)
     for step in (0, 1):
-        batch = trainer._draw(trainer.training, which, step=step, pixels=0)
+        batch = trainer._draw(trainer.training, which, fields, step=step, pixels=0)
         assert torch.equal(batch.view.offset, torch.from_numpy(windows[trainer.training.rows[which]]).float())
 
 
@@ -136,7 +135,7 @@ def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe
 def test_nothing_is_turned_that_nothing_turns_back(rotates, store, tiny_recipe):
     """A model without rotation that saw turned images could not but fail: no fair baseline."""
     trainer = Trainer(store, tiny_recipe(model={"infer_rotation": rotates}), device=CPU)
-    angle = trainer._draw(trainer.training, torch.arange(5), step=0, pixels=0).view.angle
+    angle = trainer._draw(trainer.training, *trainer.batches.at(0), step=0, pixels=0).view.angle
     assert rotates == bool(angle.any())
 
 
