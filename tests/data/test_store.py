@@ -74,14 +74,6 @@ def test_neighbours_are_read_as_a_slice_and_no_row_from_a_list(rows, slices, sto
     assert asked == slices
 
 
-def test_scattered_rows_are_read_one_by_one_for_a_list_takes_h5py_twenty_times_as_long(store, monkeypatch):
-    asked = []
-    read = h5py.Dataset.__getitem__
-    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda data, key: asked.append(key) or read(data, key))
-    np.testing.assert_array_equal(store.images(np.array([8, 5, 8, 11])), IMAGES[[8, 5, 8, 11]])
-    assert asked == [0, 3, 6]
-
-
 def test_stores_of_older_versions_are_read(store, tmp_path):
     copy = shutil.copytree(store.path, tmp_path / "copy")
     with h5py.File(part_path(copy, 0), "r+") as part:
