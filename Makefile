@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+BENCH ?= bench
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "galvae needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
@@ -29,5 +30,10 @@ test: $(VENV)/tested
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 
+# Figures of speed and quality on this machine; IMAGES: a zip of JPEG cutouts, ORIGINAL: a checkout of the original.
+bench: $(VENV)/tested
+	$(BIN)/python benchmarks/bench.py -o benchmarks/results --run $(BENCH) --readme README.md \
+		$(if $(IMAGES),--images $(IMAGES)) $(if $(ORIGINAL),--original $(ORIGINAL))
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) $(BENCH)

@@ -18,8 +18,9 @@ import torch
 
 from galvae.data import dataset
 from galvae.data.store import ImageStore
+from galvae.device import choose_device
 from galvae.recipe import load_recipe
-from galvae.training.trainer import Trainer, choose_device
+from galvae.training.trainer import Trainer
 
 
 class Watched(ImageStore):

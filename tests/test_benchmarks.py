@@ -81,3 +81,16 @@ def test_the_originals_terms_are_ours(tmp_path):
     assert found["step"] == 4
     assert found["largest_elbo_difference"] < 0.02
     assert found["largest_pixel_difference"] < 1e-4  # a grey level is 4e-3
+
+
+def test_the_table_has_what_was_measured_and_leaves_out_the_rest(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    bench = benchmark("bench")
+    told = {"processor": "P", "cores": 2, "gpu": None, "torch": "2", "galvae": "0", "commit": None, "date": "today"}
+    nothing = {"median": None, "p84": None}
+    quality = {"curve": [{"seconds": 9.6, "above_floor": 1.25}], "axis": nothing, "turn_elongated": nothing}
+    rows = bench.table({"machine": told, "images": "survey", "quality": quality}).splitlines()
+    assert "| `galaxy-zoo-cpu`, trained in | 10 s |" in rows
+    assert "| axis against moments; turn test, elongated | -; - |" in rows
+    assert len(rows) == 4 + 3
+    assert len(bench.table({"machine": told, "images": "survey"}).splitlines()) == 4
