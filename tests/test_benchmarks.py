@@ -35,8 +35,9 @@ def test_roofline_counts_what_torch_does_and_gives_it_to_its_part(tmp_path, reci
     recipe = load_recipe(recipe)
     store = roofline.noise_store(tmp_path, galaxies=2 * recipe.train.batch + 60, field=128, crop="random")
     device = torch.device("cpu")
+    trainer = Trainer(store, recipe, device=device)
     with FlopCounterMode(display=False) as theirs:
-        Trainer(store, recipe, device=device).take_step()
+        trainer.take_step()
     trainer = Trainer(store, recipe, device=device)
     with roofline.watched(trainer, roofline.Clock(device)) as clock, roofline.Count(clock) as count:
         trainer.take_step()
