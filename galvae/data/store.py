@@ -70,7 +70,7 @@ def write_part(
 
 def _names(part: h5py.File) -> list[str]:
     """Names of the datasets, the user's own (``table/...``) last."""
-    groups = [name for name in part if isinstance(part[name], h5py.Group)]
+    groups = [name for name in part if part.get(name, getclass=True) is h5py.Group]
     return [name for name in part if name not in groups] + [
         f"{name}/{inner}" for name in groups for inner in part[name]
     ]
