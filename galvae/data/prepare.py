@@ -87,8 +87,8 @@ def _turned(colours: np.ndarray) -> np.ndarray:
 def _weights(length: int, covers: float, side: int) -> sparse.csr_array:
     """The anti-aliased triangle filter (Pillow's ``BILINEAR``) as a matrix of shape (side, length).
 
-    In whole numbers, rows adding to ``2**_BITS``, because their sums are exact in any order: Pillow rounds between rows and
-    columns, and a turned picture would not give exactly the turned field.
+    In whole numbers, rows adding to ``2**_BITS``, because their sums are exact in any order: Pillow rounds between rows
+    and columns, and a turned picture would not give exactly the turned field.
     """
     step = covers / side
     centres = (length - 1) / 2 + (np.arange(side) - (side - 1) / 2) * step

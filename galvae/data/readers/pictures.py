@@ -80,7 +80,7 @@ def _plain_jpeg(data: bytes, least: float) -> tuple[np.ndarray | None, int]:
 
 
 def _upright(data: bytes) -> bool:
-    """Whether a JPEG is displayed as it is stored; without either word nothing in it, EXIF or XMP, can say otherwise."""
+    """Whether a JPEG is displayed as it is stored: only EXIF and XMP can say otherwise, each with a word of its own."""
     if b"Exif" not in data and b"rientation" not in data:
         return True
     with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
