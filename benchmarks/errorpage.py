@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from galvae.data.errorpage import _INK, grey_of, hard_edges, is_error_page
+from galvae.data.errorpage import _INK, hard_edges, is_error_page, light_of
 from galvae.data.readers import load
 from galvae.data.readers.pictures import decode
 from galvae.data.readers.plan import plan
@@ -28,8 +28,8 @@ TEXT = ["getFrames() has failed", "SELECT img, f.a, f.b, f.c", "FROM dbo.fGetNea
 
 
 def share(pixels: np.ndarray) -> float:
-    grey, background = grey_of(pixels)
-    return hard_edges(grey, np.abs(grey - background) > _INK)
+    light, background = light_of(pixels)
+    return hard_edges(light, np.abs(light - background) > 3 * _INK)
 
 
 def drawn() -> Iterator[tuple[str, np.ndarray]]:

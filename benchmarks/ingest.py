@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def main() -> None:
     def taken(limit: int | None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             ingest([given.source], Path(folder, "store"), settings, limit=limit, quiet=True)
+        # Else the next round would find the workers' imports made; and only of what has ended is the time known.
+        forkserver._forkserver._stop()
 
     few = 16 * cores()  # a part for each worker
     works: dict[str, Callable[[], Any]] = {

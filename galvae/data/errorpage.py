@@ -29,18 +29,22 @@ def is_error_page(pixels: np.ndarray) -> bool:
     pixels
         Display colours, uint8, shape (ny, nx, 3).
     """
-    grey, background = grey_of(pixels)
-    even = np.mean(np.abs(grey - background) <= 2)
-    if min(grey.shape) < _SMALLEST or even < _EVEN:
+    light, background = light_of(pixels)
+    apart = np.abs(light - background)
+    if min(light.shape) < _SMALLEST or np.mean(apart <= 3 * 2) < _EVEN:
         return False
-    ink = np.abs(grey - background) > _INK
-    return bool(ink.mean() >= _LEAST_INK and hard_edges(grey, ink) > _HARD)
+    ink = apart > 3 * _INK
+    return bool(ink.mean() >= _LEAST_INK and hard_edges(light, ink) > _HARD)
 
 
-def grey_of(pixels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Mean of the colours, shape (ny, nx), and the level most often met in it."""
-    grey = (pixels[..., 0].astype(np.int16) + pixels[..., 1] + pixels[..., 2]) / 3
-    return grey, int(np.bincount(np.rint(grey).astype(int).ravel(), minlength=256).argmax())
+def light_of(pixels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Sum of the colours, three for each grey level, int16 of shape (ny, nx), and that of the commonest grey level."""
+    light = pixels[..., 0].astype(np.int16)
+    light += pixels[..., 1]
+    light += pixels[..., 2]
+    # The sums that make a grey level when rounded are the level's own and its two neighbours.
+    levels = np.bincount(light.ravel() + 1, minlength=3 * 256).reshape(256, 3).sum(axis=1)
+    return light, 3 * int(levels.argmax())
 
 
 def may_be_page(pixels: np.ndarray) -> bool:
@@ -53,10 +57,11 @@ def may_be_page(pixels: np.ndarray) -> bool:
     return bool(np.count_nonzero(step > _STEP) > 0.0003 * step.size)
 
 
-def hard_edges(grey: np.ndarray, ink: np.ndarray) -> float:
+def hard_edges(light: np.ndarray, ink: np.ndarray) -> float:
     """Share of the ink that touches a step of more than 64 grey levels; both arrays (ny, nx)."""
-    hard = np.zeros(grey.shape, bool)
-    for axis in (0, 1):
-        step = np.abs(np.diff(grey, axis=axis)) > _STEP
-        hard |= np.insert(step, 0, False, axis=axis) | np.insert(step, step.shape[axis], False, axis=axis)
+    hard = np.zeros(light.shape, bool)
+    for values, found in ((light, hard), (light.T, hard.T)):
+        step = np.abs(np.diff(values, axis=0)) > 3 * _STEP
+        found[1:] |= step
+        found[:-1] |= step
     return float(np.mean(hard[ink])) if ink.any() else 0.0

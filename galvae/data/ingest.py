@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from galvae.cores import cores
 from galvae.data.identity import digest_of
 from galvae.data.part import make_part
-from galvae.data.pool import run_in_processes
+from galvae.data.pool import ready_workers, run_in_processes
 from galvae.data.readers.base import Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
@@ -84,12 +84,15 @@ def ingest(
         )
     if len(settings.bands) > 3:
         raise ValueError(f"ingest.bands = {', '.join(settings.bands)}: a composite has one to three bands, for R, G, B")
+    workers = workers or cores()
+    if workers > 1:
+        ready_workers("galvae.data.part", "galvae.data.readers.pictures")
     items, matched = _planned(sources, settings, table=table, limit=limit)
     made_from = _identity(items, matched, settings)
     folder, fresh = begin(store, made_from, sources, resume=resume, overwrite=overwrite)
     columns = _labels(items, settings) | (matched.columns if matched else {})
     try:
-        parts = _make_parts(folder, items, columns, settings, workers=workers or cores(), strict=strict, quiet=quiet)
+        parts = _make_parts(folder, items, columns, settings, workers=workers, strict=strict, quiet=quiet)
         done = _finish(folder, parts, settings, sources, table, matched)
     except ValueError:
         if fresh:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from galvae.data.settings import IngestSettings
 
-_ONE = 2**11  # as much as 32 bits hold of the sum over a picture, 255 times its square
+_BITS = 11  # as much as 32 bits hold of the sum over a picture, 255 times its square
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
         padded[pads[0] : pads[0] + where.size[0], pads[1] : pads[1] + where.size[1]] = pixels
         pixels = padded
     rows, columns = (_weights(n, where.covers / shrunk, where.side) for n in pixels.shape[:2])
-    values = _turned(rows @ pixels.reshape(len(pixels), -1))
-    values = columns @ values
-    values += _ONE * _ONE // 2
-    return _turned((values // _ONE**2).astype(np.uint8)).reshape(where.side, where.side, 3)
+    # int32 beforehand: scipy is slow in making it of other whole numbers, and of what is not contiguous.
+    values = columns @ _turned(rows @ pixels.astype(np.int32).reshape(len(pixels), -1))
+    values += 1 << 2 * _BITS - 1
+    values >>= 2 * _BITS
+    return _turned(values.astype(np.uint8)).reshape(where.side, where.side, 3)
 
 
 def _turned(colours: np.ndarray) -> np.ndarray:
@@ -86,14 +87,14 @@ def _turned(colours: np.ndarray) -> np.ndarray:
 def _weights(length: int, covers: float, side: int) -> sparse.csr_array:
     """The anti-aliased triangle filter (Pillow's ``BILINEAR``) as a matrix of shape (side, length).
 
-    In whole numbers, rows adding to ``_ONE``, because their sums are exact in any order: Pillow rounds between rows and
-    columns, and a turned picture would not give exactly the turned field.
+    In whole numbers, rows adding to ``2**_BITS``, because their sums are exact in any order: Pillow rounds between rows
+    and columns, and a turned picture would not give exactly the turned field.
     """
     step = covers / side
     centres = (length - 1) / 2 + (np.arange(side) - (side - 1) / 2) * step
     weights = np.clip(1 - np.abs(np.arange(length) - centres[:, None]) / max(step, 1.0), 0, None)
     shares = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
-    whole = np.diff(np.rint(shares * _ONE / 2), axis=1, prepend=0).astype(np.int32)
+    whole = np.diff(np.rint(shares * 2 ** (_BITS - 1)), axis=1, prepend=0).astype(np.int32)
     return sparse.csr_array(whole + whole[::-1, ::-1])
 
 

@@ -60,7 +60,7 @@ def write_part(
     data = {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in data.items()}
     if len(images):
         data = {"images": np.stack(images), **data}
-    with whole(path) as scratch, h5py.File(scratch, "w", track_order=True) as part:
+    with whole(path) as scratch, h5py.File(scratch, "w", track_order=True, rdcc_nbytes=0) as part:
         for name, values in data.items():
             packed = {"chunks": (1, *values.shape[1:]), **PACKED} if name == "images" else {}
             part.create_dataset(name, data=values, dtype=_TEXT if values.dtype == object else None, **packed)
@@ -70,7 +70,7 @@ def write_part(
 
 def _names(part: h5py.File) -> list[str]:
     """Names of the datasets, the user's own (``table/...``) last."""
-    groups = [name for name in part if isinstance(part[name], h5py.Group)]
+    groups = [name for name in part if part.get(name, getclass=True) is h5py.Group]
     return [name for name in part if name not in groups] + [
         f"{name}/{inner}" for name in groups for inner in part[name]
     ]

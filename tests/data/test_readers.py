@@ -248,6 +248,18 @@ def test_a_name_that_is_no_utf8_is_written_out(tmp_path):
     assert bad.source == str(tmp_path / r"M\xe9ssier.jpg")
 
 
+def test_a_picture_damaged_inside_a_zip_archive_is_said_to_be_when_it_is_read(tmp_path):
+    write_zip(tmp_path, {"a.jpg": encoded("JPEG"), "b.jpg": encoded("JPEG")})
+    data = bytearray((tmp_path / "many.zip").read_bytes())
+    start = data.index(b"b.jpg") + 5
+    data[data.index(b"PK", start) - 9] ^= 0xFF
+    (tmp_path / "many.zip").write_bytes(data)
+    one, other = plan([tmp_path / "many.zip"], IngestSettings())
+    load(one, IngestSettings())
+    with pytest.raises(ValueError, match="damaged or truncated compressed data"):
+        load(other, IngestSettings())
+
+
 def test_of_zip_archives_only_those_that_end_so_or_are_named_are_opened(tmp_path):
     write_zip(tmp_path, {"media/a.png": encoded("PNG"), "b.docx": b"PK\x03\x04", "c.zip": b"PK\x03\x04"})
     for name in ("many.ZIP", "notes.docx", "photo.jpg"):

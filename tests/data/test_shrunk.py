@@ -116,6 +116,22 @@ def test_a_camera_held_upright_is_obeyed(tmp_path):
     assert rms(field_of(load(held, SMALL), SMALL)[0], field_of(load(plain, SMALL), SMALL)[0]) < 1
 
 
+def test_so_is_one_that_only_xmp_tells_of(tmp_path):
+    picture = galaxy((424, 424), 100, 200, width=18)
+    held, plain = (saved(p, tmp_path / n) for p, n in ((np.rot90(picture, -1), "a.jpg"), (picture, "b.jpg")))
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+    data = Path(held.path).read_bytes()
+    Path(held.path).write_bytes(data[:2] + b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp + data[2:])
+    assert rms(field_of(load(held, SMALL), SMALL)[0], field_of(load(plain, SMALL), SMALL)[0]) < 1
+
+
+def test_notes_of_a_camera_held_level_leave_the_scale(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    picture = galaxy((424, 424), 100, 200, width=18)
+    assert load(saved(picture, tmp_path / "a.jpg", exif=exif), SMALL).shrunk == 4
+
+
 @pytest.mark.parametrize("size", [128, 212, 424, 1024])
 @pytest.mark.parametrize("height", [8, 14, 32])
 @pytest.mark.parametrize("field", [16, 64])

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
-from simplejpeg import decode_jpeg
+from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from galvae.data.errorpage import may_be_page
 from galvae.data.readers.base import Cutout, Place
@@ -17,6 +17,7 @@ from galvae.data.settings import IngestSettings
 # With as many pixels more than the field has, the field of a shrunk picture is that of the whole one within 0.9 grey
 # levels rms on Galaxy Zoo's; with none more, 1.4. An eighth is not used: small letters of error pages are lost in it.
 _LEFT = 1.25
+_FORMATS = ("JPEG", "PNG")
 
 
 def load(place: Place, settings: IngestSettings) -> Cutout:
@@ -51,32 +52,39 @@ def decode(data: bytes) -> np.ndarray:
 def _decode(data: bytes, *, least: float) -> tuple[np.ndarray, int]:
     """As :func:`decode`, and how many times smaller: no side below `least` for it."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as picture:
-            rgb, shrunk = _plain_jpeg(picture, data, least)
-            if rgb is None:
+        rgb, shrunk = _plain_jpeg(data, least)
+        if rgb is None:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 rgb = np.asarray(_display(ImageOps.exif_transpose(picture)))
     except Image.DecompressionBombError:
         raise ValueError("a picture of more than 179 million pixels is no cutout") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ValueError(f"damaged or truncated picture: {error}") from None
-    return np.ascontiguousarray(rgb[::-1]), shrunk
+    return rgb[::-1], shrunk
 
 
-def _plain_jpeg(picture: Image.Image, data: bytes, least: float) -> tuple[np.ndarray | None, int]:
+def _plain_jpeg(data: bytes, least: float) -> tuple[np.ndarray | None, int]:
     """An ordinary JPEG by simplejpeg: Pillow's own pixels in half of the time. None for what Pillow must judge.
 
     libjpeg makes half a picture from half of each block's frequencies. Only where that many divides the sides, so that
     the centre of what it makes is the centre of the original.
     """
-    ordinary = picture.format == "JPEG" and picture.mode in ("L", "RGB")
-    if not ordinary or picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        return None, 1
-    nx, ny = picture.size
-    shrunk = next((n for n in (4, 2) if nx % n == ny % n == 0 and min(nx, ny) >= n * least), 1)
     try:
+        ny, nx, colours, _ = decode_jpeg_header(data)
+        if colours not in ("YCbCr", "RGB", "Gray") or nx * ny > (Image.MAX_IMAGE_PIXELS or 0) or not _upright(data):
+            return None, 1
+        shrunk = next((n for n in (4, 2) if nx % n == ny % n == 0 and min(nx, ny) >= n * least), 1)
         return decode_jpeg(data, min_height=ny // shrunk, min_width=nx // shrunk), shrunk
     except ValueError:  # also of what Pillow can read
         return None, 1
+
+
+def _upright(data: bytes) -> bool:
+    """Whether a JPEG is displayed as it is stored: only EXIF and XMP can say otherwise, each with a word of its own."""
+    if b"Exif" not in data and b"rientation" not in data:
+        return True
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def _display(picture: Image.Image) -> Image.Image:

@@ -59,6 +59,8 @@ def plan(
 
 def _printable(item: Item) -> Item:
     """Names that are no UTF-8 with their bytes written out, for they go into the store and onto the screen."""
+    if item.reader != "unreadable" and item.id.isascii() and item.source.isascii():
+        return item
     place = tuple(map(_utf8, item.place)) if item.reader == "unreadable" else item.place
     return item._replace(id=_utf8(item.id), source=_utf8(item.source), place=place)
 
