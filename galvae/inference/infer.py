@@ -108,6 +108,8 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         The sky of the fields, if it is known better than from their borders.
     """
     refine = refine and refines(vae)
+    around = sky(view) if around is None else around
+    view = view.of(view.values)
     posterior = vae.encode(view)
     pose, content = posterior.draw(posterior.best())
     for _ in range(LOOKS - 1 if refine else 0):
@@ -120,7 +122,6 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         looks = Posterior.joined([posterior, *map(vae.encode, nudged)])
         decided, _ = looks.draw(looks.best())
         pose, content = best_beside(posterior, decided)
-    around = sky(view) if around is None else around
     size = round(1.25 * vae.window) if refine else vae.window
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
     return Inferred(posterior, looks, looks.content_mean(), fitted, around)

@@ -97,17 +97,19 @@ def measure_light(
     side = round(WIDER * view.window / 2) * 2
     middle = first.round() + (half + 0.5) % 1  # so that the pixels, an even number to a side, are the image's own
     rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
-    points = np.stack([columns.ravel(), rows.ravel()], 1) + middle[:, None]
-    grey = replace(view, fields=view.values.mean(1)[..., None].double())
+    grey = view.of(view.values.mean(1, keepdim=True))
     level = around.level.cpu().double().mean(1)[:, None, None].numpy()
 
-    def sampled(points: np.ndarray) -> np.ndarray:
-        seen = grey.sample(torch.from_numpy(points / half).to(grey.fields))[..., 0]
-        return seen.unflatten(1, (side, side)).cpu().numpy() - level
+    def grid(place: np.ndarray) -> Tensor:
+        return torch.from_numpy(place / half).to(grey.fields)[:, None]
 
-    light = sampled(points)
+    def sampled(points: Tensor) -> np.ndarray:
+        seen = grey.sample(points)[..., 0]
+        return seen.unflatten(1, (side, side)).cpu().double().numpy() - level
+
+    at = grid(np.stack([columns.ravel(), rows.ravel()], 1))[:, 0] + grid(middle)
+    light = sampled(at)
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
-    at = torch.from_numpy(points / half).to(grey.fields)
     left = around.left_at(view, at).unflatten(1, (side, side)).cpu().numpy()
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
@@ -118,7 +120,7 @@ def measure_light(
         # Which the galaxy is.
         ok &= peaked & (np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0))
         place = np.where(ok[:, None], centre - (side - 1) / 2 + middle, 0)
-        opposite = sampled(2 * place[:, None] - points)
+        opposite = sampled(grid(2 * place) - at)
         core = _within(side, centre, narrow)
         alone = _alone(light, opposite, _decoded(canonical, pose, at, side) - level, noise[:, None, None], core)
         shape, spread, weights = _shapes_of(alone, centre, [area * decoded for area in AREAS], steps)
