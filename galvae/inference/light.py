@@ -7,7 +7,6 @@ the decoded galaxy, is cut out.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np

@@ -140,5 +140,5 @@ def _products(fields: Tensor) -> Tensor:
 
 
 def _curvature(products: Tensor, free: Tensor) -> Tensor:
-    """That of the derivatives, (B, 3, 3), which are 0 where they are not free; what nothing depends on is left alone."""
+    """That of the derivatives where they are free, (B, 3, 3); what nothing depends on is left alone."""
     return products[:, 1:, 1:] * torch.outer(free, free) + 1e-9 * torch.eye(3).to(products)
