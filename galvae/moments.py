@@ -12,6 +12,9 @@ import numpy as np
 
 from galvae.angles import wrap
 
+# Pixels weighted at once, which a processor's caches hold.
+_PIECE = 2**16
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -116,23 +119,26 @@ def weighted_moments(
     ndarray, ndarray, ndarray
         Its sum, (B,), its mean offset from the weight's centre, (B, 2), and its xx, yy, xy about its mean, (B, 3).
     """
-    _, height, width = images.shape
-    xx, yy, xy = cov.T
-    det = xx * yy - xy**2
-    x = np.arange(width, dtype=float)[None, :] - centre[:, 0, None]
-    y = np.arange(height, dtype=float)[None, :] - centre[:, 1, None]
-    weight = np.exp(
-        -0.5 * (yy / det)[:, None, None] * x[:, None, :] ** 2
-        - 0.5 * (xx / det)[:, None, None] * y[:, :, None] ** 2
-        + (xy / det)[:, None, None] * x[:, None, :] * y[:, :, None]
-    )
-    weight *= images
-    along_x, along_y = weight.sum(1), weight.sum(2)
-    total = along_x.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.stack([(along_x * x).sum(1), (along_y * y).sum(1)], 1) / total[:, None]
-        seen = np.stack([(along_x * x**2).sum(1), (along_y * y**2).sum(1), np.einsum("bij,bj,bi->b", weight, x, y)], 1)
-        seen = seen / total[:, None] - np.stack([mean[:, 0] ** 2, mean[:, 1] ** 2, mean[:, 0] * mean[:, 1]], 1)
+    count, height, width = images.shape
+    xx, yy, xy = (element[:, None] for element in cov.T)
+    x, y = np.arange(width) - centre[:, :1], np.arange(height) - centre[:, 1:]
+    along_x, along_y = (np.stack([value**0, value, value**2], 1) for value in (x, y))
+    sums = np.empty((count, 3, 3))  # of y^i x^j
+    with np.errstate(all="ignore"):
+        det = xx * yy - xy**2
+        # The exponent is a product of three powers of y and three of x.
+        left = np.stack([y**0, y * xy / det, -0.5 * y**2 * xx / det], 2)
+        right = np.stack([-0.5 * x**2 * yy / det, x, x**0], 1)
+        step = max(1, _PIECE // (height * width))
+        for part in (slice(first, first + step) for first in range(0, count, step)):
+            weight = left[part] @ right[part]
+            np.exp(weight, out=weight)
+            weight *= images[part]
+            sums[part] = along_y[part] @ (weight @ along_x[part].swapaxes(1, 2))
+        total = sums[:, 0, 0]
+        mean = np.stack([sums[:, 0, 1], sums[:, 1, 0]], 1) / total[:, None]
+        seen = np.stack([sums[:, 0, 2], sums[:, 2, 0], sums[:, 1, 1]], 1) / total[:, None]
+        seen -= np.stack([mean[:, 0] ** 2, mean[:, 1] ** 2, mean[:, 0] * mean[:, 1]], 1)
     return total, mean, seen
 
 

@@ -65,6 +65,10 @@ class View:
         """Pixel values of the fields in [0, 1], shape (B, C, F, F)."""
         return as_float(self.fields.permute(0, 3, 1, 2).contiguous())
 
+    def of(self, values: Tensor) -> View:
+        """The same windows of other fields: pixel values (B, C, F, F), which all views made from it share."""
+        return replace(self, fields=values.permute(0, 2, 3, 1))
+
     @property
     def middle(self) -> Tensor:
         """The window's centre from the field's, grid units of the window, shape (B, 2)."""

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from photutils.morphology import data_properties
 
-from galvae.moments import Moments, adaptive_moments, luminance
+from galvae import moments
+from galvae.moments import Moments, adaptive_moments, luminance, matched_covariance, weighted_moments
 
 SIDE = 49
 
@@ -28,6 +29,26 @@ def axial(a, b):
 angles = st.floats(0, math.pi)
 ratios = st.floats(0.3, 0.9)
 places = st.floats(-6, 6)
+
+
+def test_weighted_moments_are_sums_over_pixels(monkeypatch):
+    random = np.random.default_rng(0)
+    images, centre = random.random((5, 20, 30)), random.uniform(5, 15, (5, 2))
+    angle, ratio, sigma = random.uniform(0, 3, 5), random.uniform(0.2, 1, 5), random.uniform(1, 8, 5)
+    cov = matched_covariance(Moments(*centre.T, angle, ratio, sigma, sigma > 0))
+    y, x = np.mgrid[:20, :30]
+    wanted = []
+    for image, (x0, y0), (xx, yy, xy) in zip(images, centre, cov, strict=True):
+        off = np.stack([x - x0, y - y0])
+        inverse = np.linalg.inv([[xx, xy], [xy, yy]])
+        light = image * np.exp(-0.5 * np.einsum("ihw,ij,jhw->hw", off, inverse, off))
+        mean = (off * light).sum((1, 2)) / light.sum()
+        second = np.einsum("ihw,jhw,hw->ij", off, off, light) / light.sum() - np.outer(mean, mean)
+        wanted.append([light.sum(), *mean, second[0, 0], second[1, 1], second[0, 1]])
+    for pixels in (1, 1500, 2**16):  # of so many at once
+        monkeypatch.setattr(moments, "_PIECE", pixels)
+        total, mean, seen = weighted_moments(images, centre, cov)
+        assert np.allclose(np.column_stack([total, mean, seen]), wanted, rtol=1e-9, atol=1e-11)
 
 
 @given(angles, ratios, places, places)

@@ -12,11 +12,14 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def ahead(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, count: int = 2) -> Generator[Result, None, None]:
+def ahead(
+    work: Callable[[Piece], Result], pieces: Iterable[Piece], *, count: int = 2, threads: int = 1,
+    begin: Callable[[], object] | None = None,
+) -> Generator[Result, None, None]:  # fmt: skip
     """Results of `work`, in the order of `pieces`; while one is in use the next `count` are made by a thread.
 
-    It is one thread: HDF5 lets no second one in, and so the next piece is never kept waiting by the one after it.
-    The thread ends with this generator, however that ends: at most the piece that is begun is waited for.
+    For reading it is one thread: HDF5 lets no second one in, and so the next piece is never kept waiting by the one
+    after it. The threads end with this generator, however that ends: at most the pieces that are begun are waited for.
 
     Parameters
     ----------
@@ -26,15 +29,19 @@ def ahead(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, count: in
         Taken one by one, in the thread that asks for results; it may be endless.
     count
         How many results wait or are made at most.
+    threads
+        How many of them are made at once.
+    begin
+        What each thread does first.
     """
     pieces = iter(pieces)
-    thread = ThreadPoolExecutor(1, "galvae-ahead")
+    pool = ThreadPoolExecutor(threads, "galvae-ahead", begin)
     try:
-        waiting = deque(thread.submit(work, piece) for piece in islice(pieces, count))
+        waiting = deque(pool.submit(work, piece) for piece in islice(pieces, count))
         while waiting:
             result = waiting.popleft().result()
-            waiting.extend(thread.submit(work, piece) for piece in islice(pieces, 1))
+            waiting.extend(pool.submit(work, piece) for piece in islice(pieces, 1))
             yield result
             del result  # what is asked for next must not find the last one still in memory
     finally:
-        thread.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -46,7 +45,7 @@ class Sky(NamedTuple):
 
         The points of a galaxy lie whole field pixels apart, so that all are averages of pixels alike.
         """
-        left = replace(view, fields=self.left.permute(0, 2, 3, 1).to(points)).sample(points)[..., 0]
+        left = view.of(self.left.to(points)).sample(points)[..., 0]
         return left * view.averaging(points[:, :1])
 
 

@@ -57,12 +57,15 @@ class Placement:
 
 def decode_canonical(vae: SpatialVAE, content: Tensor, *, size: int) -> Tensor:
     """Mean images at theta = 0 and shift = 0, shape (B, size, size, C), row 0 at the bottom."""
-    zero = content.new_zeros(len(content))
-    return decode_images(vae, Pose(zero, content.new_zeros(len(content), 2)), content, size=size)
+    # One pose for all: what the generator makes of the coordinates alone it makes once.
+    return decode_images(vae, Pose(content.new_zeros(1), content.new_zeros(1, 2)), content, size=size)
 
 
 def decode_images(vae: SpatialVAE, pose: Pose, content: Tensor, *, size: int) -> Tensor:
-    """Mean images of the window at any resolution, shape (B, size, size, C), row 0 at the bottom."""
+    """Mean images of the window at any resolution, shape (B, size, size, C), row 0 at the bottom.
+
+    The poses are of B images, or one of them all.
+    """
     grid = vae.grid if size == vae.window else pixel_grid(size, device=content.device)
     if vae.settings.generator == "vanilla":
         decoded = vae.decode(pose, content, grid=None if grid is vae.grid else grid)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from galvae.angles import wrap
 from galvae.covariance import carried, widths
+from galvae.data.ahead import ahead
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
@@ -27,13 +31,17 @@ from galvae.model.vae import SpatialVAE
 from galvae.progress import Progress
 from galvae.windows import View
 
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
 
 def infer_columns(
     vae: SpatialVAE, description: dict[str, Any], store: ImageStore, settings: CatalogSettings, *, quiet: bool = False
 ) -> dict[str, np.ndarray]:
     """Everything about every galaxy of a store that does not need the sky, in the store's order.
 
-    Images are read and inferred `settings.batch` at a time: a store larger than memory works.
+    Images are read and inferred `settings.batch` at a time: a store larger than memory works. On processors every core
+    infers a batch of its own, while the next is read: cores that share each operation wait for each other.
 
     Parameters
     ----------
@@ -63,18 +71,42 @@ def infer_columns(
     hashes = identifier_hashes(identifiers)
     typical = typical_of(description)
     pieces: list[dict[str, np.ndarray]] = []
-    with Progress("catalog", len(store), quiet=quiet) as progress:
-        for rows, fields in store.batches(settings.batch):
-            keys = hashes[rows].view(np.int64)
-            found = infer_batch(vae, fields, keys, oversample=oversample, settings=settings, typical=typical)
+
+    def infer_part(part: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+        rows, fields = part
+        keys = hashes[rows].view(np.int64)
+        return infer_batch(vae, fields, keys, oversample=oversample, settings=settings, typical=typical)
+
+    parts = -(-len(store) // settings.batch)
+    done = on_every_core(infer_part, store.batches(settings.batch), parts=parts, device=vae.grid.device)
+    with Progress("catalog", len(store), quiet=quiet) as progress, closing(done):
+        for found in done:
             pieces.append(found)
-            progress.advance(len(rows))
+            progress.advance(len(found["theta"]))
     found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     found = _to_original(found, store, vae.window, oversample)
     found["id"] = identifiers
     found["flags"] = found["flags"] | store.column("flags").astype(np.int32)
     found["flags"] |= np.where(np.isin(hashes, description["trained_on"]), Flag.TRAINED_ON, 0).astype(np.int32)
     return found
+
+
+def on_every_core(
+    work: Callable[[Piece], Result], pieces: Iterable[Piece], *, parts: int, device: torch.device
+) -> Generator[Result, None, None]:
+    """Results of `work` in the order of so many `pieces`: on processors each core does a piece, while the next is read.
+
+    Where several cores share each operation they wait for each other. On a device one thread works ahead.
+    """
+    cores = torch.get_num_threads() if device.type == "cpu" else 1
+    threads = max(1, min(cores, parts))
+    share = partial(torch.set_num_threads, cores // threads) if threads > 1 else None
+    try:
+        with closing(ahead(work, pieces, count=threads + 1, threads=threads, begin=share)) as results:
+            yield from results
+    finally:
+        if share:
+            torch.set_num_threads(cores)  # what a thread sets counts for those begun after it
 
 
 @torch.inference_mode()

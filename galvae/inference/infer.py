@@ -108,6 +108,8 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         The sky of the fields, if it is known better than from their borders.
     """
     refine = refine and refines(vae)
+    around = sky(view) if around is None else around
+    view = view.of(view.values)
     posterior = vae.encode(view)
     pose, content = posterior.draw(posterior.best())
     for _ in range(LOOKS - 1 if refine else 0):
@@ -120,7 +122,6 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         looks = Posterior.joined([posterior, *map(vae.encode, nudged)])
         decided, _ = looks.draw(looks.best())
         pose, content = best_beside(posterior, decided)
-    around = sky(view) if around is None else around
     size = round(1.25 * vae.window) if refine else vae.window
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
     return Inferred(posterior, looks, looks.content_mean(), fitted, around)
@@ -141,7 +142,8 @@ def refines(vae: SpatialVAE) -> bool:
 
 def fit(
     vae: SpatialVAE, view: View, pose: Pose, content: Tensor, around: Sky, *,
-    size: int, refine: bool, start: Moments | None = None, tolerance: float = 1e-5, steps: int = 6,
+    size: int, refine: bool, errors: bool = True,
+    start: Moments | None = None, tolerance: float = 1e-5, steps: int = 6,
 ) -> Fitted:  # fmt: skip
     """Lay decoded galaxies over their images.
 
@@ -157,6 +159,8 @@ def fit(
         Pixels along a side of the canonical images.
     refine
         Whether to fit the pose.
+    errors
+        Whether to measure what the errors of the fit and of the light are made of.
     start, tolerance
         Of the measurement on the decoded galaxy.
     steps
@@ -167,9 +171,9 @@ def fit(
     if not refine:
         decoded = place(moments, pose, size=size, window=vae.window)
         return Fitted(pose, canonical, moments, decoded, decoded, None, None)
-    found = register(canonical, view, pose, around, settings=vae.settings, steps=steps)
+    found = register(canonical, view, pose, around, settings=vae.settings, steps=steps, errors=errors)
     decoded = place(moments, found.pose, size=size, window=vae.window)
-    light = measure_light(view, canonical, found.pose, decoded, around, steps=steps)
+    light = measure_light(view, canonical, found.pose, decoded, around, steps=steps, errors=errors)
     return Fitted(found.pose, canonical, moments, decoded, _lit(decoded, light, vae.settings), light, found.covariance)
 
 

@@ -7,7 +7,6 @@ the decoded galaxy, is cut out.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +64,8 @@ class Light(NamedTuple):
 
 
 def measure_light(
-    view: View, canonical: Tensor, pose: Pose, placed: Placement, around: Sky, *, steps: int = 6
+    view: View, canonical: Tensor, pose: Pose, placed: Placement, around: Sky, *, steps: int = 6,
+    errors: bool = True,
 ) -> Light:  # fmt: skip
     """Centre and shape of galaxies under Gaussian weights that begin with the decoded galaxy's shape.
 
@@ -90,6 +90,8 @@ def measure_light(
         Their sky.
     steps
         Of each weight towards what it shows.
+    errors
+        Whether to measure what errors are made of: covariance and ``beside``, else NaN.
     """
     half = (view.window - 1) / 2
     ok = placed.ok & np.isfinite(placed.x)
@@ -97,33 +99,37 @@ def measure_light(
     side = round(WIDER * view.window / 2) * 2
     middle = first.round() + (half + 0.5) % 1  # so that the pixels, an even number to a side, are the image's own
     rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
-    points = np.stack([columns.ravel(), rows.ravel()], 1) + middle[:, None]
-    grey = replace(view, fields=view.values.mean(1)[..., None].double())
+    grey = view.of(view.values.mean(1, keepdim=True))
     level = around.level.cpu().double().mean(1)[:, None, None].numpy()
 
-    def sampled(points: np.ndarray) -> np.ndarray:
-        seen = grey.sample(torch.from_numpy(points / half).to(grey.fields))[..., 0]
-        return seen.unflatten(1, (side, side)).cpu().numpy() - level
+    def grid(place: np.ndarray) -> Tensor:
+        return torch.from_numpy(place / half).to(grey.fields)[:, None]
 
-    light = sampled(points)
+    def sampled(points: Tensor) -> np.ndarray:
+        seen = grey.sample(points)[..., 0]
+        return seen.unflatten(1, (side, side)).cpu().double().numpy() - level
+
+    at = grid(np.stack([columns.ravel(), rows.ravel()], 1))[:, 0] + grid(middle)
+    light = sampled(at)
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().double().numpy()
-    at = torch.from_numpy(points / half).to(grey.fields)
-    left = around.left_at(view, at).unflatten(1, (side, side)).cpu().numpy()
+    grain = noise[:, None, None] * around.left_at(view, at).unflatten(1, (side, side)).cpu().numpy() if errors else None
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
     decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])
     narrow = NARROW * decoded
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        centre, scatter, peaked = _centroid_of(light, noise[:, None, None] * left, start, narrow, steps)
+        centre, scatter, peaked = _centroid_of(light, grain, start, narrow, steps)
         # Which the galaxy is.
         ok &= peaked & (np.hypot(*(centre - start).T) < np.where(placed.ok, placed.sigma, 0))
         place = np.where(ok[:, None], centre - (side - 1) / 2 + middle, 0)
-        opposite = sampled(2 * place[:, None] - points)
+        opposite = sampled(grid(2 * place) - at)
         core = _within(side, centre, narrow)
         alone = _alone(light, opposite, _decoded(canonical, pose, at, side) - level, noise[:, None, None], core)
         shape, spread, weights = _shapes_of(alone, centre, [area * decoded for area in AREAS], steps)
-        whole, _, _ = _shapes_of(light, centre, weights, 1)
-        beside = np.stack([difference(whole[0], shape[0], np.pi), whole[1] - shape[1]])
+        beside = np.full_like(shape, np.nan)
+        if errors:
+            whole, _, _ = _shapes_of(light, centre, weights, 1)
+            beside = np.stack([difference(whole[0], shape[0], np.pi), whole[1] - shape[1]])
     known = np.where(ok, 1, np.nan)
     return Light(
         *(known[:, None] * place).T,
@@ -133,9 +139,12 @@ def measure_light(
 
 
 def _centroid_of(
-    light: np.ndarray, noise: np.ndarray, start: np.ndarray, weight: np.ndarray, steps: int
+    light: np.ndarray, noise: np.ndarray | None, start: np.ndarray, weight: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Where a weight comes to rest on light with noise (B, n, n), the covariance of that, and where it is a peak."""
+    """Where a weight comes to rest on light with noise (B, n, n), the covariance of that, and where it is a peak.
+
+    The covariance is NaN where no noise is given.
+    """
     centre = start
     for _ in range(steps):
         total, offset, shape = weighted_moments(light, centre, weight)
@@ -144,6 +153,8 @@ def _centroid_of(
         centre = np.where(np.isfinite(step), centre + step, centre)
     # A peak, of something bright.
     peaked = (total > 0) & (np.linalg.det(response) > 0) & (np.trace(response, axis1=1, axis2=2) > 0)
+    if noise is None:
+        return centre, np.full_like(response, np.nan), peaked
     squares, _, spread = weighted_moments(noise**2, centre, weight / 2)
     scatter = _matrix(spread * (squares / total**2)[:, None])
     return centre, response @ np.where(np.isfinite(scatter), scatter, 0) @ response.swapaxes(1, 2), peaked

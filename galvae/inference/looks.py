@@ -83,7 +83,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
-        again = replace(view, fields=(view.values + noise).clamp(0, 1).permute(0, 2, 3, 1))
+        again = view.of((view.values + noise).clamp(0, 1))
         turned = again.about(first.pose) if refine else again
         if vae.settings.infer_rotation:
             turned = replace(turned, angle=turned.angle + 2 * math.pi * turn)
@@ -92,7 +92,19 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
         if refine:
             pose, content = best_beside(vae.encode(again.about(pose)), first.pose)
         looks.append(
-            fit(vae, again, pose, content, noisier, size=size, refine=refine, start=start, tolerance=1e-3, steps=3)
+            fit(
+                vae,
+                again,
+                pose,
+                content,
+                noisier,
+                size=size,
+                refine=refine,
+                errors=False,
+                start=start,
+                tolerance=1e-3,
+                steps=3,
+            )
         )
     return _errors(first, looks, *rival(Posterior.joined(seen), first.pose.theta))
 

@@ -46,10 +46,11 @@ class SpatialGenerator(Mixed):
             coordinates = torch.cat([coordinates, torch.sin(phase), torch.cos(phase)], -1)
         # Near 1 neighbouring bfloat16 are a quarter of a pixel apart: coordinates keep their precision.
         hidden = self.coordinates(coordinates) + self.content(content)[:, None, :]
+        tanh = torch.tanh if torch.is_grad_enabled() else torch.tanh_  # in place where nothing goes back
         with self.mixed(hidden.device):
-            hidden = torch.tanh(hidden if self.precision is None else hidden.to(self.precision))
+            hidden = tanh(hidden if self.precision is None else hidden.to(self.precision))
             for layer in self.hidden:
-                hidden = torch.tanh(layer(hidden))
+                hidden = tanh(layer(hidden))
         return self.output(hidden.to(self.output.weight.dtype))
 
 

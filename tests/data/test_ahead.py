@@ -85,3 +85,14 @@ def test_closing_waits_for_no_more_than_what_is_begun():
     results.close()
     assert begun == [0, 1]
     assert not running()
+
+
+def test_several_threads_keep_the_order():
+    meet, begun = threading.Barrier(2, timeout=30), []
+
+    def work(piece):
+        meet.wait()  # one thread alone would wait for ever
+        return piece
+
+    assert list(ahead(work, range(6), count=3, threads=2, begin=lambda: begun.append(0))) == list(range(6))
+    assert len(begun) == 2

@@ -49,6 +49,19 @@ def test_the_catalog_does_not_depend_on_the_batches(runs, store, encoder, refine
                 assert np.array_equal(values, whole[name]), name
 
 
+@pytest.mark.parametrize("refine", [False, True])
+def test_cores_that_infer_a_batch_each_say_what_one_does(runs, store, refine):
+    one = inferred(runs["polar"], store, batch=13, refine=refine)
+    torch.set_num_threads(2)
+    try:
+        two = inferred(runs["polar"], store, batch=13, refine=refine)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    for name, values in two.items():
+        assert np.array_equal(values, one[name], equal_nan=values.dtype.kind == "f"), name
+
+
 @pytest.mark.parametrize("kept", [60, 13])
 @pytest.mark.parametrize("encoder", ["mlp", "polar"])
 def test_a_galaxys_row_is_the_same_in_any_store(runs, store, make_store, tmp_path, encoder, kept):

@@ -9,8 +9,10 @@ import torch
 
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.background import sky
-from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, place
+from galvae.inference.canonical import Placement, canonical_moments, decode_canonical, decode_images, place
 from galvae.inference.light import measure_light
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
 from galvae.moments import adaptive_moments, luminance
 from galvae.windows import View
 
@@ -54,6 +56,17 @@ def test_a_decoder_that_is_wrong_does_not_move_the_centre(wrong, seen):
     assert np.abs(found.y - true[:, 1]).max() < 2e-3
     assert found.orientation == pytest.approx([0.6] * 3, abs=5e-3)
     assert found.axis_ratio == pytest.approx([0.5] * 3, abs=5e-3)
+
+
+def test_without_errors_it_says_the_same():
+    true = np.array([[0.3, -0.2], [7.45, 3.1]])
+    view, placed = View.central(ellipses(true), 64), believed(true + 0.4)
+    args = view, torch.zeros(2, 64, 64, 3), Pose(torch.zeros(2), torch.zeros(2, 2)), placed, sky(view)
+    with_errors, found = measure_light(*args), measure_light(*args, errors=False)
+    for name in ("x", "y", "orientation", "axis_ratio", "spread"):
+        assert np.array_equal(getattr(found, name), getattr(with_errors, name))
+    assert np.isnan(found.covariance).all()
+    assert np.isnan(found.beside).all()
 
 
 def test_quarter_turns_and_whole_pixel_moves_are_exact():
@@ -255,3 +268,14 @@ def test_what_winding_arms_do_to_the_axis_cancels_in_good_part_and_shows():
     smooth = measured(spirals(1, contrast=0), believed(np.zeros((1, 2)), sigma=8.0))
     assert smooth.spread[0, 0] < 0.1 * found.spread[0].mean()
     assert smooth.orientation[0] == pytest.approx(true, abs=2e-3)
+
+
+def test_coordinates_are_decoded_once_for_all():
+    """As if each galaxy had its own."""
+    vae = SpatialVAE(ModelSettings(latents=3, generator_units=16, waves=4), window=16, channels=3).eval()
+    content = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        each = decode_images(vae, Pose(torch.zeros(5), torch.zeros(5, 2)), content, size=20)
+        assert torch.allclose(decode_canonical(vae, content, size=20), each, atol=1e-6)
+    going_back = decode_canonical(vae, content, size=20)
+    assert torch.allclose(going_back, each, atol=1e-6)

@@ -56,6 +56,15 @@ def test_a_wrong_pose_is_put_right(knowing, window, oversample):
         assert (found.shift - pose.shift).abs().max() < 0.01 / 31.5
 
 
+def test_without_errors_the_pose_is_the_same(knowing):
+    vae, pose, content, view = galaxies(knowing, noise=0.05)
+    wrong = turned_off(pose, 5.0, 0.03)
+    found, plain = register(vae, view, wrong, content), register(vae, view, wrong, content, errors=False)
+    assert torch.equal(found.pose.theta, plain.pose.theta)
+    assert torch.equal(found.pose.shift, plain.pose.shift)
+    assert plain.covariance is None
+
+
 @pytest.mark.parametrize("inferred", [(False, True), (True, False), (False, False)])
 def test_what_a_model_does_not_infer_stays(knowing, inferred):
     rotation, translation = inferred
