@@ -166,8 +166,11 @@ def table(found: dict[str, Any]) -> str:
         rows.append((
             "ingest", f"{said['ingest']} images/s, {said['ratio']:.0%} of what its decoder alone does on all cores",
         ))  # fmt: skip
-    if said := found.get("catalog"):
-        rows += [(name, f"{said[name]:.0f} galaxies/s") for name in ("encoded", "registered", "catalog")]
+    for each in found.get("catalog", [])[1:]:
+        rows.append((
+            f"catalog: {each['stage'].replace('_', ' ')}",
+            f"{each['galaxies_per_second']:.0f} galaxies/s, {each['share']:.0%} of plain products' rate",
+        ))  # fmt: skip
     if said := found.get("streaming"):
         rows.append(("fields read in the background against fields held", f"{said['ratio']:.2f} of the rate"))
     for each in found.get("scaling", []):
@@ -207,7 +210,7 @@ def main() -> None:
             *script("roofline", "--recipe", "paper/galaxy-zoo", "--set", "train.pixels=512",
                     "--set", "train.precision=auto", *steps),
         ],
-        "catalog": lambda: script("inference", run, store, "--galaxies", 32 if chosen.quick else 512)[0],
+        "catalog": lambda: script("inference", run, store, "--galaxies", 32 if chosen.quick else 512),
         "streaming": lambda: script("streaming", store, *([*steps, "--rounds", 1] if chosen.quick else []))[0],
         "scaling": lambda: script("scaling", store, *few),
     }  # fmt: skip
