@@ -22,10 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from curve import curve, first_past
-from original import entropy
+from original import entropy, windows
 
 from galvae.cores import cores
 from galvae.data.store import ImageStore
@@ -86,11 +85,7 @@ def quality(run: Path, store: Path, folder: Path) -> dict[str, Any]:
     """Held-out pseudo-ELBO above its floor against seconds; axis and turn test of what came out."""
     recipe = load_recipe(str(run / "recipe.toml"))
     trainer = Trainer(ImageStore(store), recipe, device=torch.device("cpu"), room=0)
-    seen = [
-        trainer._draw(trainer.validation, which, fields, step=-1, pixels=0).values.mul(255).round().byte().numpy()
-        for which, fields in trainer.validation.in_order(256)
-    ]
-    floor = entropy(np.concatenate(seen))
+    floor = entropy(windows(trainer, trainer.validation))
     galvae("verify", run, store, "-o", folder / "verify", "--overwrite", "-q")
     [said] = json.loads((folder / "verify" / "verify.json").read_text()).values()
     points = [

@@ -41,6 +41,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from galvae.data.dataset import Fields
 from galvae.data.store import ImageStore
 from galvae.description import METRICS
 from galvae.files import whole, write_atomically
@@ -146,17 +147,22 @@ def build(checkout: Path, folder: Path, recipe: Recipe) -> Original:
 
 
 def write_windows(trainer: Trainer, folder: Path) -> None:
-    """The original's input: uint8, row 0 at the top; what is between two pixels of a field is rounded.
-
-    Step -1 is validation's own.
-    """
+    """The original's input."""
     for name, data, step in (("train", trainer.training, 0), ("test", trainer.validation, -1)):
-        images = []
-        for which, fields in data.in_order(256):
-            values = trainer._draw(data, which, fields, step=step, pixels=0).values.mul(255).round().byte()
-            images.append(values.view(len(which), trainer.window, trainer.window, -1).flip(1))
         with whole(folder / f"{name}.npy") as scratch:
-            np.save(scratch, torch.cat(images).numpy())
+            np.save(scratch, windows(trainer, data, step=step))
+
+
+def windows(trainer: Trainer, data: Fields, *, step: int = -1) -> np.ndarray:
+    """The windows that a step sees of all galaxies of `data`, shape (N, n, n, C): uint8, row 0 at the top.
+
+    What is between two pixels of a field is rounded. Step -1 is validation's own.
+    """
+    images = []
+    for which, fields in data.in_order(256):
+        values = trainer.draw(data, which, fields, step=step, pixels=0).values.mul(255).round().byte()
+        images.append(values.view(len(which), trainer.window, trainer.window, -1).flip(1))
+    return torch.cat(images).numpy()
 
 
 def entropy(images: np.ndarray) -> float:
@@ -201,7 +207,7 @@ def as_galvae(original: Original, vae: SpatialVAE) -> SpatialVAE:
 def check(original: Original, trainer: Trainer, count: int = 32) -> dict[str, float]:
     """Largest differences, in nats per image, of the original's terms from galvae's of the same networks."""
     vae = as_galvae(original, trainer.vae)
-    batch = trainer._draw(trainer.validation, *next(trainer.validation.in_order(count)), step=-1, pixels=0)
+    batch = trainer.draw(trainer.validation, *next(trainer.validation.in_order(count)), step=-1, pixels=0)
     posterior = vae.encode(batch.view)
     size = posterior.content.shape[2] + 3
     noise, theirs = torch.empty(count, size), []

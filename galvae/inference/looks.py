@@ -91,21 +91,11 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
         pose, content = best_beside(seen[-1], first.pose)
         if refine:
             pose, content = best_beside(vae.encode(again.about(pose)), first.pose)
-        looks.append(
-            fit(
-                vae,
-                again,
-                pose,
-                content,
-                noisier,
-                size=size,
-                refine=refine,
-                errors=False,
-                start=start,
-                tolerance=1e-3,
-                steps=3,
-            )
-        )
+        found = fit(
+            vae, again, pose, content, noisier, size=size, refine=refine, errors=False, start=start, tolerance=1e-3,
+            steps=3,
+        )  # fmt: skip
+        looks.append(found)
     return _errors(first, looks, *rival(Posterior.joined(seen), first.pose.theta))
 
 

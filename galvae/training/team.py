@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -46,8 +46,8 @@ class Team:
         """Which galaxies of a batch are this process's."""
         return slice(self.rank, None, self.size)
 
-    def add(self, *sums: Tensor) -> None:
-        """Replace tensors by their sums over the processes.
+    def add(self, values: Tensor) -> None:
+        """Replace values by their sums over the processes.
 
         Raises
         ------
@@ -55,8 +55,8 @@ class Team:
             If a process has ended.
         """
         if self.size > 1:
-            for values in sums:
-                _heard(lambda values=values: distributed.all_reduce(values))
+            with _heard():
+                distributed.all_reduce(values)
 
     def add_gradients(self, parameters: Iterable[nn.Parameter], *, share: float) -> None:
         """Replace gradients by their means over the batch, of which this process saw a share; raises as :meth:`add`."""
@@ -79,22 +79,25 @@ class Team:
         if self.size == 1:
             return values
         told: list[list[Answer]] = [[] for _ in range(self.size)]
-        _heard(lambda: distributed.all_gather_object(told, values))
+        with _heard():
+            distributed.all_gather_object(told, values)
         return [value for part in told for value in part]
 
     def align(self, module: nn.Module) -> None:
         """Take over the leading process's parameters, from which rounding may have led away; raises as :meth:`add`."""
         if self.size > 1:
-            for tensor in module.state_dict().values():
-                _heard(lambda tensor=tensor: distributed.broadcast(tensor, 0))
+            with _heard():
+                for tensor in module.state_dict().values():
+                    distributed.broadcast(tensor, 0)
 
 
 ALONE = Team()
 
 
-def _heard(talk: Callable[[], object]) -> None:
+@contextmanager
+def _heard() -> Iterator[None]:
     try:
-        talk()
+        yield
     except RuntimeError as error:  # torch has no class of its own for a connection that is gone
         reason = str(error).splitlines()[0]
         raise Lost(
@@ -120,7 +123,8 @@ def team_of(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
     try:
         distributed.barrier()
         yield Team(distributed.get_rank(), distributed.get_world_size()), device
-        _heard(distributed.barrier)  # nobody hangs up on one who still listens
+        with _heard():
+            distributed.barrier()  # nobody hangs up on one who still listens
     except Lost:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which ends us all: what happened is said first
         raise

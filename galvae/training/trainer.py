@@ -23,6 +23,8 @@ from galvae.training.team import ALONE, Team
 # Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
 JITTER = 0.04
 
+_PRECISIONS = {"bfloat16": torch.bfloat16, "float32": None}
+
 TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")
 
 
@@ -102,8 +104,8 @@ class Trainer:
             self._crop = torch.from_numpy(store.column("window")).to(device)
         torch.manual_seed(recipe.train.seed)
         self.vae = SpatialVAE(recipe.model, window=self.window, channels=store.shape[2]).to(device)
-        known = {"auto": native_precision(device), "bfloat16": torch.bfloat16, "float32": None}
-        self.precision = known[recipe.train.precision]
+        wanted = recipe.train.precision
+        self.precision = native_precision(device) if wanted == "auto" else _PRECISIONS[wanted]
         self.vae.compute_in(self.precision)
         self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
@@ -138,7 +140,7 @@ class Trainer:
         if place == 0:
             self.team.align(self.vae)
         views = 2 if settings.agree else 1
-        batch = self._draw(
+        batch = self.draw(
             self.training, which, fields, step=self.step, pixels=settings.pixels, views=views,
             unbiased=settings.unbiased, mirror=settings.mirror, jitter=JITTER, noise=settings.noise,
         )  # fmt: skip
@@ -215,16 +217,20 @@ class Trainer:
         total = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
         self.vae.compute_in(None)
         for which, fields in self.validation.in_order(self.batch, share=self.team.share):
-            batch = self._draw(self.validation, which, fields, step=-1, pixels=pixels)
+            batch = self.draw(self.validation, which, fields, step=-1, pixels=pixels)
             terms = evaluate(self.vae, batch, chunk=self.recipe.train.chunk, seed=self.recipe.train.seed, step=-1)
             total += _means(terms) * len(which)
         self.vae.compute_in(self.precision)
         self.team.add(total)
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
-    def _draw(
+    def draw(
         self, data: Fields, which: Tensor, fields: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any
     ) -> Batch:
+        """What a step sees of galaxies at positions `which` of `data`, (B,), with their fields (B, F, F, C).
+
+        The other options are those of :func:`galvae.training.objective.draw_batch`.
+        """
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         # What is turned for a model without rotation, nothing turns back.

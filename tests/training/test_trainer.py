@@ -51,13 +51,13 @@ def test_no_galaxy_is_both_trained_on_and_held_out_whatever_the_order(store, mak
 def test_an_epoch_takes_each_galaxy_at_most_once(store, tiny_recipe, monkeypatch):
     trainer = Trainer(store, tiny_recipe(), device=CPU)
     seen = []
-    draw = trainer._draw
+    draw = trainer.draw
 
     def watch(data, which, fields, **options):
         seen.append(data.index[which])
         return draw(data, which, fields, **options)
 
-    monkeypatch.setattr(trainer, "_draw", watch)
+    monkeypatch.setattr(trainer, "draw", watch)
     for _ in range(2 * trainer.steps_per_epoch):
         trainer.take_step()
     first, second = torch.cat(seen[: trainer.steps_per_epoch]), torch.cat(seen[trainer.steps_per_epoch :])
@@ -127,7 +127,7 @@ def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe
     trainer = Trainer(fixed, recipe, device=CPU)
     which, fields = trainer.batches.at(0)
     for step in (0, 1):
-        batch = trainer._draw(trainer.training, which, fields, step=step, pixels=0)
+        batch = trainer.draw(trainer.training, which, fields, step=step, pixels=0)
         assert torch.equal(batch.view.offset, torch.from_numpy(windows[trainer.training.rows[which]]).float())
 
 
@@ -135,7 +135,7 @@ def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe
 def test_nothing_is_turned_that_nothing_turns_back(rotates, store, tiny_recipe):
     """A model without rotation that saw turned images could not but fail: no fair baseline."""
     trainer = Trainer(store, tiny_recipe(model={"infer_rotation": rotates}), device=CPU)
-    angle = trainer._draw(trainer.training, *trainer.batches.at(0), step=0, pixels=0).view.angle
+    angle = trainer.draw(trainer.training, *trainer.batches.at(0), step=0, pixels=0).view.angle
     assert rotates == bool(angle.any())
 
 
