@@ -145,7 +145,7 @@ def table(found: dict[str, Any]) -> str:
         ]
     for each in found.get("steps", []):
         rows.append((
-            f"training, {each['recipe']} {' '.join(each['set'])}",
+            " ".join(["training,", each["recipe"], *each["set"]]),
             f"{each['images_per_second']:.0f} images/s, {each['resident_GB']:.1f} GB, "
             f"{each['parts']['whole step']['reached']:.0%} of the limit",
         ))  # fmt: skip
