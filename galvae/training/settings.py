@@ -22,8 +22,8 @@ class TrainSettings(Settings):
     ``mirror`` half of the galaxies of a step are seen in a mirror.
     ``optimizer`` is Adam, or Muon for the layers' weights (:mod:`galvae.training.optimizers`), which needs a fraction
     of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
-    has instructions for it. ``chunk`` pixels are decoded at once, ``freeze_content`` is in steps, ``save_every`` in
-    epochs.
+    has instructions for it. At most ``chunk`` pixels are decoded at once, ``freeze_content`` is in steps,
+    ``save_every`` in epochs.
     """
 
     epochs: PositiveInt = 300
