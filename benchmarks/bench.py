@@ -205,7 +205,7 @@ def main() -> None:
             *script("roofline", "--recipe", "paper/galaxy-zoo", "--set", "train.pixels=512",
                     "--set", "train.precision=auto", *steps),
         ],
-        "catalog": lambda: script("inference", run, store, "--galaxies", 32 if chosen.quick else 512),
+        "catalog": lambda: script("inference", run, store, "--galaxies", 32 if chosen.quick else 1024),
         "streaming": lambda: script("streaming", store, *([*steps, "--rounds", 1] if chosen.quick else []))[0],
         "scaling": lambda: script("scaling", store, *few),
     }  # fmt: skip
