@@ -10,9 +10,8 @@ from pathlib import Path
 from galvae.data.readers.base import Item, Place
 from galvae.data.settings import IngestSettings
 
-
-# How pixels become a field; another number wherever the same inputs would give another one, for parts of both kinds would
-# make no store.
+# How pixels become a field: another number wherever the same inputs would give another one, for parts of both kinds
+# would make no store.
 MADE = 2
 
 
