@@ -15,7 +15,7 @@ MODULES = {
     ".".join(("galvae", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-JOINS = ("galvae.inference", "galvae.sampling", "galvae.verify")
+JOINS = ("galvae.inference", "galvae.paper", "galvae.sampling", "galvae.verify")
 TORCH = {"torch", "safetensors"}
 ASTROPY = {"astropy", "photutils"}
 # What an import by name costs: third-party packages that are slow to start.

@@ -16,6 +16,7 @@ from galvae.cli.catalog import catalog
 from galvae.cli.info import info
 from galvae.cli.ingest import ingest
 from galvae.cli.join import join
+from galvae.cli.paper import paper
 from galvae.cli.plot import plot
 from galvae.cli.recipe import recipe
 from galvae.cli.run import run as run_recipe
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, ingest, train, catalog, join, sample, interpolate, plot, verify, info):
+for command in (simulate, ingest, train, catalog, join, sample, interpolate, plot, verify, paper, info):
     app.command()(command)
 app.command("run")(run_recipe)
 app.add_typer(recipe, name="recipe")

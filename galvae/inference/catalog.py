@@ -144,8 +144,8 @@ def infer_batch(
     orientation_err = np.degrees(errors.orientation)
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
-    one = posterior.draw(*_one_draw(posterior, galaxy, seed=settings.seed))
-    log_likelihood = _log_likelihood(vae, *one, view.images(vae.grid).flatten(2).mT)
+    one = posterior.draw(*one_draw(posterior, galaxy, seed=settings.seed))
+    log_likelihood = log_likelihood_of(vae, *one, view.images(vae.grid).flatten(2).mT)
     numbers = {
         "z": found.content,
         "z_err": content_error(found.looks),
@@ -166,14 +166,15 @@ def infer_batch(
     }  # fmt: skip
 
 
-def _log_likelihood(vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor) -> Tensor:
+def log_likelihood_of(vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor) -> Tensor:
+    """Of all pixels (B, n * n, C) of B windows in nats, shape (B,); they are decoded part by part."""
     count, pixels, _ = values.shape
     every = torch.arange(pixels, device=values.device).expand(count, -1)
     parts = pieces(vae, count, pixels)
     return sum(vae.log_likelihood(pose, content, values[:, part], pixels=every[:, part]) for part in parts)
 
 
-def _one_draw(posterior: Posterior, galaxy: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+def one_draw(posterior: Posterior, galaxy: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
     """A hypothesis (B, 1) and standard normal numbers (B, 1, Z + 3), keyed by galaxy."""
     hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
     chances = uniform("catalog hypotheses", galaxy, hypotheses, seed=seed, step=0)

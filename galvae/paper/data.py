@@ -1,0 +1,136 @@
+"""The experiments' data as image stores: real where it is at hand, simulated with known truth where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from galvae.data.ingest import ingest
+from galvae.data.settings import IngestSettings
+from galvae.data.store import ImageStore
+from galvae.paper.experiments import Job, Scale
+from galvae.progress import say
+
+# How many images: of training, of the test.
+SIZES: Mapping[str, Mapping[Scale, tuple[int, int]]] = {
+    "hinge": {"quick": (16_000, 4_000), "paper": (16_000, 4_000)},
+    "antibody": {"quick": (5_411, 1_353), "paper": (10_821, 2_705)},
+    "galaxies": {"quick": (2_000, 0), "paper": (6_000, 0)},
+}
+
+
+class Sources(NamedTuple):
+    """Real data; None where it is not at hand.
+
+    Parameters
+    ----------
+    mnist
+        Folder of MNIST's four idx files.
+    integrin
+        Folder of the two conformations of a molecule, as PDB files.
+    galaxies
+        Galaxy Zoo's archive of JPEGs, or a folder of them.
+    """
+
+    mnist: Path | None = None
+    integrin: Path | None = None
+    galaxies: Path | None = None
+
+
+class Made(NamedTuple):
+    """Files to ingest, with a table of what is known of them."""
+
+    files: Path
+    table: Path | None = None
+
+
+Maker = Callable[[Path, Sources, Scale, bool], Made]
+
+
+def stores(
+    job: Job, folder: Path, *, scale: Scale, sources: Sources, quiet: bool
+) -> tuple[ImageStore, ImageStore | None]:
+    """Stores of the images to train on and of those to test on, made where they are not there yet.
+
+    Without a test set there is one store, of which training holds some images out.
+
+    Raises
+    ------
+    ValueError
+        If data that cannot be simulated is not at hand.
+    """
+    make = DATA[job.data]
+    train = _store(folder / job.data / "train", job.recipe.ingest, lambda at: make(at, sources, scale, False), quiet)
+    if SIZES.get(job.experiment, {}).get(scale, (0, 1))[1] == 0:
+        return train, None
+    return train, _store(
+        folder / job.data / "test", job.recipe.ingest, lambda at: make(at, sources, scale, True), quiet
+    )
+
+
+def _store(folder: Path, settings: IngestSettings, make: Callable[[Path], Made], quiet: bool) -> ImageStore:
+    store = folder / "store"
+    if (store / "store.json").is_file():
+        found = ImageStore(store)
+        if found.ingest == settings.model_dump(mode="json"):
+            return found
+    say(f"making {store}", quiet=quiet)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = make(folder)
+    ingest([made.files], store, settings, table=made.table, overwrite=True, quiet=True)
+    return ImageStore(store)
+
+
+def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
+    """MNIST, turned by a normal angle (deg) and moved by a normal offset (px), once for all."""
+
+    def make(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
+        if sources.mnist is None:
+            raise ValueError("MNIST is not at hand; name the folder of its idx files with --mnist")
+        images = next(sources.mnist.glob("t10k-images*" if test else "train-images*"))
+        if not (turn or move):
+            return Made(images)
+        from galvae.data.digits import write_moved_digits
+
+        path = folder / "digits.h5"
+        write_moved_digits(path, images, turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test))
+        return Made(path)
+
+    return make
+
+
+def _hinge(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
+    from galvae.data.hinge import simulate_hinge
+
+    path = folder / "hinge.mrcs"
+    simulate_hinge(path, SIZES["hinge"][scale][test], molecule=sources.integrin, seed=int(test))
+    return Made(path, path.with_suffix(".ecsv"))
+
+
+def _antibody(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
+    from galvae.data.antibody import simulate_antibody
+
+    path = folder / "antibody.mrcs"
+    simulate_antibody(path, SIZES["antibody"][scale][test], seed=int(test))
+    return Made(path, path.with_suffix(".ecsv"))
+
+
+def _galaxies(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
+    if sources.galaxies is not None:
+        return Made(sources.galaxies)
+    from galvae.data.simulate import simulate
+
+    simulate(folder / "survey", SIZES["galaxies"][scale][0], overwrite=True, quiet=True)
+    return Made(folder / "survey")
+
+
+DATA: Mapping[str, Maker] = {
+    "mnist": _digits(0, 0),
+    "mnist-turned": _digits(45, 1.4),
+    "mnist-moved": _digits(45, 14),
+    "mnist-moved-canvas": _digits(45, 14, canvas=112),
+    "hinge": _hinge,
+    "antibody": _antibody,
+    "galaxies": _galaxies,
+}

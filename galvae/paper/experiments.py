@@ -1,0 +1,159 @@
+"""What the paper's experiments are: which recipes on which data, and what of the results stands in the table."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from galvae.recipe import Recipe, load_recipe
+
+Scale = Literal["quick", "paper"]
+
+
+class Job(NamedTuple):
+    """One training and its measures.
+
+    Parameters
+    ----------
+    experiment, data, model
+        Names of the experiment, of its data and of the kind of model.
+    latents, seed
+        Z of the experiment, and the seed of initial parameters, order and noise.
+    recipe
+        Resolved.
+    """
+
+    experiment: str
+    data: str
+    model: str
+    latents: int
+    seed: int
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """Of its run folder."""
+        model = re.sub(r"\W+", "-", self.model)
+        return f"{self.data}-{model}-z{self.latents}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment: every model on every one of its data, with every Z and every seed of a scale.
+
+    Parameters
+    ----------
+    recipe
+        The shipped recipe, to the letter of the paper.
+    data
+        What each of its data (:mod:`galvae.paper.data`) changes in the recipe.
+    models
+        What each kind of model changes.
+    measures
+        What is measured of each run on images that it was not trained on (:mod:`galvae.paper.measure`).
+    latents
+        Values of Z at each scale.
+    quick
+        What the small scale changes.
+    seeds
+        How many, at each scale.
+    only
+        Models of some values of Z alone.
+    more
+        Latents that a model has beyond Z.
+    large
+        Models of the paper's scale alone.
+    """
+
+    recipe: str
+    data: Mapping[str, Sequence[str]]
+    models: Mapping[str, Sequence[str]]
+    measures: Sequence[str]
+    latents: Mapping[Scale, Sequence[int]]
+    quick: Sequence[str]
+    seeds: Mapping[Scale, int]
+    only: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    more: Mapping[str, int] = field(default_factory=dict)
+    large: Sequence[str] = ()
+
+
+FIXED = ("model.infer_rotation=false", "model.infer_translation=false", "train.rotate_encoder=false")
+VANILLA = ("model.generator=vanilla", *FIXED, "train.pixels=0")
+# Our inference network instead of the paper's (docs/pose.md): it has no preferred angle, and always a place.
+OURS = (
+    "model.encoder=polar", "model.infer_translation=true", "model.theta_prior=uniform",
+    f"model.theta_sigma={math.pi}", "train.rotate_encoder=true", "train.freeze_content=0",
+)  # fmt: skip
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "mnist": Experiment(
+        recipe="paper/mnist",
+        data={
+            "mnist": [f"model.theta_sigma={math.pi / 8}"],
+            "mnist-turned": [],
+            "mnist-moved": [],
+            "mnist-moved-canvas": ["ingest.field=112", "ingest.window=112", "model.shift_sigma=14"],
+        },
+        models={
+            "spatial": [], "fixed": FIXED, "vanilla": VANILLA, "vanilla, Z + 3": VANILLA, "ours": OURS,
+            "spatial, wide priors": [f"model.theta_sigma={math.pi}", "model.shift_sigma=14"],
+        },
+        measures=["elbo"],
+        latents={"quick": [2], "paper": [2, 3, 5, 10, 20, 50]},
+        quick=["train.epochs=3", "train.pixels=128", "train.precision=auto"],
+        seeds={"quick": 1, "paper": 3},
+        more={"vanilla, Z + 3": 3},
+        large=["spatial, wide priors"],
+    ),
+    "hinge": Experiment(
+        recipe="paper/hinge",
+        data={"hinge": []},
+        models={"spatial": [], "vanilla": VANILLA, "ours": OURS},
+        measures=["elbo", "truth"],
+        latents={"quick": [1, 2], "paper": [1, 2]},
+        quick=["train.epochs=10", "train.pixels=256", "train.precision=auto"],
+        seeds={"quick": 1, "paper": 3},
+        only={"spatial": [1], "ours": [1]},
+    ),
+    "galaxy-zoo": Experiment(
+        recipe="paper/galaxy-zoo",
+        data={"galaxies": []},
+        models={"spatial": [], "ours": OURS},
+        measures=["elbo", "floor", "sharpness"],
+        latents={"quick": [20, 50, 100], "paper": [20, 50, 100]},
+        quick=["train.epochs=2", "train.pixels=256", "train.precision=auto"],
+        seeds={"quick": 1, "paper": 1},
+    ),
+    "em": Experiment(
+        recipe="paper/em",
+        data={"antibody": []},
+        models={
+            "spatial": [],
+            "spatial, unit std": ["model.noise=1.0"],
+            "spatial, mean above 0": ["model.nonnegative=true"],
+            "ours": OURS,
+        },
+        measures=["elbo", "background"],
+        latents={"quick": [20], "paper": [20]},
+        quick=["train.epochs=10", "train.pixels=256", "train.precision=auto"],
+        seeds={"quick": 1, "paper": 1},
+    ),
+}  # fmt: skip
+
+
+def jobs(name: str, scale: Scale) -> Iterator[Job]:
+    """The trainings of an experiment at a scale; each seed's come before the next one's."""
+    experiment = EXPERIMENTS[name]
+    small = experiment.quick if scale == "quick" else ()
+    for seed, latents, data, model in itertools.product(
+        range(experiment.seeds[scale]), experiment.latents[scale], experiment.data, experiment.models
+    ):
+        wanted = latents in experiment.only.get(model, [latents])
+        if wanted and (scale == "paper" or model not in experiment.large):
+            words = [*small, *experiment.data[data], *experiment.models[model]]
+            words += [f"model.latents={latents + experiment.more.get(model, 0)}", f"train.seed={seed}"]
+            yield Job(name, data, model, latents, seed, load_recipe(experiment.recipe, words))

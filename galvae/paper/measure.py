@@ -1,0 +1,152 @@
+"""What is measured of a run of the paper, on images that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy.stats import circcorrcoef
+
+from galvae.inference.evaluate import evaluate, reconstructed
+from galvae.inference.figures import Selection
+from galvae.inference.model import Model
+from galvae.model.vae import SpatialVAE
+
+# Cycles along a window at which sharpness is looked at, each with what lies within a factor of the square root of 2.
+CYCLES = (4, 8, 16)
+
+
+class Value(float):
+    """A number, with its standard error over the images where it has one."""
+
+    error: float
+
+    def __new__(cls, value: float, error: float = float("nan")) -> Value:
+        """Make one."""
+        self = super().__new__(cls, value)
+        self.error = error
+        return self
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run and the images that it is measured on.
+
+    Parameters
+    ----------
+    vae, description
+        The model.
+    test, seen
+        Images that it was not trained on, and as many at most that it was.
+    """
+
+    vae: SpatialVAE
+    description: dict[str, Any]
+    test: Selection
+    seen: Selection
+
+    @cached_property
+    def model(self) -> Model:
+        """For pictures."""
+        return Model(self.vae, self.description)
+
+    @cached_property
+    def found(self) -> dict[str, np.ndarray]:
+        """Of :func:`galvae.inference.evaluate.evaluate`, on the test images."""
+        return evaluate(self.vae, self.test)
+
+    def pictures(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first test images and their reconstructions, shape (count, n, n, C)."""
+        return reconstructed(self.vae, Selection(self.test.store, self.test.rows[:count]))
+
+
+def elbo(run: Measured) -> dict[str, Value]:
+    """Test ELBO and its terms in nats per image, and by how much that of images trained on is higher."""
+    names = {"elbo": "test ELBO", "log_likelihood": "test log likelihood", "kl_z": "KL of z", "kl_pose": "KL of pose"}
+    values = {name: mean_of(run.found[key]) for key, name in names.items()}
+    seen = mean_of(evaluate(run.vae, run.seen)["elbo"])
+    gap = Value(seen - values["test ELBO"], np.hypot(seen.error, values["test ELBO"].error))
+    return {**values, "training ELBO above test ELBO": gap}
+
+
+def floor(run: Measured) -> dict[str, Value]:
+    """Entropy of the pixels as Bernoulli probabilities, which no reconstruction's pseudo-ELBO is above, in nats."""
+    images, _ = run.pictures(len(run.test))
+    p = np.clip(images.reshape(len(images), -1), 1e-9, 1 - 1e-9)
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum(1)
+    return {"floor": mean_of(-entropy), "test ELBO below its floor": mean_of(-entropy - run.found["elbo"])}
+
+
+def truth(run: Measured) -> dict[str, Value]:
+    """Absolute correlations of each latent with the conformation (Pearson) and with the rotation (circular).
+
+    The circular correlation is Jammalamadaka and SenGupta's, mean directions removed (astropy's ``circcorrcoef``); a
+    latent that is no angle counts as one in radians.
+    """
+    conformation, rotation = (run.test.column(f"table/{name}") for name in ("conformation", "theta"))
+    latents = {f"z{k + 1}": z for k, z in enumerate(run.found["z"].T)}
+    if run.vae.settings.infer_rotation:
+        latents["theta"] = run.found["theta"]
+    found = {}
+    for name, values in latents.items():
+        found[f"|r| of {name}, conformation"] = Value(pearson(values, conformation))
+        found[f"|r| of {name}, rotation"] = Value(abs(circcorrcoef(values, np.radians(rotation))))
+    return found
+
+
+def sharpness(run: Measured, count: int = 500) -> dict[str, Value]:
+    """Power of reconstructions and of samples over that of the images, by channel and cycles along the window."""
+    images, decoded = run.pictures(count)
+    power = radial_power(images)
+    made = {"reconstructions": decoded, "samples": run.model.sample(len(images))}
+    channels = "RGB" if images.shape[3] == 3 else "I"
+    return {
+        f"power of {what}, {channel}, {cycles} cycles": Value(ratio)
+        for what, pictures in made.items()
+        for channel, ratios in zip(channels, (radial_power(pictures) / power), strict=True)
+        for cycles, ratio in zip(CYCLES, ratios, strict=True)
+    }
+
+
+def background(run: Measured, count: int = 500, inside: float = 0.75) -> dict[str, Value]:
+    """How much structure the decoded canonical images have around the particle, in units of the images' noise.
+
+    That is the standard deviation, over pixels farther from the middle than `inside` of the half width and over
+    images, of the decoded mean less each image's own mean there.
+    """
+    decoded = run.model.canonical(run.found["z"][:count])
+    n = decoded.shape[1]
+    y, x = np.mgrid[:n, :n] - (n - 1) / 2
+    around = decoded[:, np.hypot(x, y) > inside * n / 2]
+    return {"structure of the background": Value(float((around - around.mean(1, keepdims=True)).std()))}
+
+
+MEASURES: Mapping[str, Callable[[Measured], dict[str, Value]]] = {
+    "elbo": elbo, "floor": floor, "truth": truth, "sharpness": sharpness, "background": background,
+}  # fmt: skip
+
+
+def mean_of(values: np.ndarray) -> Value:
+    """The mean of values and its standard error."""
+    return Value(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Absolute value of Pearson's correlation coefficient; 0 where one of them does not vary."""
+    if not (a.std() and b.std()):
+        return 0.0
+    return float(abs(np.corrcoef(a, b)[0, 1]))
+
+
+def radial_power(images: np.ndarray) -> np.ndarray:
+    """Mean power of windows (N, n, n, C) about :data:`CYCLES` cycles, each tapered by a Hann window, (C, cycles)."""
+    n = images.shape[1]
+    taper = np.hanning(n + 2)[1:-1]
+    waves = np.fft.rfft2((images - images.mean((1, 2), keepdims=True)) * np.outer(taper, taper)[..., None], axes=(1, 2))
+    radius = np.hypot(np.fft.fftfreq(n, 1 / n)[:, None], np.fft.rfftfreq(n, 1 / n))
+    power = (np.abs(waves) ** 2).mean(0)
+    bands = [(radius > k / np.sqrt(2)) & (radius <= k * np.sqrt(2)) for k in CYCLES]
+    return np.stack([power[band].mean(0) for band in bands], 1)
