@@ -136,7 +136,7 @@ def mean_of(values: np.ndarray) -> Value:
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
     """Absolute value of Pearson's correlation coefficient; 0 where one of them does not vary."""
-    if not (a.std() and b.std()):
+    if not (np.ptp(a) and np.ptp(b)):
         return 0.0
     return float(abs(np.corrcoef(a, b)[0, 1]))
 

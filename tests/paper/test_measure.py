@@ -1,0 +1,61 @@
+"""What is measured of a run is what it is called."""
+
+import math
+
+import numpy as np
+import pytest
+from astropy.stats import circcorrcoef
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galvae.paper.measure import CYCLES, mean_of, pearson, radial_power
+
+
+def jammalamadaka_sengupta(a, b):
+    """Their definition, by complex numbers (Topics in Circular Statistics, 2001, eq. 8.2.2)."""
+    a, b = (np.angle(np.exp(1j * (x - np.angle(np.exp(1j * x).mean())))) for x in (a, b))
+    return (np.sin(a) * np.sin(b)).sum() / np.sqrt((np.sin(a) ** 2).sum() * (np.sin(b) ** 2).sum())
+
+
+@given(st.floats(-3, 3), st.floats(0.01, 2.0), st.sampled_from([1, -1]), st.integers(0, 99))
+def test_the_circular_correlation_is_that_of_the_paper(offset, noise, sign, seed):
+    """And does not mind where zero is, nor full turns; a mirrored angle has the other sign."""
+    rng = np.random.default_rng(seed)
+    a = rng.uniform(0, 2 * math.pi, 200)
+    b = sign * a + offset + noise * rng.normal(size=200)
+    assert circcorrcoef(a, b) == pytest.approx(jammalamadaka_sengupta(a, b), abs=1e-9)
+    turns = 2 * math.pi * rng.integers(-3, 4, 200)
+    assert circcorrcoef(a, b + turns) == pytest.approx(circcorrcoef(a, b), abs=1e-9)
+    exact = circcorrcoef(a, sign * a + offset)
+    assert exact == pytest.approx(sign, abs=1e-9)
+
+
+@given(st.floats(-5, 5), st.floats(0.1, 5), st.integers(0, 99))
+def test_pearson_is_blind_to_scale_sign_and_offset(offset, scale, seed):
+    a = np.random.default_rng(seed).normal(size=50)
+    assert pearson(a, offset - scale * a) == pytest.approx(1)
+    assert pearson(a, np.full(50, offset)) == 0
+
+
+def test_a_mean_has_its_standard_error():
+    found = mean_of(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert (found, found.error) == (2.5, pytest.approx(math.sqrt(5 / 3) / 2))
+
+
+@pytest.mark.parametrize("number", range(len(CYCLES)))
+@pytest.mark.parametrize("angle", [0.0, 0.6, math.pi / 2])
+def test_power_is_found_at_the_wave_s_own_frequency(number, angle):
+    n = 64
+    y, x = np.mgrid[:n, :n] / n
+    wave = np.sin(2 * math.pi * CYCLES[number] * (x * math.cos(angle) + y * math.sin(angle)))
+    power = radial_power(np.stack([wave, 2 * wave], -1)[None])
+    assert power[0].argmax() == number
+    assert power[0, number] > 50 * np.delete(power[0], number).max()
+    assert power[1] == pytest.approx(4 * power[0])
+
+
+def test_blurring_lowers_the_power_of_what_is_small():
+    noise = np.random.default_rng(0).normal(size=(20, 64, 64, 1))
+    blurred = sum(np.roll(noise, shift, axis=(1, 2)) for shift in [(0, 0), (0, 1), (1, 0), (1, 1)]) / 4
+    ratio = (radial_power(blurred) / radial_power(noise))[0]
+    assert ratio[0] > 0.9 > ratio[1] > ratio[2]
