@@ -15,9 +15,12 @@ from galvae.progress import say
 # How many images: of training, of the test.
 SIZES: Mapping[str, Mapping[Scale, tuple[int, int]]] = {
     "hinge": {"quick": (16_000, 4_000), "paper": (16_000, 4_000)},
-    "antibody": {"quick": (5_411, 1_353), "paper": (10_821, 2_705)},
-    "galaxies": {"quick": (2_000, 0), "paper": (6_000, 0)},
+    "em": {"quick": (5_411, 1_353), "paper": (10_821, 2_705)},
+    "galaxy-zoo": {"quick": (2_000, 0), "paper": (6_000, 0)},
 }
+
+# Of the hinge's images: variance over the pixels without noise over that of the noise.
+SNR = 0.1
 
 
 class Sources(NamedTuple):
@@ -88,23 +91,34 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
     def make(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
         if sources.mnist is None:
             raise ValueError("MNIST is not at hand; name the folder of its idx files with --mnist")
-        images = next(sources.mnist.glob("t10k-images*" if test else "train-images*"))
+        part = "t10k" if test else "train"
+        files = [sorted(sources.mnist.glob(f"{part}-{what}*")) for what in ("images", "labels")]
+        if not all(files):
+            raise ValueError(
+                f"{sources.mnist}: no {part}-images... and {part}-labels... here; MNIST's idx files are wanted"
+            )
+        (images, *_), (labels, *_) = files
         if not (turn or move):
             return Made(images)
-        from galvae.data.digits import write_moved_digits
+        from galvae.data.digits import moved_digits, write_digits
+        from galvae.data.readers.idx import read_idx
 
-        path = folder / "digits.h5"
-        write_moved_digits(path, images, turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test))
-        return Made(path)
+        moved, truth = moved_digits(
+            read_idx(images)[:, ::-1], turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test)
+        )
+        write_digits(folder / "digits.h5", moved, truth, label=read_idx(labels), overwrite=True)
+        return Made(folder / "digits.h5")
 
     return make
 
 
 def _hinge(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
     from galvae.data.hinge import simulate_hinge
+    from galvae.data.molecule import INTEGRIN_MEMBRANE, hinge_molecule
 
-    path = folder / "hinge.mrcs"
-    simulate_hinge(path, SIZES["hinge"][scale][test], molecule=sources.integrin, seed=int(test))
+    molecule = hinge_molecule(sources.integrin, leave_out=INTEGRIN_MEMBRANE if sources.integrin else ())
+    path, count = folder / "hinge.mrcs", SIZES["hinge"][scale][test]
+    simulate_hinge(path, count, molecule=molecule, snr=SNR, seed=int(test), overwrite=True, quiet=True)
     return Made(path, path.with_suffix(".ecsv"))
 
 
@@ -112,7 +126,7 @@ def _antibody(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
     from galvae.data.antibody import simulate_antibody
 
     path = folder / "antibody.mrcs"
-    simulate_antibody(path, SIZES["antibody"][scale][test], seed=int(test))
+    simulate_antibody(path, SIZES["em"][scale][test], seed=int(test), overwrite=True, quiet=True)
     return Made(path, path.with_suffix(".ecsv"))
 
 
@@ -121,7 +135,7 @@ def _galaxies(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
         return Made(sources.galaxies)
     from galvae.data.simulate import simulate
 
-    simulate(folder / "survey", SIZES["galaxies"][scale][0], overwrite=True, quiet=True)
+    simulate(folder / "survey", SIZES["galaxy-zoo"][scale][0], overwrite=True, quiet=True)
     return Made(folder / "survey")
 
 
@@ -129,7 +143,7 @@ DATA: Mapping[str, Maker] = {
     "mnist": _digits(0, 0),
     "mnist-turned": _digits(45, 1.4),
     "mnist-moved": _digits(45, 14),
-    "mnist-moved-canvas": _digits(45, 14, canvas=112),
+    "mnist-moved-canvas": _digits(45, 14, canvas=108),
     "hinge": _hinge,
     "antibody": _antibody,
     "galaxies": _galaxies,

@@ -96,7 +96,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             "mnist": [f"model.theta_sigma={math.pi / 8}"],
             "mnist-turned": [],
             "mnist-moved": [],
-            "mnist-moved-canvas": ["ingest.field=112", "ingest.window=112", "model.shift_sigma=14"],
+            "mnist-moved-canvas": ["ingest.field=108", "ingest.window=108", "model.shift_sigma=14"],
         },
         models={
             "spatial": [], "fixed": FIXED, "vanilla": VANILLA, "vanilla, Z + 3": VANILLA, "ours": OURS,
