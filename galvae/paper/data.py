@@ -100,8 +100,7 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
         (images, *_), (labels, *_) = files
         if not (turn or move):
             return Made(images)
-        from galvae.data.digits import moved_digits, write_digits
-        from galvae.data.readers.idx import read_idx
+        from galvae.data.digits import moved_digits, read_idx, write_digits
 
         moved, truth = moved_digits(
             read_idx(images)[:, ::-1], turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test)
