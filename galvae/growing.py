@@ -7,12 +7,13 @@ that grows: a format is described in one place, and parts make what would have b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 
 from galvae.files import check_output
@@ -21,7 +22,7 @@ from galvae.tableio import EMPTY, FORMATS, storable, write_as, writing
 
 def write_parts(
     parts: Iterable[Table], path: str | Path, *,
-    rows: int, text_bytes: int = 0, flat: bool = False, overwrite: bool = False,
+    rows: int, longest: Sequence[int] = (0, 0), flat: bool = False, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write a table that comes in parts: what :func:`galvae.tableio.write_table` would write of all their rows.
 
@@ -32,14 +33,12 @@ def write_parts(
     ----------
     parts
         Tables with the same columns and metadata; those of the first are written.
-    path
-        As of :func:`galvae.tableio.write_table`, like `flat` and `overwrite`.
+    path, flat, overwrite
+        As of :func:`galvae.tableio.write_table`.
     rows
         How many there will be, which FITS and HDF5 say before the first.
-    text_bytes
-        How many bytes of UTF-8 the longest text of all parts takes, because all rows of FITS and HDF5 are of one width.
-    flat, overwrite
-        See `path`.
+    longest
+        Of the texts of all parts, as :func:`text_widths` says it, because all rows have columns of one width.
 
     Raises
     ------
@@ -56,11 +55,16 @@ def write_parts(
     try:
         with (
             writing(path) as (scratch, form),
-            closing(_files(parts, scratch, form, rows, flat, text_bytes)) as files,
+            closing(_files(parts, scratch, form, rows, flat, longest)) as files,
         ):
             _GROW[form](files, scratch, rows)
     except _MakingError as error:
         raise error.__cause__ from None
+
+
+def text_widths(values: np.ndarray) -> tuple[int, int]:
+    """Characters of the longest of some texts, and bytes of UTF-8 of that which takes most; nothing of numbers."""
+    return (values.itemsize // 4, np.char.encode(values, "utf-8").itemsize) if values.dtype.kind == "U" else (0, 0)
 
 
 class _MakingError(Exception):
@@ -77,14 +81,14 @@ def _made(parts: Iterable[Table]) -> Iterator[Table]:
 
 
 def _files(
-    parts: Iterable[Table], scratch: Path, form: str, rows: int, flat: bool, text_bytes: int
+    parts: Iterable[Table], scratch: Path, form: str, rows: int, flat: bool, longest: Sequence[int]
 ) -> Generator[Path, None, None]:
     """A file of each part, gone when the next is asked for."""
     file = scratch.with_stem(f"{scratch.stem}-part")
     types, number, done = None, 0, 0
     try:
         for table in _made(parts):
-            table = _in_bytes(storable(table, form, flat=flat), form, text_bytes)
+            table = _widened(storable(table, form, flat=flat), form, longest)
             types, number, done = types or table.dtype, number + 1, done + len(table)
             if table.dtype != types:
                 raise ValueError(f"part {number} has columns of other types than the first")
@@ -98,13 +102,15 @@ def _files(
         file.unlink(missing_ok=True)
 
 
-def _in_bytes(table: Table, form: str, text_bytes: int) -> Table:
-    """With the text of formats whose rows are of one width as UTF-8 of that width."""
+def _widened(table: Table, form: str, longest: Sequence[int]) -> Table:
+    """With each column of text as wide as the longest, in bytes where the format has bytes."""
+    kind, width = "U", longest[0]
     if form in ("fits", "hdf5"):
+        kind, width = "S", longest[1]
         table.convert_unicode_to_bytestring()
-        for name in table.colnames:
-            if table[name].dtype.kind == "S":
-                table[name] = table[name].astype(f"S{max(text_bytes, table[name].dtype.itemsize)}")
+    for name in table.colnames:
+        if table[name].dtype.kind == kind:
+            table[name] = table[name].astype(np.result_type(table[name].dtype, f"{kind}{width}"))
     return table
 
 

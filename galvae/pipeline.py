@@ -134,7 +134,7 @@ def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
 
 
 def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
-    from galvae.catalog import read_catalog, write_catalog
+    from galvae.catalog import read_catalog
     from galvae.data.store import ImageStore
     from galvae.device import choose_device
     from galvae.inference.tables import make_catalog, provenance
@@ -150,8 +150,8 @@ def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage
 
     def _make(changed: list[str] | None) -> None:
         store = ImageStore(directory / "store")
-        table = make_catalog(run, store, recipe.catalog, device=str(choose_device(device)), quiet=quiet)
-        write_catalog(table, catalog, overwrite=bool(changed))
+        where = str(choose_device(device))
+        make_catalog(run, store, recipe.catalog, catalog, device=where, overwrite=bool(changed), quiet=quiet)
 
     return Stage("catalog", catalog, lambda: "model_digest" in _meta(), _compare, _make, feeds=False)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_catalog import ENDINGS, META, arrays, assert_same
 
 from galvae.catalog import build_catalog, check_catalog, read_catalog
-from galvae.growing import write_parts
+from galvae.growing import text_widths, write_parts
 from galvae.tableio import write_table
 
 NAMES = ["a", "NGC 42", 'é"#', "#b", "<TABLEDATA>", "銀河", "# x"]
@@ -30,12 +30,10 @@ def catalog_of(count, *, z=3, names=None):
 
 
 def parts_of(catalog, rows):
+    """Parts, with text no wider than it need be there."""
     for start in range(0, len(catalog), rows):
-        yield catalog[start : start + rows]
-
-
-def bytes_of(catalog):
-    return 0 if catalog["id"].dtype.kind != "U" else np.char.encode(catalog["id"], "utf-8").dtype.itemsize
+        columns = {name: catalog[name][start : start + rows] for name in catalog.colnames}
+        yield build_catalog(columns | {"id": np.array(columns["id"].tolist())}, meta=META)
 
 
 def assert_same_file(path, expected):
@@ -66,7 +64,8 @@ def test_parts_make_the_table_that_is_written_at_once(tmp_path, ending, flat, na
     whole = read_catalog(tmp_path / f"whole{ending}")
     for rows in (7, 40):
         path = tmp_path / f"parts{ending}"
-        write_parts(parts_of(catalog, rows), path, rows=40, text_bytes=bytes_of(catalog), flat=flat, overwrite=True)
+        longest = text_widths(np.asarray(catalog["id"]))
+        write_parts(parts_of(catalog, rows), path, rows=40, longest=longest, flat=flat, overwrite=True)
         assert_same_file(path, tmp_path / f"whole{ending}")
         got = read_catalog(path)
         assert_same(got, whole)
