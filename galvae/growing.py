@@ -6,6 +6,7 @@ that grows: a format is described in one place, and parts make what would have b
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -94,6 +95,7 @@ def _files(
                 raise ValueError(f"part {number} has columns of other types than the first")
             write_as(table, file, form)
             del table
+            gc.collect()  # astropy leaves cycles behind that hold all of a part's text
             yield file
             file.unlink()
         if done != rows:

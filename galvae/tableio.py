@@ -10,11 +10,14 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io.registry import IORegistryError
 from astropy.table import Column, MaskedColumn, Table
+from astropy.table.meta import YamlParseError, get_header_from_yaml
 from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.data_info import serialize_context_as
 from astropy.utils.exceptions import AstropyWarning
@@ -154,6 +157,16 @@ def read_table(path: str | Path) -> Table:
     except Exception as error:  # astropy's readers raise whatever their parsers do
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path}: cannot be read as a table ({type(error).__name__}: {reason})") from error
+
+
+def read_ecsv_meta(path: Path) -> dict[str, Any]:
+    """Metadata of an ECSV table, whose rows are not read: nothing if it is none."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            header = [line[2:].rstrip("\n") for line in takewhile(lambda line: line.startswith("#"), lines)]
+        return get_header_from_yaml(header).get("meta", {})
+    except (AttributeError, UnicodeDecodeError, YamlParseError):
+        return {}
 
 
 def _write_fits(table: Table, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from test_catalog import assert_same
 
 from galvae.catalog import check_catalog, read_catalog
 from galvae.data.split import held_out
+from galvae.data.store import part_path
 from galvae.flags import Flag
 from galvae.inference import catalog
 from galvae.inference.catalog import infer_columns
@@ -169,6 +171,21 @@ def test_a_catalog_written_in_parts_is_the_one_written_at_once(
     assert_same(found[7], found[4096])
     parts = list(catalog_parts(runs["polar"], named, settings, quiet=True))
     assert list(map(len, parts)) == [7] * 8 + [4]
+
+
+def test_a_store_that_is_damaged_further_on_leaves_the_catalog_that_was_there(
+    runs, store, make_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(catalog, "ROWS", 7)
+    damaged = make_store(tmp_path / "store", store.images(slice(None)))
+    with h5py.File(part_path(damaged.path, 2), "r+") as part:
+        del part["images"]
+    (tmp_path / "c.fits").write_text("mine")
+    settings = CatalogSettings(looks=2, batch=7, refine=False)
+    with pytest.raises(OSError, match=rf"^{part_path(damaged.path, 2)}: not a whole part of this store"):
+        make_catalog(runs["mlp"], damaged, settings, tmp_path / "c.fits", overwrite=True, quiet=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "c.fits"}
+    assert (tmp_path / "c.fits").read_text() == "mine"
 
 
 def test_a_store_that_does_not_fit_is_refused(runs, make_store, tmp_path):
