@@ -106,7 +106,9 @@ def infer_parts(
             found = _to_original(found, store, part, vae.window, oversample)
             found["id"] = store.column("id", part)
             found["flags"] = found["flags"] | store.column("flags", part).astype(np.int32)
-            known = np.isin(identifier_hashes(found["id"]), trained)
+            hashes = identifier_hashes(found["id"])
+            # Not isin, which goes through all that a run was trained on each time.
+            known = np.searchsorted(trained, hashes, "left") < np.searchsorted(trained, hashes, "right")
             found["flags"] |= np.where(known, Flag.TRAINED_ON, 0).astype(np.int32)
             yield part, found
 
