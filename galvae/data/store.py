@@ -30,6 +30,8 @@ SCHEMAS = {"uint8": SCHEMA, "float32": 2}
 # By benchmarks/compression.py: a fifth smaller than with LZF, and written and read twice as fast. With zstd a seventh
 # smaller still but read at 0.6 of the rate; with nothing read at 1.2 to 1.7 of it, but 1.8 times as large.
 PACKED: Mapping[str, Any] = hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
+# Keys of ``[ingest]`` that older stores lack, with what they were made with.
+_LATER = {"pixels": "colour", "invert": False}
 _TEXT = h5py.string_dtype("utf-8")
 
 
@@ -185,7 +187,7 @@ class ImageStore:
     @property
     def ingest(self) -> dict[str, Any]:
         """The ``[ingest]`` table that made the store, resolved."""
-        return self.description["ingest"]
+        return {**_LATER, **self.description["ingest"]}
 
     @cached_property
     def digest(self) -> str:

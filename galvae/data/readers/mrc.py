@@ -185,8 +185,8 @@ def _header(path: str) -> np.void:
         nx, ny, nz = np.frombuffer(data, f"{sensible}i4", 3)
         raise ValueError(
             f"{path}: wrong byte order: its machine stamp says {_ORDER[order]}, but its header makes sense as "
-            f"{_ORDER[sensible]} only ({nz} images of {nx} x {ny} pixels), and which the pixels are, nothing says; write it "
-            f"again, or mend the stamp (bytes 213 to 216)"
+            f"{_ORDER[sensible]} only ({nz} images of {nx} x {ny} pixels), and nothing says which the pixels are; "
+            f"write it again, or mend the stamp (bytes 213 to 216)"
         )
     return np.frombuffer(data, HEADER_DTYPE.newbyteorder(order))[0]
 
