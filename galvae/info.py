@@ -57,9 +57,11 @@ def _store(path: Path) -> dict[str, Any]:
     return {
         "what": "image store",
         "galaxies": len(store),
-        "field": f"{store.shape[0]} x {store.shape[1]} pixels, {store.shape[2]} channels, uint8",
+        "field": f"{store.shape[0]} x {store.shape[1]} pixels, {_count(store.shape[2], 'channel')}, {store.dtype}",
+        "pixels": _pixels(store),
         "originals": _range(np.concatenate([height, width]), "pix along a side"),
         "pixel scale": _range(scale[np.isfinite(scale)], "arcsec / pix of the original") or "unknown",
+        **_angstrom(store),
         "with a WCS": int((store.column("wcs") != "").sum()),
         "composites": dict(Counter(bands or "ready-made" for bands in store.column("bands").tolist())),
         "flags": _flags(store.column("flags")),
@@ -71,6 +73,21 @@ def _store(path: Path) -> dict[str, Any]:
     }
 
 
+def _pixels(store: ImageStore) -> str:
+    kind = store.ingest["pixels"]
+    said = "normalised: each image less its mean over its standard deviation" if kind == "normalised" else kind
+    return said + (", inverted" if store.ingest["invert"] else "")
+
+
+def _angstrom(store: ImageStore) -> dict[str, str]:
+    """The pixels' size in micrographs, where it is told."""
+    name = "table/pixel_size_angstrom"
+    if name not in store.column_names:
+        return {}
+    sizes = np.unique(np.asarray(store.column(name), float))
+    return {"pixel size": _range(sizes[np.isfinite(sizes)], "Angstrom / pix of the original") or "unknown"}
+
+
 def _run(path: Path) -> dict[str, Any]:
     description = json.loads((path / "model.json").read_text(encoding="utf-8"))
     model = description["model"]
@@ -78,7 +95,7 @@ def _run(path: Path) -> dict[str, Any]:
         "what": "run",
         "model": f"{model['generator']} generator, {model['encoder']} encoder, {model['latents']} content latents, "
         f"{model['likelihood']} likelihood",
-        "window": f"{description['window']} pixels, {description['channels']} channels",
+        "window": f"{description['window']} pixels, {_count(description['channels'], 'channel')}",
         "steps": description["steps"],
         "size on disk": f"{(path / 'model.safetensors').stat().st_size / 1e6:.1f} MB (model)",
         "made by": f"galvae {description['galvae']} on {description['date']}",
@@ -113,6 +130,10 @@ def _catalog(path: Path) -> dict[str, Any]:
             if name in table.meta
         },
     }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _range(values: np.ndarray, unit: str) -> str:

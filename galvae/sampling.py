@@ -45,9 +45,12 @@ def interpolate(
     return model.canonical((1 - share) * np.asarray(start) + share * np.asarray(end), size=size)
 
 
-def save_images(path: str | Path, images: np.ndarray, *, columns: int | None = None) -> None:
-    """Write images (N, n, n, C) in [0, 1], row 0 at the bottom: a PNG of their grid, or the array as FITS or NPY.
+def save_images(
+    path: str | Path, images: np.ndarray, *, columns: int | None = None, display: bool = True
+) -> None:  # fmt: skip
+    """Write images (N, n, n, C), row 0 at the bottom: a PNG of their grid, or the array as FITS or NPY.
 
+    Where they are no display values, in [0, 1], a PNG spans theirs (:func:`displayed`); the array is kept as it is.
     FITS has axes (x, y, channel, image), so that any viewer shows them upright; NPY keeps the array as it is. The file
     appears under its name when it is whole.
 
@@ -60,7 +63,24 @@ def save_images(path: str | Path, images: np.ndarray, *, columns: int | None = N
     """
     check_output(path, IMAGES, overwrite=True)
     with whole(path) as scratch:
-        IMAGES[scratch.suffix](scratch, images, columns)
+        shown = images if display or scratch.suffix != ".png" else displayed(images)
+        IMAGES[scratch.suffix](scratch, shown, columns)
+
+
+def displayed(images: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """Images as display values in [0, 1]: uint8 ones over 255; of floats all but a hundredth of the pixels span it.
+
+    Parameters
+    ----------
+    images
+        Of any shape.
+    like
+        Other floats of which those pixels are, so that several images are shown alike.
+    """
+    if images.dtype == np.uint8:
+        return images / 255
+    low, high = np.percentile(images if like is None else like, [0.5, 99.5])
+    return np.clip((images - low) / max(high - low, 1e-30), 0, 1)
 
 
 def as_rgb(images: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from galvae.geometry import Pose, pixel_grid, rotation, to_image
 
 
 def as_float(fields: Tensor) -> Tensor:
-    """Pixel values in [0, 1] of uint8 ones; floats as they are."""
+    """Display values in [0, 1] of uint8 ones; floats as they are."""
     return fields / 255 if fields.dtype == torch.uint8 else fields
 
 
@@ -24,7 +24,7 @@ class View:
     Parameters
     ----------
     fields
-        uint8, or float in [0, 1]; shape (B, F, F, C), row 0 at the bottom.
+        uint8, or floats; shape (B, F, F, C), row 0 at the bottom.
     window
         Pixels along a side of the window.
     oversample
@@ -37,6 +37,8 @@ class View:
     origin
         Where an inference network that has a place to look from looks first, grid units of the window, shape (B, 2);
         the centroid where not given.
+    display
+        Pixels are display values, in [0, 1] as floats: what is darker or brighter is cut, and was when they were made.
     """
 
     fields: Tensor
@@ -45,12 +47,13 @@ class View:
     offset: Tensor
     angle: Tensor
     origin: Tensor | None = None
+    display: bool = True
 
     @classmethod
-    def central(cls, fields: Tensor, window: int, oversample: int = 1) -> View:
+    def central(cls, fields: Tensor, window: int, oversample: int = 1, *, display: bool = True) -> View:
         """The upright windows in the middle: what a catalog is made from."""
         zero = torch.zeros(len(fields), 2, device=fields.device)
-        return cls(fields, window, oversample, zero, zero[:, 0])
+        return cls(fields, window, oversample, zero, zero[:, 0], display=display)
 
     def about(self, pose: Pose) -> View:
         """The same windows, where the inference network looks about a pose that was inferred before."""
@@ -62,12 +65,17 @@ class View:
 
     @cached_property
     def values(self) -> Tensor:
-        """Pixel values of the fields in [0, 1], shape (B, C, F, F)."""
+        """Pixel values of the fields, display values in [0, 1], shape (B, C, F, F)."""
         return as_float(self.fields.permute(0, 3, 1, 2).contiguous())
 
     def of(self, values: Tensor) -> View:
         """The same windows of other fields: pixel values (B, C, F, F), which all views made from it share."""
         return replace(self, fields=values.permute(0, 2, 3, 1))
+
+    def noisier(self, grain: Tensor) -> View:
+        """The same windows of fields to which `grain` (B, C, F, F) is added."""
+        values = self.values + grain
+        return self.of(values.clamp_(0, 1) if self.display else values)
 
     @property
     def middle(self) -> Tensor:
@@ -98,7 +106,7 @@ class View:
         Returns
         -------
         Tensor
-            In [0, 1], shape (B, P, C).
+            Shape (B, P, C).
         """
         half_window = (self.window - 1) / 2 * self.oversample
         half_field = (self.fields.shape[1] - 1) / 2

@@ -38,8 +38,9 @@ def sample(
     from galvae.device import choose_device
     from galvae.inference.model import load
 
-    images = load(run, device=str(choose_device(device))).sample(n, seed=seed, size=size)
-    save_images(output, images)
+    model = load(run, device=str(choose_device(device)))
+    images = model.sample(n, seed=seed, size=size)
+    save_images(output, images, display=model.pixels != "normalised")
     _say_written(output, images, as_json)
 
 
@@ -74,7 +75,7 @@ def interpolate(
     check_fits(vae, description, images)
     ends = model.encode(images.images(images.rows_of([first, second])), oversample=images.ingest["oversample"])
     found = line(model, *ends.z, steps=steps, size=size)
-    save_images(output, found, columns=steps)
+    save_images(output, found, columns=steps, display=model.pixels != "normalised")
     _say_written(output, found, as_json)
 
 

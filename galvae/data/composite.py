@@ -48,11 +48,7 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
         If more than half of the pixels have no value, or all have the same.
     """
     flags = Flag.DOUBTFUL_WCS if cutout.doubtful_wcs else Flag(0)
-    planes, missing = fill_missing(cutout.pixels)
-    if missing > _MOST_MISSING:
-        raise ValueError(
-            f"too many pixels without a value: {missing:.0%} are NaN, blank or blocks of zero, more than 50%"
-        )
+    planes, missing = filled(cutout.pixels)
     if missing:
         flags |= Flag.MISSING
     border = border_of(planes)
@@ -88,6 +84,22 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
         "clipped": np.float32(clipped),
     }
     return colours, told, flags
+
+
+def filled(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+    """As :func:`fill_missing`, where not too much is.
+
+    Raises
+    ------
+    ValueError
+        If more than half of the pixels have no value.
+    """
+    planes, missing = fill_missing(pixels)
+    if missing > _MOST_MISSING:
+        raise ValueError(
+            f"too many pixels without a value: {missing:.0%} are NaN, blank or blocks of zero, more than 50%"
+        )
+    return planes, missing
 
 
 def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:

@@ -22,7 +22,7 @@ PIECE = 128 * 2**20
 
 
 class Fields:
-    """uint8 fields of some galaxies of a store.
+    """Fields of some galaxies of a store.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Fields:
         self.index = torch.from_numpy(rows).to(device)
         self._held: Tensor | None = None
         if len(rows) * self.bytes_each <= (_room(device) if room is None else room):
-            self._held = torch.empty((len(rows), *store.shape), dtype=torch.uint8, device=device)
+            self._held = torch.empty((len(rows), *store.shape), dtype=getattr(torch, store.dtype.name), device=device)
             for start in range(0, len(rows), 512):
                 part = store.images(rows[start : start + 512])
                 self._held[start : start + 512] = torch.from_numpy(part).to(device)
@@ -57,7 +57,7 @@ class Fields:
     @property
     def bytes_each(self) -> int:
         """Bytes of a field."""
-        return int(np.prod(self.store.shape))
+        return int(np.prod(self.store.shape)) * self.store.dtype.itemsize
 
     def stream(self, pieces: Iterable[Sequence[Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Batches in the order given: positions (B,) and fields (B, F, F, C), both on the device.

@@ -13,10 +13,10 @@ from galvae.cores import cores
 from galvae.data.identity import digest_of
 from galvae.data.part import make_part
 from galvae.data.pool import ready_workers, run_in_processes
-from galvae.data.readers.base import Item
+from galvae.data.readers.base import ROWS, Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
-from galvae.data.store import SCHEMA, part_path, part_summary
+from galvae.data.store import SCHEMAS, part_path, part_summary
 from galvae.data.workplace import begin, clear, replace
 from galvae.files import write_atomically
 from galvae.progress import Progress
@@ -163,8 +163,8 @@ def _planned(
 
 
 def _labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.ndarray]:
-    """What the HDF5 files among the inputs say of their galaxies."""
-    if not any(item.reader == "hdf5" for item in items):
+    """What inputs that hold many galaxies say of each."""
+    if not any(item.reader in ROWS for item in items):
         return {}
     from galvae.data.table import labels
 
@@ -185,11 +185,11 @@ def _finish(
         raise ValueError(f"none of {len(skipped)} inputs could be ingested: {source}: {reason}{others}")
     side = settings.field * settings.oversample
     description = {
-        "schema": SCHEMA,
+        "schema": SCHEMAS[settings.dtype],
         "galvae": version(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "shape": [side, side, 3],
-        "dtype": "uint8",
+        "shape": [side, side, settings.channels],
+        "dtype": settings.dtype,
         "planes": [],
         "ingest": settings.model_dump(mode="json"),
         "sources": [str(source) for source in sources],

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from galvae.data.errorpage import is_error_page
-from galvae.data.prepare import fixed_window, frame, to_field
+from galvae.data.pixels import pixels_of
+from galvae.data.prepare import fixed_window, frame, normalised, to_field
 from galvae.data.readers import load
 from galvae.data.readers.base import Cutout, Item
 from galvae.data.settings import IngestSettings
@@ -18,6 +19,8 @@ from galvae.data.store import write_part
 from galvae.flags import Flag
 
 _LEAST = 8
+# What may come from a server that answers with a page; digits drawn with a pen look like one.
+_SERVED = ("pictures", "hdf5")
 
 
 def make_part(
@@ -96,7 +99,7 @@ def make_galaxy(
     Returns
     -------
     field
-        uint8, shape (F, F, 3), row 0 at the bottom.
+        Of the settings' type, shape (F, F, C), row 0 at the bottom.
     row
         Its columns, by name.
 
@@ -112,20 +115,18 @@ def make_galaxy(
     for name, value in (known or {}).items():
         if np.isfinite(value) and not np.isfinite(getattr(cutout, name)):
             setattr(cutout, name, float(value))
-    if cutout.pixels.dtype == np.uint8:
-        colours, flags = cutout.pixels, Flag(0)
-        told = {"bands": "", "stretch": np.float32("nan"), "missing": np.float32(0), "clipped": np.float32(0)}
-        if cutout.shrunk == 1 and is_error_page(colours):
-            raise ValueError("a server's error message rendered as a picture, not a galaxy")
-    else:
-        from galvae.data.composite import compose
-
-        colours, told, flags = compose(cutout, settings)
-    if (colours[0] == colours[0, 0]).all() and (colours == colours[0, 0]).all():
+    whole = cutout.pixels.dtype == np.uint8 and cutout.shrunk == 1
+    if item.reader in _SERVED and whole and is_error_page(cutout.pixels):
+        raise ValueError("a server's error message rendered as a picture, not a galaxy")
+    pixels, told, flags = pixels_of(cutout, settings)
+    if (pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():
         raise ValueError("every pixel has the same value")
     where = frame(cutout.size, settings)
     if where.covers > min(where.size):
         flags |= Flag.PADDED
+    field = to_field(pixels, where)
+    if settings.pixels == "normalised":
+        field, told["mean"], told["std"] = normalised(field, where)
     row = {
         "id": item.id,
         "source": item.source,
@@ -137,7 +138,7 @@ def make_galaxy(
         "window": np.array(fixed_window(item.id, settings) if settings.crop == "fixed" else (0, 0), np.int32),
         **told,
     }
-    return to_field(colours, where), row
+    return field, row
 
 
 def _north_up(cutout: Cutout) -> str:

@@ -48,54 +48,96 @@ def frame(size: tuple[int, int], settings: IngestSettings) -> Frame:
 
 
 def to_field(pixels: np.ndarray, where: Frame) -> np.ndarray:
-    """Lay a picture of display colours on its field.
+    """Lay a picture, or one channel of floats, on its field.
 
     Parameters
     ----------
     pixels
-        uint8, shape (ny, nx, 3), row 0 at the bottom; at a fraction of its size, larger than the field, or whole.
+        uint8 or float32, shape (ny, nx, C), row 0 at the bottom; at a fraction of its size, larger than the field, or
+        whole.
     where
         The frame of the whole picture.
 
     Returns
     -------
     ndarray
-        uint8, shape (side, side, 3), row 0 at the bottom. What the picture does not cover is the median of
-        its border.
+        The same type, shape (side, side, C), row 0 at the bottom. What the picture does not cover is the median of its
+        border.
     """
+    floats, channels = pixels.dtype.kind == "f", pixels.shape[2]
     shrunk = where.size[0] // len(pixels)
     pads = [max(0, -(-(where.covers - n) // 2)) for n in where.size]
     if any(pads):
-        padded = np.empty((where.size[0] + 2 * pads[0], where.size[1] + 2 * pads[1], 3), np.uint8)
-        padded[:] = np.rint(np.median(border_of(pixels), axis=0))
+        padded = np.empty((where.size[0] + 2 * pads[0], where.size[1] + 2 * pads[1], channels), pixels.dtype)
+        level = np.median(border_of(pixels), axis=0)
+        padded[:] = level if floats else np.rint(level)
         padded[pads[0] : pads[0] + where.size[0], pads[1] : pads[1] + where.size[1]] = pixels
         pixels = padded
-    rows, columns = (_weights(n, where.covers / shrunk, where.side) for n in pixels.shape[:2])
-    # int32 beforehand: scipy is slow in making it of other whole numbers, and of what is not contiguous.
-    values = columns @ _turned(rows @ pixels.astype(np.int32).reshape(len(pixels), -1))
-    values += 1 << 2 * _BITS - 1
-    values >>= 2 * _BITS
-    return _turned(values.astype(np.uint8)).reshape(where.side, where.side, 3)
+    weights = _shares if floats else _weights
+    rows, columns = (weights(n, where.covers / shrunk, where.side) for n in pixels.shape[:2])
+    # Beforehand: scipy is slow in making it of other numbers, and of what is not contiguous.
+    values = pixels.astype(np.float64 if floats else np.int32).reshape(len(pixels), -1)
+    values = columns @ _turned(rows @ values, channels)
+    if not floats:
+        values += 1 << 2 * _BITS - 1
+        values >>= 2 * _BITS
+    return _turned(values.astype(pixels.dtype), channels).reshape(where.side, where.side, channels)
 
 
-def _turned(colours: np.ndarray) -> np.ndarray:
-    """Rows for columns, (ny, nx * 3) to (nx, ny * 3): colours move as one, for numpy is slow with three at a time."""
-    return np.ascontiguousarray(colours.view(f"V{3 * colours.itemsize}").T).view(colours.dtype)
+def _turned(colours: np.ndarray, channels: int) -> np.ndarray:
+    """Rows for columns, (ny, nx * C) to (nx, ny * C): colours move as one, for numpy is slow with three at a time."""
+    return np.ascontiguousarray(colours.view(f"V{channels * colours.itemsize}").T).view(colours.dtype)
 
 
 @lru_cache(maxsize=64)
 def _weights(length: int, covers: float, side: int) -> sparse.csr_array:
-    """The anti-aliased triangle filter (Pillow's ``BILINEAR``) as a matrix of shape (side, length).
+    """The filter in whole numbers, rows adding to ``2**_BITS``, because their sums are exact in any order.
 
-    In whole numbers, rows adding to ``2**_BITS``, because their sums are exact in any order: Pillow rounds between rows
-    and columns, and a turned picture would not give exactly the turned field.
+    Pillow rounds between rows and columns, and a turned picture would not give exactly the turned field.
     """
+    shares = np.cumsum(_triangle(length, covers, side), axis=1)
+    whole = np.diff(np.rint(shares * 2 ** (_BITS - 1)), axis=1, prepend=0).astype(np.int32)
+    return sparse.csr_array(whole + whole[::-1, ::-1])
+
+
+@lru_cache(maxsize=64)
+def _shares(length: int, covers: float, side: int) -> sparse.csr_array:
+    """The filter for floats, of which a turned image gives the turned field to rounding."""
+    return sparse.csr_array(_triangle(length, covers, side))
+
+
+def _triangle(length: int, covers: float, side: int) -> np.ndarray:
+    """The anti-aliased triangle filter (Pillow's ``BILINEAR``) as a matrix of shape (side, length)."""
     step = covers / side
     centres = (length - 1) / 2 + (np.arange(side) - (side - 1) / 2) * step
     weights = np.clip(1 - np.abs(np.arange(length) - centres[:, None]) / max(step, 1.0), 0, None)
-    shares = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
-    whole = np.diff(np.rint(shares * 2 ** (_BITS - 1)), axis=1, prepend=0).astype(np.int32)
-    return sparse.csr_array(whole + whole[::-1, ::-1])
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def normalised(field: np.ndarray, where: Frame) -> tuple[np.ndarray, float, float]:
+    """A field of floats less the mean of its pixels over their standard deviation; and both.
+
+    They are those of the pixels that the cutout covers, all of them: where an object ends is not known yet, and what
+    lies around it may be a mask of one value, without any spread. They are taken after downsampling, so that what the
+    model sees has unit variance whatever the noise of the original's pixels.
+
+    Raises
+    ------
+    ValueError
+        If all pixels have the same value.
+    """
+    inside = (_covered(n, where) for n in where.size)
+    own = field[np.ix_(*inside)].astype(np.float64)
+    mean, std = float(own.mean()), float(own.std())
+    if not std > 1e-6 * abs(mean):
+        raise ValueError("every pixel has the same value")
+    return ((field - mean) / std).astype(np.float32), mean, std
+
+
+def _covered(length: int, where: Frame) -> np.ndarray:
+    """Which field pixels along a side have their centres on the cutout, of so many pixels."""
+    at = (np.arange(where.side) - (where.side - 1) / 2) * (where.covers / where.side)
+    return np.abs(at) <= length / 2 + 1e-6
 
 
 def border_of(pixels: np.ndarray) -> np.ndarray:

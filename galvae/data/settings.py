@@ -14,8 +14,14 @@ class IngestSettings(Settings):
 
     Fields and windows are square; sizes are in pixels of the model's scale, at which one pixel covers
     ``max(1, shorter side of the cutout / field)`` original pixels: the whole cutout, never magnified.
+
+    ``pixels`` is what a field keeps: display colours of three channels; ``grey``, one such channel; or ``normalised``,
+    one channel of floats, each image less the mean of its pixels over their standard deviation. With ``invert`` what is
+    dark becomes bright in the latter two: a model looks for objects brighter than what is around them.
     """
 
+    pixels: Literal["colour", "grey", "normalised"] = "colour"
+    invert: bool = False
     field: PositiveInt = 128
     window: PositiveInt = 64
     oversample: PositiveInt = 1
@@ -34,6 +40,22 @@ class IngestSettings(Settings):
     dec_column: str = "dec"
     scale_column: str = "pxscale"
     north_up: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Of a field."""
+        return 3 if self.pixels == "colour" else 1
+
+    @property
+    def dtype(self) -> str:
+        """Of a field's pixels."""
+        return "float32" if self.pixels == "normalised" else "uint8"
+
+    @model_validator(mode="after")
+    def _has_a_negative(self) -> Self:
+        if self.invert and self.pixels == "colour":
+            raise ValueError("invert = true is for one channel; set pixels to grey or normalised")
+        return self
 
 
 def _ascending(pair: tuple[float, float]) -> tuple[float, float]:

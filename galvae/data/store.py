@@ -1,7 +1,7 @@
 """The image store: a folder of HDF5 parts and a ``store.json``.
 
-Rows are galaxies, in the order of the sources whatever the number of workers. Pixels are ``uint8`` of shape
-``(field, field, 3)``, **row 0 at the bottom** and x to the right, chunked by galaxy. Part *k* is complete
+Rows are galaxies, in the order of the sources whatever the number of workers. Pixels are ``uint8`` or ``float32`` of
+shape ``(field, field, channels)``, **row 0 at the bottom** and x to the right, chunked by galaxy. Part *k* is complete
 when ``part-0000k.h5`` exists; the store is complete when ``store.json`` does.
 """
 
@@ -25,9 +25,13 @@ from galvae.description import read_description
 from galvae.files import whole
 
 SCHEMA = 1
+# An older galvae takes all pixels for uint8: it must refuse others.
+SCHEMAS = {"uint8": SCHEMA, "float32": 2}
 # By benchmarks/compression.py: a fifth smaller than with LZF, and written and read twice as fast. With zstd a seventh
 # smaller still but read at 0.6 of the rate; with nothing read at 1.2 to 1.7 of it, but 1.8 times as large.
 PACKED: Mapping[str, Any] = hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
+# Keys of ``[ingest]`` that older stores lack, with what they were made with.
+_LATER = {"pixels": "colour", "invert": False}
 _TEXT = h5py.string_dtype("utf-8")
 ROWS = 4096
 """So many galaxies' columns are read at once by what goes through a whole store: memory stays flat."""
@@ -51,7 +55,7 @@ def write_part(
     path
         The final path.
     images
-        Fields, each (field, field, channels) uint8, row 0 at the bottom.
+        Fields, each (field, field, channels) uint8 or float32, row 0 at the bottom.
     columns
         Per-galaxy columns, each of length ``len(images)``; text becomes UTF-8.
     skipped
@@ -126,7 +130,8 @@ class _Description(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    version: Literal[1] = Field(alias="schema")
+    version: Literal[1, 2] = Field(alias="schema")
+    dtype: Literal["uint8", "float32"] = "uint8"
     shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     ingest: _Ingest
     columns: list[str]
@@ -177,9 +182,14 @@ class ImageStore:
         return tuple(self.description["shape"])
 
     @property
+    def dtype(self) -> np.dtype:
+        """Of pixels: uint8, display values; or float32, normalised ones."""
+        return np.dtype(self.description.get("dtype", "uint8"))
+
+    @property
     def ingest(self) -> dict[str, Any]:
         """The ``[ingest]`` table that made the store, resolved."""
-        return self.description["ingest"]
+        return {**_LATER, **self.description["ingest"]}
 
     @cached_property
     def digest(self) -> str:
@@ -194,7 +204,9 @@ class ImageStore:
         with _open_part(path) as part:
             told = self.description["parts"][number]
             same = part.attrs["digest"] == told["digest"] and part.attrs["galaxies"] == told["galaxies"]
-            if not same or (told["galaxies"] and part["images"].shape[1:] != self.shape):
+            if same and told["galaxies"]:
+                same = (part["images"].shape[1:], part["images"].dtype) == (self.shape, self.dtype)
+            if not same:
                 raise OSError("it is not the part that store.json describes")
             yield part
 
@@ -245,9 +257,9 @@ class ImageStore:
         return found
 
     def images(self, rows: Sequence[int] | np.ndarray | slice) -> np.ndarray:
-        """Fields of some galaxies, (n, field, field, channels) uint8, row 0 at the bottom."""
+        """Fields of some galaxies, (n, field, field, channels) of :attr:`dtype`, row 0 at the bottom."""
         rows = np.arange(len(self))[rows]
-        found = np.empty((len(rows), *self.shape), np.uint8)
+        found = np.empty((len(rows), *self.shape), self.dtype)
         owner = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(owner):
             where = np.flatnonzero(owner == number)

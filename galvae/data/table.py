@@ -6,14 +6,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from astropy.table import Column, Table
 
 from galvae.data.positions import checked
-from galvae.data.readers import hdf5
-from galvae.data.readers.base import Item
+from galvae.data.readers.base import ROWS, Item
 from galvae.data.settings import IngestSettings
 from galvae.tableio import read_table
 
@@ -96,17 +96,17 @@ def match_table(path: str | Path, items: Sequence[Item], settings: IngestSetting
 
 
 def labels(items: Sequence[Item], settings: IngestSettings) -> dict[str, np.ndarray]:
-    """Columns ``table/NAME`` that HDF5 files hold beside their images, in the order of `items`; no value elsewhere."""
-    rows: dict[str, list[tuple[int, int]]] = {}
+    """Columns ``table/NAME`` that files of many galaxies hold besides, in the order of `items`; no value elsewhere."""
+    rows: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for number, item in enumerate(items):
-        if item.reader == "hdf5":
-            path, row = item.place
-            rows.setdefault(path, []).append((number, row))
+        if item.reader in ROWS:
+            path, row = item.place[:2]
+            rows.setdefault((item.reader, path), []).append((number, row))
     columns: dict[str, np.ndarray] = {}
     found: dict[str, np.ndarray] = {}
-    for path, pairs in rows.items():
+    for (reader, path), pairs in rows.items():
         numbers, inside = np.array(pairs).T
-        for name, values in hdf5.columns(path, settings).items():
+        for name, values in import_module(f"galvae.data.readers.{reader}").columns(path, settings).items():
             before = columns.get(name, values[:0])
             found.setdefault(name, np.full(len(items), -1))[numbers] = len(before) + inside
             columns[name] = np.concatenate([before, values])
@@ -162,7 +162,7 @@ def _find(row_of: dict[str, int], item: Item) -> int:
 def _names(item: Item) -> Iterator[str]:
     yield item.id
     yield item.source
-    if item.reader == "hdf5":
+    if item.reader in ROWS:
         return  # a row's number would fit any file
     path = PurePosixPath(item.source.partition("::")[2] or item.source)
     for start in range(len(path.parts)):

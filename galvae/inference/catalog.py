@@ -145,7 +145,7 @@ def infer_batch(
     vae
         The model.
     fields
-        uint8, shape (B, F, F, C), row 0 at the bottom.
+        As in a store: uint8, or floats that are no display values; shape (B, F, F, C), row 0 at the bottom.
     keys
         int64 that name the galaxies and so the noise that their errors rest on, in whatever store they are, shape (B,).
     oversample
@@ -156,7 +156,8 @@ def infer_batch(
         What is typical of the run.
     """
     device = vae.grid.device
-    view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample)
+    display = fields.dtype == np.uint8
+    view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample, display=display)
     found = infer(vae, view, refine=settings.refine)
     galaxy = torch.from_numpy(keys).to(device)
     errors = look_again(vae, view, found, galaxy, count=settings.looks, seed=settings.seed)

@@ -25,7 +25,7 @@ def check_fits(vae: SpatialVAE, description: dict[str, Any], store: ImageStore) 
     Raises
     ------
     ValueError
-        If the fields are smaller than the run's window, or have another number of channels.
+        If the fields are smaller than the run's window, or have another number of channels or another kind of pixels.
     """
     window = vae.window * store.ingest["oversample"]
     if store.shape[2] != vae.channels or store.shape[0] < window:
@@ -34,6 +34,11 @@ def check_fits(vae: SpatialVAE, description: dict[str, Any], store: ImageStore) 
             f"of {window} pixels and {vae.channels} channels; ingest with the recipe of the run"
         )
     wanted = description.get("recipe", {}).get("ingest", {})
+    if (kind := store.ingest["pixels"]) != (trained := wanted.get("pixels", "colour")):
+        raise ValueError(
+            f"{store.path}: was ingested with ingest.pixels = {kind}, but the run was trained on {trained} ones; "
+            f"ingest with the recipe of the run"
+        )
     differing = [
         f"{key} = {store.ingest[key]} (the run: {wanted[key]})"
         for key in _deciding(store)
@@ -65,7 +70,7 @@ def warn_of_silence(run: str | Path, silent: int, galaxies: int) -> None:
 
 def _deciding(store: ImageStore) -> tuple[str, ...]:
     """The keys that decide scale and colour of these fields: colours of pictures are ready-made, grey has none."""
-    keys: tuple[str, ...] = ("field", "oversample")
+    keys: tuple[str, ...] = ("field", "oversample", "invert")
     parts = list(spans(len(store), ROWS))  # not all rows at once: memory stays flat
     if any(np.isfinite(store.column("stretch", part)).any() for part in parts):
         keys += ("stretch", "Q")

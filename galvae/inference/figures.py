@@ -23,6 +23,7 @@ from galvae.inference.settings import CatalogSettings
 from galvae.model.settings import bound
 from galvae.progress import say
 from galvae.runs import run_path
+from galvae.sampling import displayed
 from galvae.sky import local_sky
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
@@ -153,7 +154,13 @@ def _prior(model: Model) -> Figure:
     up, down = np.split(model.canonical(ends), 2)
     order = np.argsort(-np.abs(up - down).mean((1, 2, 3)))[:6]
     zero, one = np.zeros(model.latents), np.ones(model.latents)
-    return pictures.prior(model.sample(40), _traversals(model, order, zero, one), order, STEPS)
+    samples, strips = model.sample(40), _traversals(model, order, zero, one)
+    return pictures.prior(_shown(model, samples), _shown(model, strips, samples), order, STEPS)
+
+
+def _shown(model: Model, images: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """As display values, for the figures."""
+    return displayed(images, like) if model.pixels == "normalised" else images
 
 
 def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:
@@ -162,9 +169,9 @@ def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarra
     posterior = model.encode(fields, oversample=some.ingest["oversample"])
     columns["north"], columns["east"] = compass(some.column("wcs")[:12], some.column("size")[:12])
     images = _resample(fields, pixel_grid(model.window), model.window, some.ingest["oversample"])
-    return pictures.reconstructions(
-        images, model.decode(posterior), model.canonical(posterior), columns, note=_whose(columns)
-    )
+    # Alike, for the residual is their difference.
+    three = (_shown(model, shown, images) for shown in (images, model.decode(posterior), model.canonical(posterior)))
+    return pictures.reconstructions(*three, columns, note=_whose(columns))
 
 
 def compass(headers: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +196,7 @@ def canonical_images(fields: np.ndarray, posterior: Posterior, *, window: int, o
     Parameters
     ----------
     fields
-        uint8, shape (N, F, F, C), row 0 at the bottom.
+        uint8, or floats; shape (N, F, F, C), row 0 at the bottom.
     posterior
         What was inferred of them.
     window, oversample
@@ -198,7 +205,8 @@ def canonical_images(fields: np.ndarray, posterior: Posterior, *, window: int, o
     Returns
     -------
     ndarray
-        In [0, 1], shape (N, window, window, C), row 0 at the bottom; what the field does not hold is its border's.
+        Display values in [0, 1], or floats as they are; shape (N, window, window, C), row 0 at the bottom; what the
+        field does not hold is its border's.
     """
     pose = Pose(torch.from_numpy(-np.radians(posterior.theta)).float(), torch.from_numpy(posterior.shift).float())
     return _resample(fields, to_image(pixel_grid(window), pose), window, oversample)
@@ -210,16 +218,21 @@ def _canonical(model: Model, some: Selection, columns: dict[str, np.ndarray]) ->
     posterior = model.encode(fields, oversample=oversample)
     images = _resample(fields, pixel_grid(model.window), model.window, oversample)
     turned = canonical_images(fields, posterior, window=model.window, oversample=oversample)
-    return pictures.canonical_views(images, turned, model.canonical(posterior), columns, note=_whose(columns))
+    seen = (_shown(model, shown, images) for shown in (images, turned))
+    return pictures.canonical_views(
+        *seen, _shown(model, model.canonical(posterior)), columns, note=_whose(columns)
+    )  # fmt: skip
 
 
 def _latents(model: Model, columns: dict[str, np.ndarray]) -> Figure:
     z = columns["z"]
     order = np.argsort(-z.std(0))[:6]
     shown = plots.representatives(z)
-    thumbnails = dict(zip(shown.tolist(), model.canonical(z[shown]), strict=True))
-    strips = _traversals(model, order, z.mean(0), z.std(0))
-    return plots.latents(columns, thumbnails, strips, order, STEPS, note=_whose(columns))
+    canonical, strips = model.canonical(z[shown]), _traversals(model, order, z.mean(0), z.std(0))
+    thumbnails = dict(zip(shown.tolist(), _shown(model, canonical), strict=True))
+    return plots.latents(
+        columns, thumbnails, _shown(model, strips, canonical), order, STEPS, note=_whose(columns)
+    )  # fmt: skip
 
 
 def _traversals(model: Model, latents: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:

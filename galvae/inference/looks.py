@@ -83,7 +83,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
-        again = view.of((view.values + noise).clamp(0, 1))
+        again = view.noisier(noise)
         turned = again.about(first.pose) if refine else again
         if vae.settings.infer_rotation:
             turned = replace(turned, angle=turned.angle + 2 * math.pi * turn)

@@ -69,6 +69,11 @@ class Model:
         return self._vae.window
 
     @property
+    def pixels(self) -> str:
+        """What it was trained on: ``colour``, ``grey``, or ``normalised`` pixels (``ingest.pixels``)."""
+        return self.description.get("recipe", {}).get("ingest", {}).get("pixels", "colour")
+
+    @property
     def latents(self) -> int:
         """Length Z of the content vector."""
         return self._vae.settings.latents
@@ -81,8 +86,9 @@ class Model:
         Parameters
         ----------
         images
-            uint8, or float in [0, 1]; shape (N, n, n, C), **row 0 at the bottom**; n at least the window: the model
-            infers the window in the middle, and may look at what surrounds it.
+            uint8, or float in [0, 1]; of a run trained on normalised pixels, floats, each image less its mean over its
+            standard deviation. Shape (N, n, n, C), **row 0 at the bottom**; n at least the window: the model infers the
+            window in the middle, and may look at what surrounds it.
         oversample
             Pixels of the images per pixel of the window. Where it is not given they are one to one, and images larger
             than the fields that the run was trained on are refused, as they are of another scale.
@@ -94,7 +100,8 @@ class Model:
         Raises
         ------
         ValueError
-            If the images are not square, too small or too large, of another number of channels, or not in [0, 1].
+            If the images are not square, too small or too large, of another number of channels, or their values are not
+            such.
         """
         images = np.asarray(images)
         largest = self.description.get("recipe", {}).get("ingest", {}).get("field")
@@ -107,7 +114,14 @@ class Model:
         n, c = self.window * oversample, self._vae.channels
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] < n or images.shape[3] != c:
             raise ValueError(f"images of shape {images.shape}; expected (N, n, n, {c}) with n >= {n}")
-        if images.dtype != np.uint8:
+        if self.pixels == "normalised":
+            if images.dtype.kind != "f" or not np.isfinite(images).all():
+                raise ValueError(
+                    "the run was trained on normalised pixels: pass finite floats, each image less its mean over its "
+                    "standard deviation, as galvae ingest makes them"
+                )
+            images = images.astype(np.float32)
+        elif images.dtype != np.uint8:
             images = np.asarray(images, np.float32)
             if not ((images >= 0) & (images <= 1)).all():
                 raise ValueError("images as floats must lie in [0, 1]; divide them by their full scale, or pass uint8")
@@ -121,7 +135,7 @@ class Model:
     @torch.inference_mode()
     def _encode(self, images: np.ndarray, oversample: int, refine: bool) -> list[np.ndarray]:
         fields = torch.from_numpy(np.ascontiguousarray(images)).to(self._vae.grid.device)
-        view = View.central(fields, self.window, oversample)
+        view = View.central(fields, self.window, oversample, display=self.pixels != "normalised")
         found = infer(self._vae, view, refine=refine)
         posterior, pose, content = found.looks, found.pose, found.content
         theta_err = torch.rad2deg(circular_std(posterior))

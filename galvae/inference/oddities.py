@@ -83,7 +83,8 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
     with Progress("calibrate", len(rows), quiet=quiet) as progress, torch.inference_mode():
         for part in np.array_split(rows, -(-len(rows) // 64)):
             fields = torch.from_numpy(store.images(part)).to(device)
-            view = View.central(fields, vae.window, store.ingest["oversample"])
+            display = store.dtype == np.uint8
+            view = View.central(fields, vae.window, store.ingest["oversample"], display=display)
             found = infer(vae, view)
             shares.append(explained(vae, view, found).cpu().numpy())
             content.append(found.content.cpu().double().numpy())

@@ -114,7 +114,7 @@ def draw_batch(
     vae
         Whose window it is.
     fields
-        uint8, shape (B, F, F, C).
+        uint8, or floats that are no display values; shape (B, F, F, C).
     galaxy
         Their indices in the store, shape (B,).
     oversample
@@ -149,6 +149,7 @@ def draw_batch(
         fields = torch.where(mirrored[:, None, None, None], fields.flip(2), fields)
         if isinstance(crop, Tensor):
             crop = torch.where(mirrored[:, None], crop * crop.new_tensor([-1, 1]), crop)
+    display = fields.dtype == torch.uint8
     fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):
@@ -158,7 +159,7 @@ def draw_batch(
         offset = (normal("crop", each, 2, **key) * (crop * oversample)).round()
         offset = offset.clamp(-margin, margin)
     angle = uniform("turn", each, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
-    view = View(fields, vae.window, oversample, offset, angle)
+    view = View(fields, vae.window, oversample, offset, angle, display=display)
     if jitter:
         view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
     seen = _noisier(view, each, noise, **key) if noise else view
@@ -177,7 +178,7 @@ def _noisier(view: View, each: Tensor, noise: float, *, seed: int, step: int) ->
     *place, strength = uniform("noise", each, 3, seed=seed, step=step).unbind(1)
     sheet = sheet_of_noise(size, channels, seed=seed).to(view.fields)
     grain = cut(sheet, torch.stack(place, 1), size) * (noise * strength[:, None, None, None])
-    return replace(view, fields=(view.values + grain).clamp_(0, 1).permute(0, 2, 3, 1))
+    return view.noisier(grain)
 
 
 def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:

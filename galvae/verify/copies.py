@@ -65,7 +65,7 @@ def ingested_copies(again: ImageStore, table: str | Path, store: ImageStore, row
     ValueError
         If a galaxy, or a column, is missing, or the copies are of another scale.
     """
-    for key in ("field", "oversample"):
+    for key in ("pixels", "invert", "field", "oversample"):
         if again.ingest.get(key) != store.ingest.get(key):
             raise ValueError(
                 f"{again.path}: was ingested with {key} = {again.ingest.get(key)}, but {store.path} with "

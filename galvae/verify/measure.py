@@ -9,7 +9,6 @@ is turned and moved as well. A model that hides the pose in z passes the axis an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +128,7 @@ def measure(
         for part in np.array_split(np.arange(len(rows)), -(-len(rows) // BATCH)):
             fields = torch.from_numpy(store.images(rows[part])).to(vae.grid.device)
             views = [
-                View.central(content, vae.window, oversample)
+                View.central(content, vae.window, oversample, display=store.dtype == np.uint8)
                 for content in (fields, copies.of(fields, part, oversample))
             ]
             key = keys[part].to(vae.grid.device)
@@ -137,8 +136,8 @@ def measure(
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
                 said[("start", "end")[number]].append(say(vae, view, found[number], key, typical, settings))
                 around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
-                grain = around.grain.permute(0, 2, 3, 1) * torch.randn(fields.shape, generator=generator).to(key.device)
-                exposure = replace(view, fields=(view.values.permute(0, 2, 3, 1) + grain).clamp(0, 1))
+                white = torch.randn(fields.shape, generator=generator).to(key.device)
+                exposure = view.noisier(around.grain * white.permute(0, 3, 1, 2))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
                 anew = infer(vae, exposure, refine=settings.refine, around=around)
                 said[name].append(say(vae, exposure, anew, key + number, typical, settings))

@@ -15,7 +15,7 @@ from galvae.data.store import ImageStore
 from galvae.files import write_atomically
 from galvae.pictures import BLUE, GREY, VERMILLION
 from galvae.plots import save
-from galvae.sampling import as_rgb
+from galvae.sampling import as_rgb, displayed
 from galvae.verify.measured import Measured
 from galvae.verify.summary import COVERED, ELONGATED, off_course
 
@@ -126,7 +126,7 @@ def worst(measured: Measured, store: ImageStore) -> Figure:
     """Galaxies whose theta followed the turn worst, with both directions."""
     off = np.abs(difference(measured.end.theta - measured.start.theta, measured.turn, 360))
     chosen = np.argsort(-np.nan_to_num(off, nan=360))[:WORST]
-    images = as_rgb(store.images(measured.rows[chosen]) / 255)
+    images = as_rgb(displayed(store.images(measured.rows[chosen])))
     names = store.column("id")[measured.rows[chosen]]
     figure = Figure(figsize=(11, 2.1 * -(-len(chosen) // 6) + 0.2), layout="constrained")
     for number, k in enumerate(chosen):

@@ -113,7 +113,7 @@ def test_what_is_no_whole_store_is_refused(store, tmp_path):
     with pytest.raises(FileNotFoundError, match="no image store here"):
         ImageStore(tmp_path)
     (tmp_path / "store.json").write_text(json.dumps({**store.description, "schema": 99}))
-    with pytest.raises(ValueError, match=r"store\.json: .*\(schema: Input should be 1, got 99\); ingest"):
+    with pytest.raises(ValueError, match=r"store\.json: .*\(schema: Input should be 1 or 2, got 99\); ingest"):
         ImageStore(tmp_path)
     (tmp_path / "store.json").write_text(json.dumps(store.description))
     with pytest.raises(ValueError, match=r"part-00000\.h5 is missing"):

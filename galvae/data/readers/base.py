@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# Readers of files that hold many galaxies, and perhaps something to be said of each: their items' places begin with
+# (path, row), and ``columns(path, settings)`` gives a value for each row.
+ROWS = ("hdf5", "idx", "mrc", "star")
+
 
 class Item(NamedTuple):
     """One galaxy to be read: small, and picklable, for it travels to a worker process.
@@ -81,6 +85,9 @@ class Cutout:
         Where the source says that the galaxy is, ICRS degrees; NaN where it does not.
     shrunk
         Pixels of the original along a side of one of `pixels`; it divides both sides of the original.
+    complete
+        Whether every pixel has a value: blocks of exact zeros, where flux has negative pixels, are else taken for
+        what was not seen.
     """
 
     pixels: np.ndarray
@@ -93,6 +100,7 @@ class Cutout:
     ra: float = float("nan")
     dec: float = float("nan")
     shrunk: int = 1
+    complete: bool = False
 
     @property
     def size(self) -> tuple[int, int]:

@@ -7,17 +7,17 @@ import io
 import os
 import re
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from itertools import islice, takewhile
 from pathlib import Path
 
-from galvae.data.readers import hdf5
 from galvae.data.readers.bands import group
-from galvae.data.readers.base import Item, Place
+from galvae.data.readers.base import ROWS, Item, Place
 from galvae.data.readers.content import contents, kind, looks_like_image, members
 from galvae.data.settings import IngestSettings
 
 _ENDINGS = re.compile(r"(\.(fits|fit|fts|jpg|jpeg|jpe|png))?(\.fz)?(\.(gz|bz2|xz))?$", re.IGNORECASE)
-_NO_IMAGE = ("unknown", "empty", "damaged", "unreadable")
+_NO_IMAGE = ("unknown", "empty", "damaged", "unreadable", "labels")
 _OURS = ("store.json", "plan.json", "model.safetensors", "figures.json")
 
 
@@ -51,8 +51,8 @@ def plan(
     found = [_printable(item) for item in islice(_items(files, settings, named), limit)]
     if not found:
         raise ValueError(
-            f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, and zip "
-            f"archives of them"
+            f"no images in {', '.join(map(str, sources))}; galvae ingest reads FITS, JPEG, PNG, HDF5, MRC stacks, STAR "
+            f"and idx files, and zip archives of pictures and FITS"
         )
     return found
 
@@ -88,9 +88,9 @@ def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -
             yield Item("pictures", translations.id(place, stem), str(place), place)
         elif what == "mapping":
             continue
-        elif what == "hdf5" and not place.member:
+        elif what in ROWS and not place.member:
             try:
-                yield from hdf5.plan(place.path, settings)
+                yield from import_module(f"galvae.data.readers.{what}").plan(place.path, settings)
             except (ValueError, OSError, KeyError, RuntimeError) as error:  # h5py raises any of them of a damaged file
                 why = " ".join(str(error).split())
                 if place.path in named:
@@ -101,13 +101,14 @@ def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -
 
 
 def _why(what: str) -> str:
-    if what in ("hdf5", "zip"):
+    if what in (*ROWS, "zip"):
         return f"{what} inside a zip archive is not read: unpack it first"
     return {
         "empty": "the file is empty",
         "damaged": "damaged or truncated compressed data",
         "unreadable": "the file cannot be opened",
-        "unknown": "not an image: neither FITS, JPEG, PNG nor HDF5 by its content",
+        "labels": "labels of images (idx1): name the file of the images, they are read beside it",
+        "unknown": "not an image: neither FITS, JPEG, PNG, HDF5, MRC nor idx by its content",
     }[what]
 
 
@@ -164,9 +165,11 @@ def _file(path: Path, *, named: bool) -> Iterator[tuple[Place, str]]:
     if what == "zip":
         for inner in inside:
             what = "mapping" if _is_mapping(inner.name) else _kind(inner)
-            if what not in _NO_IMAGE or looks_like_image(inner.member):
+            if what not in _NO_IMAGE or (what != "labels" and looks_like_image(inner.member)):
                 yield inner, what
-    elif what not in _NO_IMAGE or named or looks_like_image(path.name):
+    elif named and what == "unknown" and path.suffix.lower() == ".star":
+        yield place, "star"  # in a folder the stacks themselves count
+    elif what not in _NO_IMAGE or named or (what != "labels" and looks_like_image(path.name)):
         yield place, what
 
 
