@@ -9,11 +9,12 @@ from torch import nn
 
 from galvae.geometry import pixel_grid
 from galvae.model.posterior import Posterior
+from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
 
-class MLPEncoder(nn.Module):
+class MLPEncoder(Mixed):
     """An MLP on the flattened window (Bepler et al. 2019, section 4.1): one hypothesis.
 
     Parameters
@@ -37,10 +38,11 @@ class MLPEncoder(nn.Module):
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows, from the turned ones."""
-        hidden = view.images(self.grid).flatten(1)
-        for layer in self.hidden:
-            hidden = torch.tanh(layer(hidden))
-        mean, log_std = self.output(hidden)[:, None].chunk(2, dim=2)
+        hidden = seen = view.images(self.grid).flatten(1)
+        with self.mixed(hidden.device):
+            for layer in self.hidden:
+                hidden = torch.tanh(layer(hidden))
+        mean, log_std = self.output(hidden.to(seen.dtype))[:, None].chunk(2, dim=2)
         std = log_std.exp()
         n, zero = self.settings.latents, torch.zeros_like(mean[..., :2])
         theta, theta_std = zero[..., 0], zero[..., 0]
