@@ -24,7 +24,7 @@ from galvae.version import version
 
 def trained_recipe(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe a training depends on, as the run folder records it."""
-    return recipe.model_dump(mode="json", include={"ingest", "model", "train"})
+    return recipe.model_dump(mode="json", include={"ingest", "model", "train"}, exclude={"train": {"compile"}})
 
 
 class RunFolder:
