@@ -16,6 +16,9 @@ from galvae.training.objective import PLAIN, Parts
 # Takes tensors of one shape and kind each time, and says by words which of its variants it is; leaves gradients.
 Step = Callable[..., tuple[Tensor, ...]]
 
+# Steps of a training that is worth a minute of compiling; a shorter one on a GPU is recorded as it is.
+LONG = 10_000
+
 # Runs of a variant before it is recorded, in which kernels are compiled and chosen and libraries take their memory.
 WARM = 2
 
@@ -52,8 +55,8 @@ class _Result(NamedTuple):
 def _apart(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     if not a:
         return 0.0
-    one, other = (torch.cat([t.detach().double().flatten() for t in some]) for some in (a, b))
-    found = float((one - other).norm() / one.norm().clamp(min=1e-30))
+    apart = sum((one.detach().double() - other.detach()).square().sum() for one, other in zip(a, b, strict=True))
+    found = float((apart / sum(one.detach().double().square().sum() for one in a).clamp(min=1e-60)).sqrt())
     return found if found == found else float("inf")  # not a number is far from all
 
 
@@ -216,7 +219,7 @@ class Recorded:
         # Where a gradient is nearly zero Adam turns rounding into a whole step: of parameters their change counts.
         moved = _apart(wanted.state, before)
         apart, far = wanted.apart(found._replace(state=wanted.state)), _apart(wanted.state, found.state)
-        if apart <= 1e-3 and far <= 0.1 * moved:
+        if apart <= 0.02 and far <= 0.1 * moved:  # libraries may add in another order; other data are farther
             return outputs
         self._give_up(f"a replayed step is {max(apart, far):.1g} from the same step run")
         self._put(wanted.state)

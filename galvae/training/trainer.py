@@ -20,7 +20,7 @@ from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
 from galvae.model.widths import wider
 from galvae.recipe import Recipe
-from galvae.training.engine import CudaGraphs, Held, Recorded, Recorder, Step, compiled
+from galvae.training.engine import LONG, CudaGraphs, Held, Recorded, Recorder, Step, compiled
 from galvae.training.objective import Batch, Parts, Terms, backward, draw_batch, evaluate
 from galvae.training.optimizers import optimizers
 from galvae.training.team import ALONE, Team
@@ -135,7 +135,7 @@ class Trainer:
         # A recorded step takes what changes from one to the next from memory: numbers would be recorded with it.
         self._now = torch.zeros((), dtype=torch.int64, device=device)
         self._rate = torch.zeros((), device=device)
-        self._whole = False
+        self._whole, self._held = False, None  # whether a step has the optimizers in it; what is compiled
         self._fast = self._faster(CudaGraphs(device) if device.type == "cuda" else None)
 
     def take_step(self) -> None:
@@ -209,10 +209,12 @@ class Trainer:
         wanted = self.recipe.train.compile
         if wanted == "never" or (wanted == "auto" and recorder is None):
             return None
-        step = Held(
-            partial(self._gradients, step=self._now, parts=compiled()), partial(self._gradients, step=self._now),
-            self.vae.parameters(), tolerance=0.1 if self.precision is None else 0.3, what="torch.compile",
-        )  # fmt: skip
+        step: Step = partial(self._gradients, step=self._now)
+        if wanted == "always" or self.steps >= LONG:
+            self._held = step = Held(
+                partial(step, parts=compiled()), step, self.vae.parameters(),
+                tolerance=0.1 if self.precision is None else 0.3, what="torch.compile",
+            )  # fmt: skip
         if recorder is None:
             return step
         # Other processes are heard from before the optimizers' turn; and Muon takes its rate as a number.
@@ -236,6 +238,13 @@ class Trainer:
 
     def _views(self, galaxy: Tensor) -> Tensor:
         return galaxy.repeat(2 if self.recipe.train.agree else 1)
+
+    def ways(self) -> dict[str, bool]:
+        """How steps are taken, after those in which it is found out: ``compiled``, ``recorded``."""
+        return {
+            "compiled": self._held is not None and not self._held.given_up,
+            "recorded": isinstance(self._fast, Recorded) and not self._fast.given_up,
+        }
 
     def learning_rate(self) -> float:
         """Of the coming step."""

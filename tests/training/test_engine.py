@@ -64,18 +64,42 @@ def far(trainer, other):
 
 @pytest.mark.parametrize("kind", ["mlp", "polar"])
 def test_a_compiled_training_is_the_plain_one(kind, store, tiny_recipe, quick, capsys):
+    """And its gradients, of parameters that have moved, to many more digits."""
     changes = {**RECIPES[kind], "train": {**RECIPES[kind]["train"], "freeze_content": 3 * (kind == "mlp")}}
     plain, compiled = (trained(store, with_compile(tiny_recipe, changes, how), 6) for how in ("never", "always"))
     assert compiled._fast is not None
     assert not compiled._fast.given_up
     assert capsys.readouterr().err == ""
-    assert far(plain, compiled) < 1e-3
-    assert torch.allclose(plain.sums, compiled.sums, rtol=1e-5)
+    assert far(plain, compiled) < 1e-2  # Adam makes steps of rounding where a gradient is nearly zero
+    assert torch.allclose(plain.sums, compiled.sums, rtol=1e-4)
     assert plain.validate() == pytest.approx(compiled.validate(), rel=1e-4)
+    found = []
+    for way in (compiled._held.fast, compiled._held.slow):
+        outputs = way(*compiled.batches.at(compiled.step), frozen=False, exchange=kind == "polar")
+        found.append(engine._Result.of(outputs, compiled.vae.parameters(), ()))
+    assert found[0].apart(found[1]) < 1e-4
 
 
 def test_a_processor_takes_plain_steps_unless_told_otherwise(store, tiny_recipe):
-    assert Trainer(store, tiny_recipe(), device=CPU)._fast is None
+    assert Trainer(store, tiny_recipe(train={"epochs": 10_000}), device=CPU)._fast is None
+
+
+@pytest.mark.parametrize(("wanted", "epochs", "ways"), [
+    ("auto", 3, (False, True)), ("auto", 10_000, (True, True)), ("always", 3, (True, True)), ("never", 3, (False,) * 2),
+])  # fmt: skip
+def test_a_short_training_is_recorded_but_not_compiled(wanted, epochs, ways, store, tiny_recipe, uncompiled):
+    trainer = Trainer(store, tiny_recipe(train={"epochs": epochs, "compile": "never"}), device=CPU)
+    trainer.recipe = tiny_recipe(train={"epochs": epochs, "compile": wanted})
+    trainer._fast = trainer._faster(Replays(trainer))
+    assert tuple(trainer.ways().values()) == ways
+    for _ in range(8):
+        trainer.take_step()
+    assert tuple(trainer.ways().values()) == ways
+
+
+def test_that_steps_are_compiled_is_said(store, tiny_recipe, tmp_path, uncompiled, capsys):
+    fit(store, with_compile(tiny_recipe, {}, "always"), tmp_path / "run", device=CPU, max_steps=2)
+    assert "the training step is compiled first" in capsys.readouterr().err
 
 
 def test_a_compiled_training_goes_on_where_it_was_and_saves_the_bare_model(store, tiny_recipe, tmp_path, quick):
@@ -206,7 +230,7 @@ def test_a_recorded_training_is_the_plain_one(kind, store, tiny_recipe, uncompil
     recorded = trained(store, with_compile(tiny_recipe, RECIPES[kind], "always"), STEPS, recorder=Replays)
     assert isinstance(recorded._fast, Recorded)
     assert recorded._whole is (kind != "muon")
-    assert not recorded._fast.given_up
+    assert recorded.ways() == {"compiled": True, "recorded": True}
     assert capsys.readouterr().err == ""
     assert recorded._fast.recorder.replayed >= STEPS - 4 * WARM - 8
     # The learning rate has float32's digits where it is recorded, and Adam makes of rounding more.
@@ -324,7 +348,7 @@ def test_a_gpu_records_every_variant_and_takes_the_plain_steps(kind, store, tiny
         trainer.check()
     assert capsys.readouterr().err == ""
     plain, fast = trainers
-    assert not fast._fast.given_up
+    assert fast.ways() == {"compiled": True, "recorded": True}
     assert torch.allclose(plain.sums, fast.sums, rtol=1e-3)
     assert plain.validate() == pytest.approx(fast.validate(), rel=1e-3)
 
