@@ -155,7 +155,7 @@ def steps(bench: Bench) -> dict[str, Any]:
         if precision == "bfloat16":
             found["plain_images_per_second"] = bench.rate(plain, 0.1 if bench.quick else 5)
         del plain
-    bench.let_go()
+        gc.collect()
     bench.kept = fast
     return {**fast.ways(), "generator_units": fast.vae.units or fast.recipe.model.generator_units, **found}
 

@@ -29,8 +29,8 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & (2**33 - 1))
 
 
-@torch.compiler.assume_constant_result
-def _stream(name: str) -> int:
+def stream(name: str) -> int:
+    """The part of a key that says what numbers are for."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
@@ -49,7 +49,7 @@ def uniform(name: str, galaxy: Tensor, count: int, *, seed: int, step: int | Ten
         The other two parts of the key; the step may be a tensor, int64 of shape ().
     """
     key = torch.zeros((), dtype=torch.int64, device=galaxy.device)
-    for part in (_stream(name), seed, step):
+    for part in (stream(name), seed, step):
         key = _mix((key ^ part) + _GOLDEN)
     key = _mix((key ^ galaxy) + _GOLDEN)[:, None]
     counter = torch.arange(1, count + 1, device=galaxy.device)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from galvae.keyed import stream
 from galvae.progress import say
 from galvae.training.objective import PLAIN, Parts
 
@@ -25,6 +26,7 @@ WARM = 2
 
 def compiled() -> Parts:
     """The step's parts compiled; each is one graph, or an error when it is first called."""
+    torch.compiler.assume_constant_result(stream)  # here: it imports the compiler, which takes seconds
     # Of one function here there are as many kinds as models, shapes and variants of the step in a process.
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return Parts(*(torch.compile(part, dynamic=False, fullgraph=True, backend=BACKEND) for part in PLAIN))

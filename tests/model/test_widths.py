@@ -18,7 +18,11 @@ def build(dtype, **changes):
     return SpatialVAE(settings, window=8, channels=3).to(dtype)
 
 
-def taken(vae, *, units):
+def log_likelihood(vae, *given):
+    return vae.log_likelihood(*given)
+
+
+def taken(vae, *, units, compiled=False):
     """Log likelihood, and the gradients of all that leads to it."""
     generator = torch.Generator().manual_seed(1)
     theta, shift, content, values = (
@@ -27,7 +31,8 @@ def taken(vae, *, units):
     inputs = [tensor.requires_grad_() for tensor in (theta, shift, content)]
     vae.units = units
     vae.zero_grad(set_to_none=True)
-    found = vae.log_likelihood(Pose(theta, shift), content, values)
+    function = torch.compile(log_likelihood, backend="aot_eager", fullgraph=True) if compiled else log_likelihood
+    found = function(vae, Pose(theta, shift), content, values)
     found.sum().backward()
     gradients = {name: p.grad for name, p in vae.generator.named_parameters()}
     return found.detach(), [tensor.grad for tensor in inputs], gradients
@@ -46,6 +51,16 @@ def test_wider_layers_change_nothing(changes):
         assert torch.allclose(wide_gradients[name], gradient, rtol=1e-10, atol=1e-12), name
     assert saved.keys() == vae.state_dict().keys()
     assert all(torch.equal(tensor, saved[name]) for name, tensor in vae.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's to itself
+def test_wider_layers_are_compiled():
+    vae = build(torch.float64, waves=3)
+    found, inputs, gradients = taken(vae, units=None)
+    wide, wide_inputs, wide_gradients = taken(vae, units=64, compiled=True)
+    assert torch.allclose(wide, found, rtol=1e-12)
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(wide_inputs, inputs, strict=True))
+    assert all(torch.allclose(wide_gradients[name], g, rtol=1e-10, atol=1e-12) for name, g in gradients.items())
 
 
 def test_wider_layers_in_bfloat16_are_nearly_the_same():
