@@ -30,10 +30,11 @@ test: $(VENV)/tested
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 
-# Figures of speed and quality on this machine; IMAGES: a zip of JPEG cutouts, ORIGINAL: a checkout of the original.
+# Figures of speed and quality on this machine; IMAGES: a zip of JPEG cutouts, ORIGINAL: a checkout of the original;
+# PEERS: the interpreter of an environment with pyroVED and AtomAI (benchmarks/peers.py).
 bench: $(VENV)/tested
 	$(BIN)/python benchmarks/bench.py -o benchmarks/results --run $(BENCH) --readme README.md \
-		$(if $(IMAGES),--images $(IMAGES)) $(if $(ORIGINAL),--original $(ORIGINAL))
+		$(if $(IMAGES),--images $(IMAGES)) $(if $(ORIGINAL),--original $(ORIGINAL)) $(if $(PEERS),--peers $(PEERS))
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(BENCH)

@@ -1,12 +1,13 @@
 """All figures of how fast and how good galvae is on this machine, in one run: ``make bench``.
 
-    python benchmarks/bench.py -o benchmarks/results [--images ZIP] [--original CHECKOUT] [--run DIR]
-                               [--readme README.md] [--quick]
+    python benchmarks/bench.py -o benchmarks/results [--images ZIP] [--original CHECKOUT] [--peers PYTHON]
+                               [--run DIR] [--readme README.md] [--quick]
 
 Writes results/NAME.json for each part, results/quality.png and results/README.md, the table. ZIP is an archive of JPEG
 cutouts, such as Galaxy Zoo's; without one a synthetic survey is drawn, and ingest is not timed. With a checkout of the
 original spatial-VAE its rate is measured in the same run; its curve is drawn if DIR/original holds one (see
-original.py). DIR keeps the store and the trained run; what is there is not made again.
+original.py). PYTHON is the interpreter of an environment that holds peers (see peers.py). DIR keeps the store and the
+trained run; what is there is not made again.
 
 A part that fails is said and left out, and the exit code is 1.
 """
@@ -174,6 +175,12 @@ def table(found: dict[str, Any]) -> str:
                 f"the original's pseudo-ELBO after {said['end']} steps", f"{said['end_seconds']:.0f} s; "
                 f"`{RECIPE}` passes it after {said['ours_seconds']:.0f} s: {said['ratio']:.0f} times sooner",
             ))  # fmt: skip
+    for each in found.get("peers", []):
+        rate, memory = each["images_per_second"], each["resident_bytes"] / 1e9
+        rows.append((
+            f"{each['peer']} {each['version']}, {each['channels']} of 3 channels, networks of the same size",
+            f"{rate:.1f} images/s, {memory:.1f} GB",
+        ))  # fmt: skip
     if said := found.get("ingest"):
         rows.append((
             "ingest", f"{said['ingest']} images/s, {said['ratio']:.0%} of what its decoder alone does on all cores",
@@ -203,6 +210,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results")
     parser.add_argument("--images", type=Path, help="archive of JPEG cutouts")
     parser.add_argument("--original", type=Path, help="checkout of the original spatial-VAE")
+    parser.add_argument("--peers", type=Path, help="interpreter of an environment with pyroVED and AtomAI")
     parser.add_argument("--run", type=Path, default=Path("bench"), help="where store and run are kept")
     parser.add_argument("--readme", type=Path, help=f"put the table between its {BEGIN} and {END}")
     parser.add_argument("--quick", action="store_true", help="tiny: does everything run?")
@@ -223,7 +231,7 @@ def main() -> None:
             *script("roofline", "--recipe", "paper/galaxy-zoo", "--set", "train.pixels=512",
                     "--set", "train.precision=auto", *steps),
         ],
-        "catalog": lambda: script("inference", run, store, "--galaxies", 32 if chosen.quick else 512),
+        "catalog": lambda: script("inference", run, store, "--galaxies", 32 if chosen.quick else 1024),
         "streaming": lambda: script("streaming", store, *([*steps, "--rounds", 1] if chosen.quick else []))[0],
         "scaling": lambda: script("scaling", store, *few),
     }  # fmt: skip
@@ -231,6 +239,8 @@ def main() -> None:
         parts["ingest"] = lambda: script("ingest", chosen.images)[0]
     if chosen.original:
         parts["original"] = lambda: original(chosen.original, store, chosen.run, run)
+    if chosen.peers:
+        parts["peers"] = lambda: script("peers", store, "--python", chosen.peers, "--steps", 1 if chosen.quick else 3)
     failed = []
     for name, part in parts.items():
         start = time.perf_counter()

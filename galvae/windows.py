@@ -14,7 +14,7 @@ from galvae.geometry import Pose, pixel_grid, rotation, to_image
 
 def as_float(fields: Tensor) -> Tensor:
     """Pixel values in [0, 1] of uint8 ones; floats as they are."""
-    return fields.float() / 255 if fields.dtype == torch.uint8 else fields
+    return fields / 255 if fields.dtype == torch.uint8 else fields
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ def _root(context: typer.Context, show: bool = typer.Option(False, "--version", 
 
         print(f"galvae {version()}")
         raise typer.Exit
+    # As torch.distributed.is_torchelastic_launched has it, which would import torch.
+    if "TORCHELASTIC_RUN_ID" in os.environ and context.invoked_subcommand not in (None, "train"):
+        raise ValueError(
+            f"torchrun started this, and of all commands only train is done by several processes together; "
+            f"start galvae {context.invoked_subcommand} without it"
+        )
 
 
 class Terminated(BaseException):

@@ -23,7 +23,7 @@ class TrainSettings(Settings):
     ``optimizer`` is Adam, or Muon for the layers' weights (:mod:`galvae.training.optimizers`), which needs a fraction
     of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
     has instructions for it. ``compile`` says whether steps are compiled (``auto``: on a GPU), which changes how fast
-    they are and not what they come to (:mod:`galvae.training.engine`). ``chunk`` pixels are decoded at once,
+    they are and not what they come to (:mod:`galvae.training.engine`). At most ``chunk`` pixels are decoded at once,
     ``freeze_content`` is in steps, ``save_every`` in epochs.
     """
 

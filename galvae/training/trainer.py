@@ -28,6 +28,9 @@ from galvae.training.team import ALONE, Team
 # Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
 JITTER = 0.04
 
+# Activations of a layer that are decoded at once on a processor: what stays in its caches need not go through memory.
+_CACHED = 2**22
+
 _PRECISIONS = {"bfloat16": torch.bfloat16, "float32": None}
 
 TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")
@@ -114,6 +117,9 @@ class Trainer:
         self.vae.compute_in(self.precision)
         if recipe.model.generator == "spatial":
             self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
+        self.chunk = recipe.train.chunk
+        if device.type == "cpu":
+            self.chunk = min(self.chunk, max(1, _CACHED // recipe.model.generator_units))
         self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
         if self.batch < team.size:
@@ -191,7 +197,7 @@ class Trainer:
         )  # fmt: skip
         self.vae.zero_grad(set_to_none=True)
         terms = backward(
-            self.vae, batch, chunk=settings.chunk, frozen=frozen, agree=settings.agree, exchange=exchange,
+            self.vae, batch, chunk=self.chunk, frozen=frozen, agree=settings.agree, exchange=exchange,
             content_weight=settings.content_weight, seed=settings.seed, step=step, parts=parts,
         )  # fmt: skip
         said = torch.cat([_means(terms), terms.content.double().flatten()]) * (len(which) / self.batch)
@@ -294,7 +300,7 @@ class Trainer:
         self.vae.compute_in(None)
         for which, fields in self.validation.in_order(self.batch, share=self.team.share):
             batch = self.draw(self.validation, which, fields, step=-1, pixels=pixels)
-            terms = evaluate(self.vae, batch, chunk=self.recipe.train.chunk, seed=self.recipe.train.seed, step=-1)
+            terms = evaluate(self.vae, batch, chunk=self.chunk, seed=self.recipe.train.seed, step=-1)
             total += _means(terms) * len(which)
         self.vae.compute_in(self.precision)
         self.team.add(total)

@@ -199,6 +199,12 @@ def test_a_file_is_no_folder_to_write(name, output, inputs, capsys, tmp_path):
     assert kept(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", sorted(WRITING.keys() - {"train"}))
+def test_several_processes_are_refused_what_one_does(name, inputs, capsys, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert f"start galvae {name} without it" in refused(inputs([*WRITING[name], "-o", "out"]), capsys)
+
+
 @pytest.mark.parametrize("words", [[], ["recipe"]])
 def test_nothing_to_do_shows_the_help(words, capsys):
     """As --help does, line by line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -19,9 +20,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image
 
+from galvae.data import identity as identities
 from galvae.data import ingest as ingesting
 from galvae.data.composite import compose
 from galvae.data.ingest import identity, ingest, summary
+from galvae.data.prepare import frame, to_field
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
@@ -326,6 +329,16 @@ def test_a_folder_that_galvae_wrote_is_no_source(mark, tmp_path):
     assert identity([tmp_path], SMALL) != before
     (tmp_path / "out" / mark).write_text("{}")
     assert identity([tmp_path], SMALL) == before
+
+
+def test_how_fields_are_made_is_known_by_a_number():
+    """Where this fails fields have changed: another number in identity.MADE, and the new digest here."""
+    made = hashlib.sha256()
+    rng = np.random.default_rng(0)
+    for size, shrunk in (((40, 40), 1), ((61, 47), 1), ((30, 50), 1), ((80, 80), 2)):
+        pixels = rng.integers(0, 256, (size[0] // shrunk, size[1] // shrunk, 3), np.uint8)
+        made.update(to_field(pixels, frame(size, SMALL)).tobytes())
+    assert (identities.MADE, made.hexdigest()[:16]) == (2, "56c959323ae0adcc")
 
 
 def test_what_is_in_the_inputs_decides_whether_they_are_the_same(tmp_path, monkeypatch):
