@@ -60,17 +60,17 @@ class Repeated(ImageStore):
     """A store's galaxies again and again, under the same identifiers, from memory: each is decoded once."""
 
     def __init__(self, path: Path, galaxies: int) -> None:
-        self._count = 0
-        super().__init__(path)
-        self.once = super().__len__()
+        self._source = ImageStore(path)
+        self.once = len(self._source)
         self._count = max(galaxies, self.once)
-        self._fields = super().images(np.arange(self.once))
+        self._fields = self._source.images(np.arange(self.once))
+        super().__init__(path)
 
     def __len__(self) -> int:
-        return self._count or super().__len__()
+        return self._count
 
-    def column(self, name: str) -> np.ndarray:
-        return super().column(name)[np.arange(len(self)) % self.once]
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        return self._source.column(name)[np.arange(len(self))[rows] % self.once]
 
     def images(self, rows: Any) -> np.ndarray:
         return self._fields[np.arange(len(self))[rows] % self.once]
