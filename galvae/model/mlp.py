@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -35,6 +36,14 @@ class MLPEncoder(Mixed):
         inferred = settings.latents + settings.infer_rotation + 2 * settings.infer_translation
         self.output = nn.Linear(widths[-1], 2 * inferred)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
+
+    def mixed(self, device: torch.device) -> AbstractContextManager[None]:
+        """Around what may be computed in another precision, which pays on a device alone.
+
+        A processor's batch has too few rows to be worth converting the weights: of the paper's galaxies' network a step
+        takes 1.4 times as long.
+        """
+        return super().mixed(device) if device.type == "cuda" else nullcontext()
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows, from the turned ones."""
