@@ -14,13 +14,14 @@ from galvae.progress import say
 
 # How many images: of training, of the test.
 SIZES: Mapping[str, Mapping[Scale, tuple[int, int]]] = {
+    "mnist": {"quick": (20_000, 10_000), "paper": (60_000, 10_000)},
     "hinge": {"quick": (16_000, 4_000), "paper": (16_000, 4_000)},
     "em": {"quick": (5_411, 1_353), "paper": (10_821, 2_705)},
     "galaxy-zoo": {"quick": (2_000, 0), "paper": (6_000, 0)},
 }
 
 # Of the hinge's images: variance over the pixels without noise over that of the noise.
-SNR = 0.1
+SNR = 0.2
 
 
 class Sources(NamedTuple):
@@ -64,15 +65,19 @@ def stores(
         If data that cannot be simulated is not at hand.
     """
     make = DATA[job.data]
-    train = _store(folder / job.data / "train", job.recipe.ingest, lambda at: make(at, sources, scale, False), quiet)
-    if SIZES.get(job.experiment, {}).get(scale, (0, 1))[1] == 0:
-        return train, None
-    return train, _store(
-        folder / job.data / "test", job.recipe.ingest, lambda at: make(at, sources, scale, True), quiet
-    )
+    sizes = SIZES[job.experiment][scale]
+
+    def store(test: bool) -> ImageStore:
+        where = folder / job.data / ("test" if test else "train")
+        limit = sizes[test] if sizes[1] else None
+        return _store(where, job.recipe.ingest, lambda at: make(at, sources, scale, test), limit=limit, quiet=quiet)
+
+    return store(False), store(True) if sizes[1] else None
 
 
-def _store(folder: Path, settings: IngestSettings, make: Callable[[Path], Made], quiet: bool) -> ImageStore:
+def _store(
+    folder: Path, settings: IngestSettings, make: Callable[[Path], Made], *, limit: int | None, quiet: bool
+) -> ImageStore:
     store = folder / "store"
     if (store / "store.json").is_file():
         found = ImageStore(store)
@@ -81,7 +86,7 @@ def _store(folder: Path, settings: IngestSettings, make: Callable[[Path], Made],
     say(f"making {store}", quiet=quiet)
     folder.mkdir(parents=True, exist_ok=True)
     made = make(folder)
-    ingest([made.files], store, settings, table=made.table, overwrite=True, quiet=True)
+    ingest([made.files], store, settings, table=made.table, limit=limit, overwrite=True, quiet=True)
     return ImageStore(store)
 
 
@@ -100,12 +105,13 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
         (images, *_), (labels, *_) = files
         if not (turn or move):
             return Made(images)
+        count = SIZES["mnist"][scale][test]
         from galvae.data.digits import moved_digits, read_idx, write_digits
 
         moved, truth = moved_digits(
-            read_idx(images)[:, ::-1], turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test)
+            read_idx(images)[:count, ::-1], turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test)
         )
-        write_digits(folder / "digits.h5", moved, truth, label=read_idx(labels), overwrite=True)
+        write_digits(folder / "digits.h5", moved, truth, label=read_idx(labels)[:count], overwrite=True)
         return Made(folder / "digits.h5")
 
     return make

@@ -30,7 +30,7 @@ from galvae.training.run import trained_recipe
 
 RESULT = "result.json"
 # Images that a run is measured on, at most, of those it saw.
-SEEN = 2000
+SEEN = 500
 
 
 class OutOfTime(Exception):
