@@ -83,8 +83,8 @@ class Experiment:
 
 FIXED = ("model.infer_rotation=false", "model.infer_translation=false", "train.rotate_encoder=false")
 VANILLA = ("model.generator=vanilla", *FIXED, "train.pixels=0")
-# Our inference network instead of the paper's, trained as it is best (docs/pose.md): it has no preferred angle, and always
-# a place.
+# Our inference network instead of the paper's, trained as it is best (docs/pose.md): it has no preferred angle, and
+# always a place.
 OURS = (
     "model.encoder=polar", "model.infer_translation=true", "model.theta_prior=uniform",
     f"model.theta_sigma={math.pi}", "model.content_prior=fitted", "train.rotate_encoder=true",
