@@ -53,13 +53,16 @@ def sky(view: View) -> Sky:
     """Level and noise of each channel in the fields' outermost eight pixels: median, and upper quartile above it.
 
     What lies below the median does not count, because composites clip it at black, nor does what a field was padded
-    with. The noise of display values is no less than that of rounding to 8 bits. Where a field is smoother than there,
-    the noise is smaller by as much.
+    with. The noise of display values is no less than that of rounding to 8 bits; that of others, where nothing varies
+    at the border, is what makes the field rough. Where a field is smoother than at its border, the noise is smaller by
+    as much.
     """
     fields, whole = view.values, not view.fields.is_floating_point()
     rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
     least = 1 / 255 / 12**0.5 if view.display else 1e-6
     level, noise, usual = _of_border(fields, rough, whole=whole, least=least)
+    if not view.display:  # around particles may lie a mask of one value, which has no noise
+        noise = torch.where(noise > least, noise, rough.flatten(2).quantile(0.75, 2))
     padded = [(fields.amax(dim) == fields.amin(dim)).all(1).any(1) for dim in (2, 3)]
     for one in (padded[0] | padded[1]).nonzero()[:, 0].tolist():
         rows, columns = _own(fields[one])
