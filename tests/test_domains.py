@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 import struct
 
 import mrcfile
@@ -154,6 +155,39 @@ def test_a_run_of_galaxies_knows_nothing_of_either(made, tmp_path, capsys):
         run(["catalog", "sdss-rgb", str(out / "store"), "-o", str(tmp_path / "c.ecsv")])
     assert stop.value.code == 2
     assert "ingest with the recipe of the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_dark_particles_are_warned_of_until_they_are_inverted(dark, tmp_path, capsys):
+    path = write_particles(tmp_path)
+    with mrcfile.open(path, "r+") as file:
+        file.data[:] *= -1 if dark else 1
+    for invert in (False, True):
+        words = ["--recipe", "em-negative-stain", "--set", f"ingest.invert={str(invert).lower()}", "--workers", 1, "-q"]
+        typed("ingest", path, "-o", tmp_path / f"s{invert}", *words)
+        warned = f"darker than their borders; .*: ingest with --set ingest.invert={str(dark).lower()}"
+        assert bool(re.search(warned, capsys.readouterr().err)) == (dark != invert)
+
+
+@pytest.mark.parametrize("command", ["ingest", "run"])
+def test_a_bad_stack_is_one_line_and_what_is_there_stays(command, tmp_path, capsys):
+    path = write_particles(tmp_path)
+    words = ["--recipe", "em-negative-stain", "--workers", 1, "-q"]
+    store = tmp_path / "out" / "store"
+    typed("ingest", path, "-o", store, "--limit", 20, *words)
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    path.write_bytes(path.read_bytes()[:100_000])
+    words = {
+        "ingest": ["ingest", path, "-o", store, *words],
+        "run": ["run", "em-negative-stain", path, "-o", tmp_path / "out"],
+    }
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run([*map(str, words[command]), "--overwrite"])
+    said = capsys.readouterr()
+    assert (stop.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "mine.mrcs: holds 6 of the 150 images that its header claims" in said.err
+    assert before == {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
 
 
 def test_a_stack_in_one_command(tmp_path, capsys):
