@@ -128,6 +128,23 @@ def draw(found: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def one_gpu(found: dict[str, Any] | None) -> str:
+    """What benchmarks/gpu.py has written, in a cell of the table; a try-out of it is no measurement."""
+    if found is None or found["quick"] or "paper" not in found:
+        return "not yet measured"
+    said = found["paper"]
+    told = found["machine"]
+    cell = [
+        f"{told['gpu']}, {told['date']}: the paper's run {said['images_per_second']:.0f} images/s",
+        f"its 300 epochs {said['run_minutes_extrapolated']:.1f} min, extrapolated from {said['steady_seconds']:.0f} s",
+    ]
+    if "original" in found:
+        cell.append(f"{found['original']['ratio']:.0f} times the original")
+    if (share := found.get("sooner", {}).get("share_of_papers_seconds")) is not None:
+        cell.append(f"`galaxy-zoo` to its pseudo-ELBO in {share:.0%} of the time")
+    return "; ".join(cell)
+
+
 def table(found: dict[str, Any]) -> str:
     """Markdown: what, figure."""
     rows: list[tuple[str, str]] = []
@@ -181,6 +198,7 @@ def table(found: dict[str, Any]) -> str:
             f"{each['images_per_second']:.0f} images/s, {each['resident_GB']:.1f} GB"
             + ("" if each["held"] else ", read in the background"),
         ))  # fmt: skip
+    rows.append(("one GPU (`benchmarks/gpu.py`)", one_gpu(found.get("gpu"))))
     told = found["machine"]
     head = f"{told['processor']}, {told['cores']} cores, {told['gpu'] or 'no GPU'}; torch {told['torch']}, "
     head += f"galvae {told['commit'] or told['galvae']}, {told['date']}; {found['images']}"
@@ -236,6 +254,8 @@ def main() -> None:
             json.dumps({"machine": found["machine"], name: found[name]}, indent=1)
         )
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    if (chosen.output / "gpu.json").is_file():  # on another machine than this, perhaps
+        found["gpu"] = json.loads((chosen.output / "gpu.json").read_text())
     if "quality" in found:
         draw(found, chosen.output / "quality.png")
     (chosen.output / "README.md").write_text(table(found))

@@ -17,6 +17,7 @@ from torch import Tensor
 RUNS = 64
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_GOLDENS_INVERSE = pow(_GOLDEN, -1, 2**64) - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
 
@@ -28,11 +29,12 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & (2**33 - 1))
 
 
-def _stream(name: str) -> int:
+def stream(name: str) -> int:
+    """The part of a key that says what numbers are for."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
-def uniform(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> Tensor:
+def uniform(name: str, galaxy: Tensor, count: int, *, seed: int, step: int | Tensor) -> Tensor:
     """Uniform numbers in the open interval (0, 1), shape (B, count), float32.
 
     Parameters
@@ -44,19 +46,20 @@ def uniform(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> T
     count
         Numbers per galaxy.
     seed, step
-        The other two parts of the key.
+        The other two parts of the key; the step may be a tensor, int64 of shape ().
     """
     key = torch.zeros((), dtype=torch.int64, device=galaxy.device)
-    for part in (_stream(name), seed, step):
+    for part in (stream(name), seed, step):
         key = _mix((key ^ part) + _GOLDEN)
     key = _mix((key ^ galaxy) + _GOLDEN)[:, None]
     counter = torch.arange(1, count + 1, device=galaxy.device)
     # 23 bits and a half are what float32 holds: one more would round up to 1.
-    bits = (_mix(key + counter * _GOLDEN) >> 41) & (2**23 - 1)
+    # key + counter * _GOLDEN: written so, torch.compile would work out the product of constants without wrapping it.
+    bits = (_mix((key * _GOLDENS_INVERSE + counter) * _GOLDEN) >> 41) & (2**23 - 1)
     return (bits.float() + 0.5) / 2**23
 
 
-def normal(name: str, galaxy: Tensor, count: int, *, seed: int, step: int) -> Tensor:
+def normal(name: str, galaxy: Tensor, count: int, *, seed: int, step: int | Tensor) -> Tensor:
     """Standard normal numbers by Box-Muller, shape (B, count), float32; see :func:`uniform`."""
     radius, angle = uniform(name, galaxy, 2 * count, seed=seed, step=step).chunk(2, dim=1)
     return torch.sqrt(-2 * torch.log(radius)) * torch.cos(2 * math.pi * angle)

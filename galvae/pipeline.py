@@ -74,10 +74,10 @@ def _simulate(recipe: Recipe, survey: Path, workers: int | None, quiet: bool) ->
     from galvae.data.simulate import TRUTH, simulate
 
     def _compare() -> list[str]:
-        from galvae.tableio import read_table
+        from galvae.tableio import read_ecsv_meta
 
         wanted = {"simulate": recipe.simulate.model_dump(mode="json"), "n": recipe.simulate.galaxies, "seed": 0}
-        return differing(read_table(survey / TRUTH).meta, wanted)
+        return differing(read_ecsv_meta(survey / TRUTH), wanted)
 
     def _make(changed: list[str] | None) -> None:
         n, settings = recipe.simulate.galaxies, recipe.simulate
@@ -134,24 +134,24 @@ def _train(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
 
 
 def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
-    from galvae.catalog import read_catalog, write_catalog
     from galvae.data.store import ImageStore
     from galvae.device import choose_device
     from galvae.inference.tables import make_catalog, provenance
+    from galvae.tableio import read_ecsv_meta
 
     run, catalog = directory / "run", directory / "catalog.ecsv"
 
     @cache
     def _meta() -> dict[str, Any]:
-        return read_catalog(catalog).meta
+        return read_ecsv_meta(catalog)
 
     def _compare() -> list[str]:
         return differing(_meta(), provenance(run, ImageStore(directory / "store"), recipe.catalog))
 
     def _make(changed: list[str] | None) -> None:
         store = ImageStore(directory / "store")
-        table = make_catalog(run, store, recipe.catalog, device=str(choose_device(device)), quiet=quiet)
-        write_catalog(table, catalog, overwrite=bool(changed))
+        where = str(choose_device(device))
+        make_catalog(run, store, recipe.catalog, catalog, device=where, overwrite=bool(changed), quiet=quiet)
 
     return Stage("catalog", catalog, lambda: "model_digest" in _meta(), _compare, _make, feeds=False)
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io.registry import IORegistryError
 from astropy.table import Column, MaskedColumn, Table
+from astropy.table.meta import YamlParseError, get_header_from_yaml
 from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.data_info import serialize_context_as
 from astropy.utils.exceptions import AstropyWarning
@@ -33,6 +38,7 @@ FORMATS = {
 # Astropy guesses the first of these only when told to, and does not see the last where it is packed.
 _READ = FORMATS | dict.fromkeys(("", ".txt", ".dat", ".tsv", ".tbl", ".cat"), "ascii") | {".csv": "ascii.csv"}
 _PACKED = (".gz", ".bz2", ".xz")
+EMPTY = "the table is empty, and not every format can hold an empty one; nothing written"
 _KEY = "galvae"
 _INSTALL = "pip install pandas pyarrow"
 
@@ -79,16 +85,48 @@ def write_table(table: Table, path: str | Path, *, flat: bool = False, overwrite
     """
     path = Path(path)
     check_output(path, FORMATS, overwrite=overwrite)
-    form = FORMATS[path.suffix.lower()]
     if not len(table):
-        raise ValueError(f"{path}: the table is empty, and not every format can hold an empty one; nothing written")
-    # A plain Table holds quantities as columns with units, which every format knows.
-    table = Table(flatten(table) if flat else table)
+        raise ValueError(f"{path}: {EMPTY}")
+    with writing(path) as (scratch, form):
+        write_as(storable(table, form, flat=flat), scratch, form)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[tuple[Path, str]]:
+    """The path to write a table to, and the format; what goes wrong in between is said as a fault of the writing."""
+    form = FORMATS[path.suffix.lower()]
     try:
         with whole(path) as scratch:
-            _write(table, scratch, form)
+            yield scratch, form
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: cannot be written as {form} ({error}); .ecsv holds most") from error
+
+
+def storable(table: Table, form: str, *, flat: bool = False) -> Table:
+    """A copy in columns and types that the format has."""
+    # A plain Table holds quantities as columns with units, which every format knows.
+    table = Table(flatten(table) if flat else table)
+    if form in ("fits", "votable"):
+        # Coordinates and times of another table; a time as text, not as two halves of a number.
+        with serialize_context_as("ecsv"):
+            table = represent_mixins_as_columns(table)
+        table.meta.pop("__serialized_columns__", None)
+    for name in table.colnames:
+        if isinstance(table[name], Column):
+            table[name] = _storable(table[name], form)
+    return table
+
+
+def write_as(table: Table, path: Path, form: str) -> None:
+    """Write what :func:`storable` gave, which may be changed by it, to a file that is not there."""
+    if form == "fits":
+        _write_fits(table, path)
+    elif form == "votable":
+        _write_votable(table, path)
+    elif form == "hdf5":
+        table.write(path, format=form, path="catalog", serialize_meta=True)
+    else:
+        table.write(path, format=form)
 
 
 def read_table(path: str | Path) -> Table:
@@ -121,35 +159,22 @@ def read_table(path: str | Path) -> Table:
         raise ValueError(f"{path}: cannot be read as a table ({type(error).__name__}: {reason})") from error
 
 
-def _write(table: Table, path: Path, form: str) -> None:
-    if form in ("fits", "votable"):
-        # Coordinates and times of another table; a time as text, not as two halves of a number.
-        with serialize_context_as("ecsv"):
-            table = represent_mixins_as_columns(table)
-        table.meta.pop("__serialized_columns__", None)
-    for name in table.colnames:
-        if isinstance(table[name], Column):
-            table[name] = _storable(table[name], form)
-    if form == "fits":
-        _write_fits(table, path)
-    elif form == "votable":
-        _write_votable(table, path)
-    elif form == "hdf5":
-        table.write(path, format=form, path="catalog", serialize_meta=True)
-    else:
-        table.write(path, format=form)
+def read_ecsv_meta(path: Path) -> dict[str, Any]:
+    """Metadata of an ECSV table, whose rows are not read: nothing if it is none."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            header = [line[2:].rstrip("\n") for line in takewhile(lambda line: line.startswith("#"), lines)]
+        return get_header_from_yaml(header).get("meta", {})
+    except (AttributeError, UnicodeDecodeError, YamlParseError):
+        return {}
 
 
 def _write_fits(table: Table, path: Path) -> None:
-    from astropy.io import fits
-
     table.meta = {_KEY: _json({"meta": table.meta})}
+    ucds = {f"TUCD{number}": column.info.meta.get("ucd") for number, column in enumerate(table.itercols(), 1)}
+    table.meta |= {key: ucd for key, ucd in ucds.items() if ucd}  # astropy makes header cards of them
     table.convert_unicode_to_bytestring()
     table.write(path, format="fits")
-    with fits.open(path, mode="update") as hdus:
-        for number, column in enumerate(table.itercols(), 1):
-            if "ucd" in column.info.meta:
-                hdus[1].header[f"TUCD{number}"] = column.info.meta["ucd"]
 
 
 def _write_votable(table: Table, path: Path) -> None:

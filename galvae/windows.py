@@ -63,9 +63,17 @@ class View:
     def __len__(self) -> int:
         return len(self.fields)
 
-    @cached_property
+    @property
     def values(self) -> Tensor:
         """Pixel values of the fields, display values in [0, 1], shape (B, C, F, F)."""
+        # torch.compile has no way into a cached_property, and itself computes what is common once.
+        return self._as_values() if torch.compiler.is_compiling() else self._values
+
+    @cached_property
+    def _values(self) -> Tensor:
+        return self._as_values()
+
+    def _as_values(self) -> Tensor:
         return as_float(self.fields.permute(0, 3, 1, 2).contiguous())
 
     def of(self, values: Tensor) -> View:
@@ -82,9 +90,12 @@ class View:
         """The window's centre from the field's, grid units of the window, shape (B, 2)."""
         return self.offset / ((self.window - 1) / 2 * self.oversample)
 
-    @torch.no_grad()
     def centroid(self) -> Tensor:
         """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2)."""
+        with torch.no_grad():  # as a decorator it would keep torch.compile out
+            return self._centroid()
+
+    def _centroid(self) -> Tensor:
         coarse = pixel_grid(self.window // 2, device=self.fields.device)
         light = self.sample(coarse.expand(len(self), -1, -1)).mean(-1)
         light = (light - light.median(1, keepdim=True).values).clamp(min=0)

@@ -3,10 +3,14 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -93,5 +97,60 @@ def test_the_table_has_what_was_measured_and_leaves_out_the_rest(monkeypatch):
     rows = bench.table({"machine": told, "images": "survey", "quality": quality}).splitlines()
     assert "| `galaxy-zoo-cpu`, trained in | 10 s |" in rows
     assert "| axis against moments; turn test, elongated | -; - |" in rows
-    assert len(rows) == 4 + 3
-    assert len(bench.table({"machine": told, "images": "survey"}).splitlines()) == 4
+    assert len(rows) == 4 + 3 + 1
+    assert rows[-1] == "| one GPU (`benchmarks/gpu.py`) | not yet measured |"
+    assert len(bench.table({"machine": told, "images": "survey"}).splitlines()) == 4 + 1
+
+
+def test_one_go_on_a_gpu_runs_on_a_processor_and_its_figures_come_into_the_table(tmp_path, monkeypatch):
+    """Its parts with tiny sizes, from noise; all but the original, of which there is no checkout here."""
+    words = ("--device", "cpu", "--quick", "--minutes", "5", "-o", tmp_path / "gpu.json")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, FOLDER / "gpu.py", *words], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert set(found["failed"]) == {"original"}
+    assert "no --original" in found["failed"]["original"]
+    assert done.returncode == 1
+    parts = ["begun", "steps", "paper", "failed", "sooner", "roofline", "streaming", "choices", "choices", "choices"]
+    assert [line["part"] for line in told] == parts
+    assert found["steps"]["compiled"]
+    assert found["steps"]["apart_from plain"] < 1e-2
+    assert found["steps"]["elbo"]["plain"] == pytest.approx(found["steps"]["elbo"]["fast"], rel=1e-4)
+    paper = found["paper"]
+    assert paper["run_minutes_extrapolated"] == pytest.approx(
+        300 * ((61578 - 6158) // 16) * 16 / paper["images_per_second"] / 60
+    )
+    monkeypatch.syspath_prepend(FOLDER)
+    bench = benchmark("bench")
+    assert bench.one_gpu(found) == "not yet measured"
+    found |= {"quick": False, "original": {"ratio": 12.3}}
+    found["machine"]["gpu"] = "H200"
+    wanted = r"H200, \S+: the paper's run \d+ images/s; its 300 epochs .* from \d+ s; 12 times the original$"
+    assert re.match(wanted, bench.one_gpu(found))
+
+
+def test_a_store_repeated_is_the_store(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    gpu = benchmark("gpu")
+    once = benchmark("roofline").noise_store(tmp_path, galaxies=7, field=8, crop="random")
+    again = gpu.Repeated(tmp_path, 17)
+    assert len(again) == 17
+    rows = np.array([0, 6, 7, 16])
+    assert np.array_equal(again.images(rows), once.images(rows % 7))
+    assert again.column("id").tolist() == [*range(7), *range(7), *range(3)]
+
+
+def test_what_takes_too_long_is_ended_though_all_exceptions_are_caught(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    gpu = benchmark("gpu")
+
+    def careless():
+        while True:
+            with suppress(Exception):
+                time.sleep(0.01)
+
+    with pytest.raises(gpu.Over, match="not done in 0 s"), gpu.within(0.05):
+        careless()

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import galvae
 from galvae.catalog import build_catalog, check_catalog, contract, read_catalog, write_catalog
 from galvae.flags import MEANING, Flag
-from galvae.tableio import FORMATS, flatten, read_table, write_table
+from galvae.tableio import FORMATS, flatten, read_ecsv_meta, read_table, write_table
 
 ENDINGS = [".ecsv", ".fits", ".vot", ".parquet", ".h5"]
 META = {
@@ -90,6 +90,17 @@ def test_any_metadata_survives_where_it_is_packed(tmp_path, ending, text):
     catalog = build_catalog(arrays(1, 1), meta={"text": text, text: [text]})
     write_catalog(catalog, tmp_path / f"c{ending}", overwrite=True)
     assert read_catalog(tmp_path / f"c{ending}").meta == catalog.meta
+
+
+def test_the_metadata_of_ecsv_are_read_without_its_rows(tmp_path):
+    path = tmp_path / "c.ecsv"
+    write_catalog(build_catalog(arrays(3), meta=META), path)
+    assert read_ecsv_meta(path) == META
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if line.startswith("#")))
+    assert read_ecsv_meta(path) == META
+    for other in (b"", b"id\n1\n", b"# {\nid\n", b"# 1\n", b"\xff\xfe\x00", b"# %ECSV 1.0\n# ---\n# datatype: []\n"):
+        path.write_bytes(other)
+        assert read_ecsv_meta(path) == {}
 
 
 def test_columns_are_the_contracts():

@@ -166,3 +166,9 @@ galvae.read_catalog, galvae.write_catalog, galvae.join, galvae.ImageStore
 """,
         without=TORCH,
     )
+
+
+def test_the_compiler_is_imported_where_something_is_compiled():
+    """It takes seconds."""
+    code = "import sys, galvae.training.fit, galvae.inference.catalog; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

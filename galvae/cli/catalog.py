@@ -36,7 +36,7 @@ def catalog(
 ) -> None:
     """Write the catalog of a store: latents, orientation, centre, sky position, each with its error."""
     from galvae.files import check_output
-    from galvae.tableio import FORMATS, write_table
+    from galvae.tableio import FORMATS
 
     check_output(output, FORMATS, overwrite=overwrite)
     settings = catalog_settings(run, recipe, changes)
@@ -45,7 +45,8 @@ def catalog(
     from galvae.device import choose_device
     from galvae.inference.tables import make_catalog
 
-    table = make_catalog(run, ImageStore(store), settings, device=str(choose_device(device)), quiet=quiet)
-    write_table(table, output, flat=flat, overwrite=overwrite)
-    summary = {"catalog": str(output), "galaxies": len(table), "flagged": int((table["flags"] != 0).sum())}
-    print_result(summary, f"{output}: {len(table)} galaxies", as_json=as_json)
+    where = str(choose_device(device))
+    made = make_catalog(
+        run, ImageStore(store), settings, output, device=where, flat=flat, overwrite=overwrite, quiet=quiet
+    )
+    print_result({"catalog": str(output), **made}, f"{output}: {made['galaxies']} galaxies", as_json=as_json)

@@ -33,6 +33,8 @@ PACKED: Mapping[str, Any] = hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5
 # Keys of ``[ingest]`` that older stores lack, with what they were made with.
 _LATER = {"pixels": "colour", "invert": False}
 _TEXT = h5py.string_dtype("utf-8")
+ROWS = 4096
+"""So many galaxies' columns are read at once by what goes through a whole store: memory stays flat."""
 
 
 def part_path(store: Path, number: int) -> Path:
@@ -213,15 +215,20 @@ class ImageStore:
         """Names of the per-galaxy columns."""
         return tuple(self.description["columns"])
 
-    def column(self, name: str) -> np.ndarray:
-        """One per-galaxy column of the whole store, shape (galaxies, ...); text as str."""
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """One per-galaxy column, of the whole store or of neighbours in it, shape (galaxies, ...); text as str."""
         if name not in self.column_names:
             raise ValueError(f"{self.path}: the store has no column {name!r}; there are {', '.join(self.column_names)}")
+        start, stop, _ = rows.indices(len(self))
+        first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
         pieces = []
-        for number in np.flatnonzero(self._lengths):
-            with self._part(number) as part:
-                data = part[name]
-                pieces.append(data.asstr()[:].astype(str) if h5py.check_string_dtype(data.dtype) else data[:])
+        for number in range(first, last + 1):
+            inside = slice(max(0, start - self._starts[number]), stop - self._starts[number])
+            if self._lengths[number]:
+                with self._part(number) as part:
+                    data = part[name]
+                    text = h5py.check_string_dtype(data.dtype)
+                    pieces.append(data.asstr()[inside].astype(str) if text else data[inside])
         return np.concatenate(pieces)
 
     def rows_of(self, ids: Sequence[str | int]) -> np.ndarray:
@@ -267,6 +274,12 @@ class ImageStore:
 
     def batches(self, size: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows and fields of the whole store in order, `size` at a time: memory stays flat."""
-        for start in range(0, len(self), size):
-            rows = np.arange(start, min(start + size, len(self)))
+        for part in spans(len(self), size):
+            rows = np.arange(part.start, part.stop)
             yield rows, self.images(rows)
+
+
+def spans(count: int, size: int) -> Iterator[slice]:
+    """So many rows in order, at most `size` at a time."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

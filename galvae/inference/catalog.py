@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from galvae.angles import wrap
 from galvae.covariance import carried, widths
 from galvae.data.ahead import ahead
 from galvae.data.split import identifier_hashes
-from galvae.data.store import ImageStore
+from galvae.data.store import ROWS, ImageStore, spans
 from galvae.flags import Flag
 from galvae.geometry import Pose
 from galvae.inference.canonical import direction, pieces
@@ -38,10 +39,19 @@ Result = TypeVar("Result")
 def infer_columns(
     vae: SpatialVAE, description: dict[str, Any], store: ImageStore, settings: CatalogSettings, *, quiet: bool = False
 ) -> dict[str, np.ndarray]:
-    """Everything about every galaxy of a store that does not need the sky, in the store's order.
+    """All that :func:`infer_parts` gives, at once."""
+    parts = [found for _, found in infer_parts(vae, description, store, settings, quiet=quiet)]
+    return {name: np.concatenate([found[name] for found in parts]) for name in parts[0]}
 
-    Images are read and inferred `settings.batch` at a time: a store larger than memory works. On processors every core
-    infers a batch of its own, while the next is read: cores that share each operation wait for each other.
+
+def infer_parts(
+    vae: SpatialVAE, description: dict[str, Any], store: ImageStore, settings: CatalogSettings, *, quiet: bool = False
+) -> Generator[tuple[slice, dict[str, np.ndarray]], None, None]:
+    """Everything about every galaxy of a store that does not need the sky, in its order, some thousands at a time.
+
+    Images are read and inferred `settings.batch` at a time. On processors every core infers a batch of its own, while
+    the next is read: cores that share each operation wait for each other. They go on some batches ahead while a part is
+    in use. Nothing is held of all galaxies, so neither images nor columns need fit into memory.
 
     Parameters
     ----------
@@ -54,11 +64,13 @@ def infer_columns(
     quiet
         No progress.
 
-    Returns
-    -------
+    Yields
+    ------
+    slice
+        Rows of the store.
     dict
-        Columns by the names of the contract, and for the sky ``x``, ``y``: the centre in original pixels, 0-based, and
-        ``covariance``: of them, shape (N, 2, 2).
+        Their columns by the names of the contract, and for the sky ``x``, ``y``: the centre in original pixels,
+        0-based, and ``covariance``: of them, shape (N, 2, 2).
 
     Raises
     ------
@@ -66,29 +78,39 @@ def infer_columns(
         If the store's fields are not what the model takes.
     """
     check_fits(vae, description, store)
-    oversample = store.ingest["oversample"]
-    identifiers = store.column("id")
-    hashes = identifier_hashes(identifiers)
+    oversample, size = store.ingest["oversample"], settings.batch
     typical = typical_of(description)
-    pieces: list[dict[str, np.ndarray]] = []
+    each = max(1, ROWS // size)  # batches a part
+    trained = np.sort(description["trained_on"])
 
-    def infer_part(part: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-        rows, fields = part
-        keys = hashes[rows].view(np.int64)
+    def keyed() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for number, (_, fields) in enumerate(store.batches(size)):
+            if number % each == 0:
+                part = slice(number * size, (number + each) * size)
+                hashes = identifier_hashes(store.column("id", part)).view(np.int64)
+            begin = number % each * size
+            yield hashes[begin : begin + size], fields
+
+    def infer_one(batch: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+        keys, fields = batch
         return infer_batch(vae, fields, keys, oversample=oversample, settings=settings, typical=typical)
 
-    parts = -(-len(store) // settings.batch)
-    done = on_every_core(infer_part, store.batches(settings.batch), parts=parts, device=vae.grid.device)
+    done = on_every_core(infer_one, keyed(), parts=-(-len(store) // size), device=vae.grid.device)
     with Progress("catalog", len(store), quiet=quiet) as progress, closing(done):
-        for found in done:
-            pieces.append(found)
-            progress.advance(len(found["theta"]))
-    found = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    found = _to_original(found, store, vae.window, oversample)
-    found["id"] = identifiers
-    found["flags"] = found["flags"] | store.column("flags").astype(np.int32)
-    found["flags"] |= np.where(np.isin(hashes, description["trained_on"]), Flag.TRAINED_ON, 0).astype(np.int32)
-    return found
+        for part in spans(len(store), each * size):
+            batches: list[dict[str, np.ndarray]] = []
+            for found in islice(done, each):
+                batches.append(found)
+                progress.advance(len(found["theta"]))
+            found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+            found = _to_original(found, store, part, vae.window, oversample)
+            found["id"] = store.column("id", part)
+            found["flags"] = found["flags"] | store.column("flags", part).astype(np.int32)
+            hashes = identifier_hashes(found["id"])
+            # Not isin, which goes through all that a run was trained on each time.
+            known = np.searchsorted(trained, hashes, "left") < np.searchsorted(trained, hashes, "right")
+            found["flags"] |= np.where(known, Flag.TRAINED_ON, 0).astype(np.int32)
+            yield part, found
 
 
 def on_every_core(
@@ -183,10 +205,10 @@ def _one_draw(posterior: Posterior, galaxy: Tensor, *, seed: int) -> tuple[Tenso
 
 
 def _to_original(
-    found: dict[str, np.ndarray], store: ImageStore, window: int, oversample: int
+    found: dict[str, np.ndarray], store: ImageStore, rows: slice, window: int, oversample: int
 ) -> dict[str, np.ndarray]:
     """Carry window pixels and angles into the original cutout by each galaxy's affine map."""
-    affine, size = store.column("affine"), store.column("size")
+    affine, size = store.column("affine", rows), store.column("size", rows)
     linear = affine[:, :, :2] * oversample
     middle = affine[:, :, :2] @ np.full(2, (store.shape[0] - 1) / 2) + affine[:, :, 2]
     x, y = (middle + _apply(linear, found["dx"], found["dy"])).T
@@ -201,7 +223,7 @@ def _to_original(
         "orientation": wrap(np.degrees(np.arctan2(towards[:, 1], towards[:, 0])), 180),
         "scale": scale * (window - 1) / 2,
     }  # fmt: skip
-    arcsec = store.column("pixel_scale")
+    arcsec = store.column("pixel_scale", rows)
     for name in ("dx", "dy"):
         found[f"{name}_arcsec"], found[f"{name}_arcsec_err"] = found[name] * arcsec, found[f"{name}_err"] * arcsec
     return found

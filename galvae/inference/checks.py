@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from galvae.data.store import ImageStore
+from galvae.data.store import ROWS, ImageStore, spans
 from galvae.model.vae import SpatialVAE
 from galvae.progress import say
 
@@ -71,8 +71,9 @@ def warn_of_silence(run: str | Path, silent: int, galaxies: int) -> None:
 def _deciding(store: ImageStore) -> tuple[str, ...]:
     """The keys that decide scale and colour of these fields: colours of pictures are ready-made, grey has none."""
     keys: tuple[str, ...] = ("field", "oversample", "invert")
-    if np.isfinite(store.column("stretch")).any():
+    parts = list(spans(len(store), ROWS))  # not all rows at once: memory stays flat
+    if any(np.isfinite(store.column("stretch", part)).any() for part in parts):
         keys += ("stretch", "Q")
-    if any("," in bands for bands in np.unique(store.column("bands"))):
+    if any("," in bands for part in parts for bands in np.unique(store.column("bands", part))):
         keys += ("band_scales", "bands")
     return keys

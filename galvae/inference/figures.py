@@ -121,9 +121,9 @@ class Selection:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    def column(self, name: str) -> np.ndarray:
-        """One column of these galaxies."""
-        return self.store.column(name)[self.rows]
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """One column of these galaxies, or of neighbours among them."""
+        return self.store.column(name)[self.rows][rows]
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows of the selection, and fields."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import reduce
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,10 @@ import numpy as np
 from astropy.table import QTable
 
 from galvae.catalog import build_catalog
-from galvae.data.store import ImageStore
+from galvae.data.store import ROWS, ImageStore, spans
 from galvae.flags import Flag
-from galvae.inference.catalog import infer_columns
+from galvae.growing import text_widths, write_parts
+from galvae.inference.catalog import infer_parts
 from galvae.inference.checks import warn_of_silence
 from galvae.inference.settings import CatalogSettings
 from galvae.runs import run_path
@@ -26,27 +31,36 @@ INTERNAL = ("x", "y", "covariance")
 
 
 def make_catalog(
-    run: str | Path, store: ImageStore, settings: CatalogSettings, *, device: str = "cpu", quiet: bool = False
-) -> QTable:
-    """Infer every galaxy of a store and put it on the sky, in the store's order.
+    run: str | Path, store: ImageStore, settings: CatalogSettings, output: str | Path, *,
+    device: str = "cpu", flat: bool = False, overwrite: bool = False, quiet: bool = False,
+) -> dict[str, int]:  # fmt: skip
+    """Infer every galaxy of a store, put it on the sky, and write its row, in the store's order.
+
+    Rows are written some thousands at a time while the next are computed: store and catalog may be larger than memory.
 
     Parameters
     ----------
     run
         A run folder.
     store
-        The images; larger than memory works.
+        The images.
     settings
         The recipe's ``[catalog]`` table.
+    output
+        The catalog; its ending names the format.
     device
         Where to compute.
+    flat
+        ``z_00``, ``z_01`` ... instead of vector columns.
+    overwrite
+        Replace an existing file.
     quiet
         No progress.
 
     Returns
     -------
-    QTable
-        Held to the contract in ``catalogs/galvae.ecsv``.
+    dict
+        How many ``galaxies`` there are, and of them ``flagged``.
 
     Raises
     ------
@@ -54,12 +68,31 @@ def make_catalog(
         If `run` holds no model.
     ValueError
         If the store is not what the run takes.
+    OSError
+        If the catalog cannot be written.
     """
+    flags: Counter[int] = Counter()
+
+    def counted(parts: Iterable[QTable]) -> Iterator[QTable]:
+        for table in parts:
+            flags.update(table["flags"].tolist())
+            yield table
+            del table
+
+    identifiers = (store.column("id", part) for part in spans(len(store), ROWS))
+    longest = reduce(np.maximum, map(text_widths, identifiers))
+    with closing(catalog_parts(run, store, settings, device=device, quiet=quiet)) as parts:
+        write_parts(counted(parts), output, rows=len(store), longest=longest, flat=flat, overwrite=overwrite)
+    silent = sum(count for value, count in flags.items() if value & Flag.NO_MOMENTS)
+    warn_of_silence(run, silent, len(store))
+    return {"galaxies": len(store), "flagged": len(store) - flags[0]}
+
+
+def catalog_parts(
+    run: str | Path, store: ImageStore, settings: CatalogSettings, *, device: str = "cpu", quiet: bool = False
+) -> Generator[QTable, None, None]:
+    """The rows of :func:`make_catalog`, some thousands at a time: tables held to ``catalogs/galvae.ecsv``."""
     vae, description = load_model(run, device=device)
-    columns = infer_columns(vae, description, store, settings, quiet=quiet)
-    silent = (columns["flags"] & Flag.NO_MOMENTS) != 0
-    warn_of_silence(run, int(silent.sum()), len(store))
-    columns |= sky_columns(columns, store)
     meta = {
         **provenance(run, store, settings),
         "recipe": description["recipe"],
@@ -70,7 +103,10 @@ def make_catalog(
         "versions": {name: installed(name) for name in ("torch", "astropy", "numpy", "h5py")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return build_catalog({name: values for name, values in columns.items() if name not in INTERNAL}, meta=meta)
+    with closing(infer_parts(vae, description, store, settings, quiet=quiet)) as parts:
+        for rows, columns in parts:
+            columns |= sky_columns(columns, store, rows)
+            yield build_catalog({name: found for name, found in columns.items() if name not in INTERNAL}, meta=meta)
 
 
 def provenance(run: str | Path, store: ImageStore, settings: CatalogSettings) -> dict[str, Any]:
@@ -82,9 +118,9 @@ def provenance(run: str | Path, store: ImageStore, settings: CatalogSettings) ->
     }
 
 
-def sky_columns(columns: dict[str, np.ndarray], store: ImageStore) -> dict[str, np.ndarray]:
-    """Position and position angle on the sky with their errors; NaN without a WCS."""
-    sky = local_sky(store.column("wcs"), columns["x"], columns["y"])
+def sky_columns(columns: dict[str, np.ndarray], store: ImageStore, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+    """Position and position angle on the sky with their errors, of some rows of a store; NaN without a WCS."""
+    sky = local_sky(store.column("wcs", rows), columns["x"], columns["y"])
     east, north = sky.errors(columns["covariance"])
     pa = sky.position_angle(columns["orientation"], axial=True)
     pa_err = np.where(np.isfinite(pa), columns["orientation_err"], np.nan)

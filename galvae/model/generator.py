@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from galvae.model.precision import Mixed
+from galvae.model.thin import thin
 
 
 class SpatialGenerator(Mixed):
@@ -45,13 +46,13 @@ class SpatialGenerator(Mixed):
             phase = coordinates @ self.frequencies
             coordinates = torch.cat([coordinates, torch.sin(phase), torch.cos(phase)], -1)
         # Near 1 neighbouring bfloat16 are a quarter of a pixel apart: coordinates keep their precision.
-        hidden = self.coordinates(coordinates) + self.content(content)[:, None, :]
+        hidden = thin(self.coordinates, coordinates) + self.content(content)[:, None, :]
         tanh = torch.tanh if torch.is_grad_enabled() else torch.tanh_  # in place where nothing goes back
         with self.mixed(hidden.device):
             hidden = tanh(hidden if self.precision is None else hidden.to(self.precision))
             for layer in self.hidden:
                 hidden = tanh(layer(hidden))
-        return self.output(hidden.to(self.output.weight.dtype))
+        return thin(self.output, hidden.to(self.output.weight.dtype))
 
 
 class VanillaGenerator(nn.Module):

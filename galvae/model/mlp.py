@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -9,11 +10,12 @@ from torch import nn
 
 from galvae.geometry import pixel_grid
 from galvae.model.posterior import Posterior
+from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
 
-class MLPEncoder(nn.Module):
+class MLPEncoder(Mixed):
     """An MLP on the flattened window (Bepler et al. 2019, section 4.1): one hypothesis.
 
     Parameters
@@ -35,12 +37,21 @@ class MLPEncoder(nn.Module):
         self.output = nn.Linear(widths[-1], 2 * inferred)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
 
+    def mixed(self, device: torch.device) -> AbstractContextManager[None]:
+        """Around what may be computed in another precision, which pays on a device alone.
+
+        A processor's batch has too few rows to be worth converting the weights: of the paper's galaxies' network a step
+        takes 1.4 times as long.
+        """
+        return super().mixed(device) if device.type == "cuda" else nullcontext()
+
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows, from the turned ones."""
-        hidden = view.images(self.grid).flatten(1)
-        for layer in self.hidden:
-            hidden = torch.tanh(layer(hidden))
-        mean, log_std = self.output(hidden)[:, None].chunk(2, dim=2)
+        hidden = seen = view.images(self.grid).flatten(1)
+        with self.mixed(hidden.device):
+            for layer in self.hidden:
+                hidden = torch.tanh(layer(hidden))
+        mean, log_std = self.output(hidden.to(seen.dtype))[:, None].chunk(2, dim=2)
         std = log_std.exp()
         n, zero = self.settings.latents, torch.zeros_like(mean[..., :2])
         theta, theta_std = zero[..., 0], zero[..., 0]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from galvae.geometry import Pose, pixel_grid, to_object
 from galvae.model.elbo import Divergence, divergence
@@ -16,6 +17,7 @@ from galvae.model.polar import PolarEncoder
 from galvae.model.posterior import Posterior
 from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
+from galvae.model.widths import widened
 from galvae.windows import View
 
 ENCODERS = {"mlp": MLPEncoder, "polar": PolarEncoder}
@@ -48,6 +50,8 @@ class SpatialVAE(nn.Module):
         self.register_buffer("grid", pixel_grid(window), persistent=False)
         self.register_buffer("content_mean", torch.zeros(settings.latents))
         self.register_buffer("content_scale", torch.ones(settings.latents))
+        # Of the spatial generator's hidden layers while it computes, where more than it has are faster.
+        self.units: int | None = None
 
     def encode(self, view: View) -> Posterior:
         """Posterior of content and pose of the upright windows of a view."""
@@ -86,7 +90,10 @@ class SpatialVAE(nn.Module):
             raise ValueError(f"a vanilla generator decodes its own {self.window} x {self.window} pixels only")
         x = self.grid if grid is None else grid
         x = x if pixels is None else x[pixels]
-        return self.generator(to_object(x, pose), content * self.content_scale + self.content_mean, pixels)
+        given = to_object(x, pose), content * self.content_scale + self.content_mean, pixels
+        if self.units is None:
+            return self.generator(*given)
+        return functional_call(self.generator, widened(self.generator, self.units), given)
 
     def compute_in(self, precision: torch.dtype | None) -> None:
         """Let the networks' inner layers compute in another precision (:mod:`galvae.model.precision`), None: as is."""

@@ -79,6 +79,8 @@ def fit(
     if not trainer.training.held:
         say(f"{store.path}: {_how_read(trainer)}", quiet=quiet)
     last = trainer.steps if max_steps is None else min(max_steps, trainer.steps)
+    if trainer.step < last and trainer.ways()["compiled"]:
+        say("the training step is compiled first: about a minute, each time that training begins", quiet=quiet)
     say(_HEADER if trainer.step < last else f"{run}: {trainer.step} steps are done already", quiet=quiet)
     # A signal reaches several processes between different steps; on a device the question would make steps wait.
     ask_every = 1 if device.type == "cpu" or team.size == 1 else 64

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,7 +60,9 @@ class Terms:
         return self.log_likelihood - self.kl_z - self.kl_pose
 
 
-def random_pixels(density: Tensor, count: int, galaxy: Tensor, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def random_pixels(
+    density: Tensor, count: int, galaxy: Tensor, *, seed: int, step: int | Tensor
+) -> tuple[Tensor, Tensor]:
     """Draw `count` pixels of each image, one from each of `count` equally probable strata.
 
     A sum over drawn pixels, each counted by its weight ``1 / (count * density)``, has the sum over all for expectation.
@@ -104,8 +107,9 @@ def pixel_density(grid: Tensor, middle: Tensor, *, focus: float, width: float = 
 
 def draw_batch(
     vae: SpatialVAE, fields: Tensor, galaxy: Tensor, *,
-    oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int,
+    oversample: int, crop: Tensor | float, rotate: bool, pixels: int, focus: float, seed: int, step: int | Tensor,
     views: int = 1, unbiased: bool = True, mirror: bool = False, jitter: float = 0.0, noise: float = 0.0,
+    sheet: Tensor | None = None,
 ) -> Batch:  # fmt: skip
     """Draw windows of a batch of fields: all first views, then all second ones.
 
@@ -141,14 +145,16 @@ def draw_batch(
         Standard deviation, grid units, of where the inference network looks first about the centroid.
     noise
         What the inference network sees is noisier, in each view by another standard deviation of up to this.
+    sheet
+        What that noise is cut from (:func:`galvae.keyed.sheet_of_noise`), on the device; made where not given.
     """
     key = {"seed": seed, "step": step}
-    each = (torch.arange(views, device=galaxy.device)[:, None] * 2**40 + galaxy).flatten()
+    each = torch.cat([galaxy + 2**40 * view for view in range(views)])
     if mirror:
         mirrored = uniform("mirror", galaxy, 1, **key)[:, 0] < 0.5
         fields = torch.where(mirrored[:, None, None, None], fields.flip(2), fields)
         if isinstance(crop, Tensor):
-            crop = torch.where(mirrored[:, None], crop * crop.new_tensor([-1, 1]), crop)
+            crop = torch.where(mirrored[:, None], torch.stack([-crop[:, 0], crop[:, 1]], 1), crop)
     display = fields.dtype == torch.uint8
     fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     galaxy = galaxy.repeat(views)
@@ -162,7 +168,7 @@ def draw_batch(
     view = View(fields, vae.window, oversample, offset, angle, display=display)
     if jitter:
         view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
-    seen = _noisier(view, each, noise, **key) if noise else view
+    seen = _noisier(view, each, noise, sheet, **key) if noise else view
     if not 0 < pixels < vae.window**2:
         return Batch(seen, galaxy, each, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
     middle = -pixels_to_grid(offset / oversample, vae.window)
@@ -173,15 +179,16 @@ def draw_batch(
     return Batch(seen, galaxy, each, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
 
 
-def _noisier(view: View, each: Tensor, noise: float, *, seed: int, step: int) -> View:
+def _noisier(view: View, each: Tensor, noise: float, sheet: Tensor | None, *, seed: int, step: int | Tensor) -> View:
     size, channels = view.fields.shape[1], view.fields.shape[3]
     *place, strength = uniform("noise", each, 3, seed=seed, step=step).unbind(1)
-    sheet = sheet_of_noise(size, channels, seed=seed).to(view.fields)
+    if sheet is None:
+        sheet = sheet_of_noise(size, channels, seed=seed).to(view.fields)
     grain = cut(sheet, torch.stack(place, 1), size) * (noise * strength[:, None, None, None])
     return view.noisier(grain)
 
 
-def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int | Tensor) -> tuple[Tensor, Tensor]:
     """Hypotheses (B, D) and noise (B, D, Z + 3) of a step."""
     hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
     count = min(count, hypotheses)
@@ -204,8 +211,8 @@ def evaluate(vae: SpatialVAE, batch: Batch, *, chunk: int, seed: int, step: int)
 
 
 def backward(
-    vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int, agree: float = 0.0,
-    content_weight: float = 1.0,
+    vae: SpatialVAE, batch: Batch, *, chunk: int, frozen: bool, seed: int, step: int | Tensor, agree: float = 0.0,
+    exchange: bool = False, content_weight: float = 1.0, parts: Parts | None = None,
 ) -> Terms:  # fmt: skip
     """The ELBO's terms, and the gradient of minus its mean over the batch added to the parameters' ``grad``.
 
@@ -230,38 +237,82 @@ def backward(
         The key of the randomness.
     agree
         Weight of :func:`galvae.training.agreement.disagreement`, which the loss gains. Above zero the batch holds two
-        views of each galaxy, and every other step each is decoded with the mean content of the other.
+        views of each galaxy.
+    exchange
+        Decode each view with the mean content of the other one of its galaxy.
     content_weight
         What a nat of the content's divergence counts in the loss: below 1 it is no bound, and z says more (a beta-VAE,
         Higgins et al. 2017).
+    parts
+        What differentiates it piece by piece; :data:`PLAIN` where not given.
     """
-    posterior = vae.encode(batch.view)
-    which, noise = _draws(posterior, batch, 2, seed=seed, step=step)
-    weight = posterior.log_weight.gather(1, which).softmax(1)
-    pose, content = posterior.draw(which, noise)
-    if agree and step % 2:
-        content = exchanged(posterior).repeat_interleave(which.shape[1], 0)
-    if frozen:
-        content = torch.zeros_like(content)
-    inputs = [pose.theta, pose.shift, content]
+    parts = parts or PLAIN
+    posterior, weight, *inputs = parts.infer(vae, batch, frozen=frozen, exchange=exchange, seed=seed, step=step)
     leaves = [latent.detach().requires_grad_(latent.requires_grad) for latent in inputs]
     counts = weight.detach().flatten() / len(batch.view)
     pieces: list[Tensor] = []
     for piece, z, values, chosen in _pieces(Pose(*leaves[:2]), leaves[2], batch, chunk):
-        log_likelihood = vae.log_likelihood(piece, z, values, **chosen)
         done = sum(map(len, pieces))
-        (-(log_likelihood * counts[done : done + len(z)]).sum()).backward()
+        loss, log_likelihood = parts.reconstruct(vae, piece, z, values, counts[done : done + len(z)], **chosen)
+        loss.backward()
         pieces.append(log_likelihood.detach())
-    log_likelihood = (weight * torch.cat(pieces).view_as(weight)).sum(1)
-    divergence = vae.divergence(posterior)
-    rest = divergence.pose - log_likelihood + (0 if frozen else content_weight * divergence.content)
-    if agree:
-        rest = rest + agree * disagreement(posterior, batch.view).repeat(2)
-    ends = [(rest.mean(), None), *((latent, leaf.grad) for latent, leaf in zip(inputs, leaves, strict=True))]
+    loss, *terms = parts.bound(
+        vae, posterior, batch.view, weight, torch.cat(pieces),
+        frozen=frozen, agree=agree, content_weight=content_weight,
+    )  # fmt: skip
+    ends = [(loss, None), *((latent, leaf.grad) for latent, leaf in zip(inputs, leaves, strict=True))]
     followed = [(end, grad) for end, grad in ends if end.requires_grad]
     if followed:  # Where no pose is inferred and z is frozen, the inference network has nothing to learn.
         torch.autograd.backward(*zip(*followed, strict=True))
-    return Terms(log_likelihood.detach(), divergence.content.detach(), divergence.pose.detach(), _content(posterior))
+    return Terms(*(term.detach() for term in terms))
+
+
+def _infer(
+    vae: SpatialVAE, batch: Batch, *, frozen: bool, exchange: bool, seed: int, step: int | Tensor
+) -> tuple[Posterior, Tensor, Tensor, Tensor, Tensor]:
+    """The posterior; weights (B, D) of the hypotheses drawn; theta, shift and content to decode, of B * D images."""
+    posterior = vae.encode(batch.view)
+    which, noise = _draws(posterior, batch, 2, seed=seed, step=step)
+    weight = posterior.log_weight.gather(1, which).softmax(1)
+    pose, content = posterior.draw(which, noise)
+    if exchange:
+        content = exchanged(posterior).repeat_interleave(which.shape[1], 0)
+    if frozen:
+        content = torch.zeros_like(content)
+    return posterior, weight, pose.theta, pose.shift, content
+
+
+def _reconstruct(
+    vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor, counts: Tensor, **chosen: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What a piece's log likelihood, each image counted, adds to the loss; and the log likelihood."""
+    log_likelihood = vae.log_likelihood(pose, content, values, **chosen)
+    return -(log_likelihood * counts).sum(), log_likelihood
+
+
+def _bound(
+    vae: SpatialVAE, posterior: Posterior, view: View, weight: Tensor, log_likelihood: Tensor, *,
+    frozen: bool, agree: float, content_weight: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The loss beside what the latents' gradients carry; and the fields of :class:`Terms`."""
+    log_likelihood = (weight * log_likelihood.view_as(weight)).sum(1)
+    divergence = vae.divergence(posterior)
+    rest = divergence.pose - log_likelihood + (0 if frozen else content_weight * divergence.content)
+    if agree:
+        rest = rest + agree * disagreement(posterior, view).repeat(2)
+    return rest.mean(), log_likelihood, divergence.content, divergence.pose, _content(posterior)
+
+
+class Parts(NamedTuple):
+    """What a step computes: autograd goes back through each of the last three as a whole."""
+
+    draw: Callable[..., Batch]
+    infer: Callable[..., Any]
+    reconstruct: Callable[..., Any]
+    bound: Callable[..., Any]
+
+
+PLAIN = Parts(draw_batch, _infer, _reconstruct, _bound)
 
 
 @torch.no_grad()

@@ -22,8 +22,9 @@ class TrainSettings(Settings):
     ``mirror`` half of the galaxies of a step are seen in a mirror.
     ``optimizer`` is Adam, or Muon for the layers' weights (:mod:`galvae.training.optimizers`), which needs a fraction
     of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
-    has instructions for it. At most ``chunk`` pixels are decoded at once, ``freeze_content`` is in steps,
-    ``save_every`` in epochs.
+    has instructions for it. ``compile`` says whether steps are compiled (``auto``: on a GPU), which changes how fast
+    they are and not what they come to (:mod:`galvae.training.engine`). At most ``chunk`` pixels are decoded at once,
+    ``freeze_content`` is in steps, ``save_every`` in epochs.
     """
 
     epochs: PositiveInt = 300
@@ -43,5 +44,6 @@ class TrainSettings(Settings):
     rotate_encoder: bool = True
     validation: float = Field(0.1, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    compile: Literal["auto", "always", "never"] = "auto"
     seed: Seed = 0
     save_every: PositiveInt = 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,13 @@ from galvae.data.dataset import Batches, Fields
 from galvae.data.settings import IngestSettings
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
+from galvae.keyed import sheet_of_noise
 from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
+from galvae.model.widths import wider
 from galvae.recipe import Recipe
-from galvae.training.objective import Batch, Terms, backward, draw_batch, evaluate
+from galvae.training.engine import LONG, CudaGraphs, Held, Recorded, Recorder, Step, compiled
+from galvae.training.objective import Batch, Parts, Terms, backward, draw_batch, evaluate
 from galvae.training.optimizers import optimizers
 from galvae.training.team import ALONE, Team
 
@@ -115,6 +120,8 @@ class Trainer:
         wanted = recipe.train.precision
         self.precision = native_precision(device) if wanted == "auto" else _PRECISIONS[wanted]
         self.vae.compute_in(self.precision)
+        if recipe.model.generator == "spatial":
+            self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
         self.chunk = recipe.train.chunk
         if device.type == "cpu":
             self.chunk = min(self.chunk, max(1, _CACHED // recipe.model.generator_units))
@@ -133,6 +140,14 @@ class Trainer:
         # Of the epoch so far: the ELBO's terms, and means of z and z^2.
         self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
         self._unchecked: list[tuple[int, Tensor, Tensor]] = []
+        self._sheet: Tensor | None = None
+        if recipe.train.noise:
+            self._sheet = sheet_of_noise(store.shape[0], store.shape[2], seed=recipe.train.seed).to(device)
+        # A recorded step takes what changes from one to the next from memory: numbers would be recorded with it.
+        self._now = torch.zeros((), dtype=torch.int64, device=device)
+        self._rate = torch.zeros((), device=device)
+        self._whole, self._held = False, None  # whether a step has the optimizers in it; what is compiled
+        self._fast = self._faster(CudaGraphs(device) if device.type == "cuda" else None)
 
     def take_step(self) -> None:
         """Fit the next batch.
@@ -150,29 +165,22 @@ class Trainer:
         which, fields = self.batches.at(self.step)
         if place == 0:
             self.team.align(self.vae)
-        views = 2 if settings.agree else 1
-        batch = self.draw(
-            self.training, which, fields, step=self.step, pixels=settings.pixels, views=views,
-            unbiased=settings.unbiased, mirror=settings.mirror, jitter=JITTER, noise=settings.noise,
-        )  # fmt: skip
-        self.vae.zero_grad(set_to_none=True)
         frozen = self.step < settings.freeze_content
-        terms = backward(
-            self.vae, batch, chunk=self.chunk, frozen=frozen,
-            agree=settings.agree, content_weight=settings.content_weight,
-            seed=settings.seed, step=self.step,
-        )  # fmt: skip
-        share = len(which) / self.batch
-        said = torch.cat([_means(terms), terms.content.double().flatten()]) * share
+        variant = {"frozen": frozen, "exchange": settings.agree > 0 and self.step % 2 == 1}
+        if self._fast is None:
+            said, elbo = self._gradients(which, fields, step=self.step, **variant)
+        else:
+            self._now.fill_(self.step)
+            self._rate.fill_(self.learning_rate())
+            said, elbo = self._fast(which, fields, **variant)
         self.team.add(said)
-        self.team.add_gradients(self.vae.parameters(), share=share)
-        self._unchecked.append((self.step, batch.galaxy, terms.elbo))
+        self._unchecked.append((self.step, self._views(self.training.index[which]), elbo))
+        if not self._whole:
+            self.team.add_gradients(self.vae.parameters(), share=len(which) / self.batch)
         if self.device.type == "cpu" or len(self._unchecked) >= 64:
             self.check()
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate()
-            optimizer.step()
+        if not self._whole:
+            self._follow(self.learning_rate())
         if place == 0:
             self.sums.zero_()
         self.sums += said
@@ -180,6 +188,74 @@ class Trainer:
         last = place + 1 == self.steps_per_epoch
         if last and not frozen and self.recipe.model.content_prior == "fitted":
             self.vae.fit_prior(*(self.sums[len(TERMS) :] / self.steps_per_epoch).float().view(2, -1))
+
+    def _gradients(
+        self, which: Tensor, fields: Tensor, *,
+        step: int | Tensor, frozen: bool, exchange: bool, parts: Parts | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Leave a batch's gradients; what :attr:`sums` gain by it, and the ELBO of each view."""
+        settings = self.recipe.train
+        batch = self.draw(
+            self.training, which, fields, step=step, pixels=settings.pixels, views=2 if settings.agree else 1,
+            unbiased=settings.unbiased, mirror=settings.mirror, jitter=JITTER, noise=settings.noise,
+            sheet=self._sheet, by=parts and parts.draw,
+        )  # fmt: skip
+        self.vae.zero_grad(set_to_none=True)
+        terms = backward(
+            self.vae, batch, chunk=self.chunk, frozen=frozen, agree=settings.agree, exchange=exchange,
+            content_weight=settings.content_weight, seed=settings.seed, step=step, parts=parts,
+        )  # fmt: skip
+        said = torch.cat([_means(terms), terms.content.double().flatten()]) * (len(which) / self.batch)
+        return said, terms.elbo
+
+    def _follow(self, rate: float | Tensor) -> None:
+        """Let the parameters follow their gradients."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+
+    def _faster(self, recorder: Recorder | None) -> Step | None:
+        """A step that is compiled, and recorded where there is a recorder: with the optimizers, if they can be."""
+        wanted = self.recipe.train.compile
+        if wanted == "never" or (wanted == "auto" and recorder is None):
+            return None
+        step: Step = partial(self._gradients, step=self._now)
+        if wanted == "always" or self.steps >= LONG:
+            self._held = step = Held(
+                partial(step, parts=compiled()), step, self.vae.parameters(),
+                tolerance=0.1 if self.precision is None else 0.3, what="torch.compile",
+            )  # fmt: skip
+        if recorder is None:
+            return step
+        # Other processes are heard from before the optimizers' turn; and Muon takes its rate as a number.
+        self._whole = self.team.size == 1 and all(isinstance(each, torch.optim.Adam) for each in self.optimizers)
+        if not self._whole:
+            return Recorded(step, self.vae.parameters(), tuple, recorder=recorder)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["capturable"] = True
+
+        def whole(which: Tensor, fields: Tensor, **variant: bool) -> tuple[Tensor, ...]:
+            found = step(which, fields, **variant)
+            self._follow(self._rate)
+            return found
+
+        return Recorded(whole, self.vae.parameters(), self._state, recorder=recorder)
+
+    def _state(self) -> list[Tensor]:
+        """What an optimizer's step changes in place."""
+        moments = (each for optimizer in self.optimizers for each in optimizer.state.values())
+        return [*self.vae.parameters(), *(tensor for each in moments for tensor in each.values())]
+
+    def _views(self, galaxy: Tensor) -> Tensor:
+        return galaxy.repeat(2 if self.recipe.train.agree else 1)
+
+    def ways(self) -> dict[str, bool]:
+        """How steps are taken, after those in which it is found out: ``compiled``, ``recorded``."""
+        return {
+            "compiled": self._held is not None and not self._held.given_up,
+            "recorded": isinstance(self._fast, Recorded) and not self._fast.given_up,
+        }
 
     def learning_rate(self) -> float:
         """Of the coming step."""
@@ -236,17 +312,19 @@ class Trainer:
         return dict(zip(TERMS, (total / len(self.validation)).tolist(), strict=True))
 
     def draw(
-        self, data: Fields, which: Tensor, fields: Tensor, *, step: int, pixels: int, views: int = 1, **options: Any
-    ) -> Batch:
+        self, data: Fields, which: Tensor, fields: Tensor, *,
+        step: int | Tensor, pixels: int, views: int = 1, by: Callable[..., Batch] | None = None, **options: Any,
+    ) -> Batch:  # fmt: skip
         """What a step sees of galaxies at positions `which` of `data`, (B,), with their fields (B, F, F, C).
 
-        The other options are those of :func:`galvae.training.objective.draw_batch`.
+        The other options are those of :func:`galvae.training.objective.draw_batch`, which does it, or another `by`
+        which it is done.
         """
         galaxy = data.index[which]
         crop = self.recipe.ingest.crop_sigma if self._crop is None else self._crop[galaxy]
         # What is turned for a model without rotation, nothing turns back.
         rotate = self.recipe.train.rotate_encoder and self.recipe.model.infer_rotation
-        return draw_batch(
+        return (by or draw_batch)(
             self.vae, fields, galaxy, oversample=self.oversample, crop=crop,
             rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
             views=views, **options, seed=self.recipe.train.seed, step=step,

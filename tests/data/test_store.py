@@ -52,6 +52,14 @@ def test_columns_come_back(store):
         store.column("nope")
 
 
+@given(st.integers(0, 12), st.integers(1, 20))
+def test_columns_of_neighbours_are_those_of_the_whole(store, start, count):
+    for name in store.column_names:
+        found, whole = store.column(name, slice(start, start + count)), store.column(name)
+        assert found.dtype.kind == whole.dtype.kind
+        np.testing.assert_array_equal(found, whole[start : start + count])
+
+
 @given(st.lists(st.integers(-13, 12), max_size=20))
 def test_rows_come_back_in_any_order_and_as_often_as_asked(store, rows):
     np.testing.assert_array_equal(store.images(np.array(rows, int)), IMAGES[rows])

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from galvae.cli.main import app
 from galvae.inference.checks import check_fits
 from galvae.inference.settings import CatalogSettings
-from galvae.inference.tables import make_catalog
+from galvae.inference.tables import catalog_parts
 from galvae.info import describe
 from galvae.training.checkpoint import DESCRIPTION, MODEL, load_model, load_tensors, save_tensors
 from galvae.training.fit import fit
@@ -55,12 +55,12 @@ def test_a_run_stopped_early_is_said_by_every_command(run, store, tmp_path):
 
 
 def test_a_catalog_carries_how_far_its_run_was_trained(run, store, capsys):
-    meta = make_catalog(run, store, CatalogSettings(looks=2), quiet=True).meta
+    meta = next(catalog_parts(run, store, CatalogSettings(looks=2), quiet=True)).meta
     assert meta["finished"] is True
     assert meta["steps"] == json.loads((run / DESCRIPTION).read_text())["steps"] > 0
     assert "stopped" not in capsys.readouterr().err
     change(run, finished=False, steps=0)
-    meta = make_catalog(run, store, CatalogSettings(looks=2), quiet=True).meta
+    meta = next(catalog_parts(run, store, CatalogSettings(looks=2), quiet=True)).meta
     assert (meta["finished"], meta["steps"]) == (False, 0)
 
 

@@ -2,16 +2,20 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from test_catalog import assert_same
 
-from galvae.catalog import check_catalog
+from galvae.catalog import check_catalog, read_catalog
 from galvae.data.split import held_out
+from galvae.data.store import part_path
 from galvae.flags import Flag
+from galvae.inference import catalog
 from galvae.inference.catalog import infer_columns
 from galvae.inference.settings import CatalogSettings
-from galvae.inference.tables import make_catalog
+from galvae.inference.tables import catalog_parts, make_catalog
 from galvae.training.checkpoint import load_model
 from galvae.training.fit import fit
 
@@ -119,7 +123,7 @@ def test_the_affine_map_carries_everything(runs, store, make_store, tmp_path):
 
 
 def test_the_table_keeps_the_contract(runs, store):
-    table = make_catalog(runs["polar"], store, CatalogSettings(looks=2), quiet=True)
+    table = next(catalog_parts(runs["polar"], store, CatalogSettings(looks=2), quiet=True))
     check_catalog(table)
     assert len(table) == len(store)
     assert table["id"].dtype == np.int64
@@ -131,6 +135,57 @@ def test_the_table_keeps_the_contract(runs, store):
     assert meta["catalog"]["looks"] == 2
     assert len(meta["model_digest"]) == 64
     assert set(meta["versions"]) == {"torch", "astropy", "numpy", "h5py"}
+
+
+WCS = """CTYPE1  = 'RA---TAN'
+CTYPE2  = 'DEC--TAN'
+CRVAL1  = {0}
+CRVAL2  = 20.0
+CRPIX1  = 14.5
+CRPIX2  = 14.5
+CDELT1  = -1.1E-4
+CDELT2  = 1.1E-4"""
+
+
+@pytest.mark.parametrize("ending", [".ecsv", ".fits", ".vot", ".parquet", ".h5"])
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_catalog_written_in_parts_is_the_one_written_at_once(
+    runs, store, make_store, tmp_path, monkeypatch, ending, flat
+):
+    """Parts of 7 galaxies of 60, among galaxies with and without a place on the sky, named by text of any length."""
+    names = np.array([f"{'é' * (row % 5)}{row}" for row in range(60)])
+    wcs = np.array([WCS.format(row / 10) if row % 3 else "" for row in range(60)])
+    named = make_store(tmp_path / "store", store.images(slice(None)), ids=names, wcs=wcs, flags=np.arange(60) % 3)
+    settings = CatalogSettings(looks=2, batch=7, refine=False)
+    found = {}
+    for rows in (4096, 7):
+        monkeypatch.setattr(catalog, "ROWS", rows)
+        path = tmp_path / f"{rows}{ending}"
+        told = make_catalog(runs["polar"], named, settings, path, flat=flat, quiet=True)
+        found[rows] = read_catalog(path)
+        assert told == {"galaxies": 60, "flagged": (found[rows]["flags"] != 0).sum()}
+        assert "date" in found[rows].meta
+        found[rows].meta["date"] = "today"
+    assert np.isfinite(found[7]["ra"]).sum() == 40
+    assert found[7]["id"].tolist() == names.tolist()
+    assert_same(found[7], found[4096])
+    parts = list(catalog_parts(runs["polar"], named, settings, quiet=True))
+    assert list(map(len, parts)) == [7] * 8 + [4]
+
+
+def test_a_store_that_is_damaged_further_on_leaves_the_catalog_that_was_there(
+    runs, store, make_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(catalog, "ROWS", 7)
+    damaged = make_store(tmp_path / "store", store.images(slice(None)))
+    with h5py.File(part_path(damaged.path, 2), "r+") as part:
+        del part["images"]
+    (tmp_path / "c.fits").write_text("mine")
+    settings = CatalogSettings(looks=2, batch=7, refine=False)
+    with pytest.raises(OSError, match=rf"^{part_path(damaged.path, 2)}: not a whole part of this store"):
+        make_catalog(runs["mlp"], damaged, settings, tmp_path / "c.fits", overwrite=True, quiet=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "c.fits"}
+    assert (tmp_path / "c.fits").read_text() == "mine"
 
 
 def test_a_store_that_does_not_fit_is_refused(runs, make_store, tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from galvae.geometry import Pose
 from galvae.model import precision
+from galvae.model.mlp import MLPEncoder
 from galvae.model.precision import Mixed, native_precision
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
@@ -55,3 +56,21 @@ def test_bfloat16_where_the_processor_has_it_and_it_is_faster(has, faster, chose
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has, raising=False)
     monkeypatch.setattr(precision, "_is_faster", lambda: faster)
     assert native_precision(torch.device("cpu")) is chosen
+
+
+def test_the_papers_network_in_bfloat16_is_nearly_the_same(draw_commas, monkeypatch):
+    """On a processor it keeps its own precision."""
+    torch.manual_seed(0)
+    vae = SpatialVAE(ModelSettings(latents=4, encoder_units=64, generator_units=32), window=64, channels=3)
+    view = View.central(draw_commas([0.4], [(0.15, -0.1)], side=64, window=64), 64)
+    plain = vae.encode(view)
+    vae.compute_in(torch.bfloat16)
+    assert torch.equal(vae.encode(view).content, plain.content)
+    monkeypatch.setattr(MLPEncoder, "mixed", Mixed.mixed)
+    found = vae.encode(view)
+    for name, value in vars(found).items():
+        assert value.dtype == torch.float32
+        assert torch.allclose(value, getattr(plain, name), atol=0.01), name
+    assert not torch.equal(found.content, plain.content)
+    found.content.sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in vae.encoder.parameters())
