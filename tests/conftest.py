@@ -15,7 +15,7 @@ import torch
 from hypothesis import settings
 from torch import nn
 
-from galvae.data.store import SCHEMA, ImageStore, part_path, part_summary, write_part
+from galvae.data.store import SCHEMAS, ImageStore, part_path, part_summary, write_part
 from galvae.geometry import Pose, pixel_grid, to_object
 from galvae.model.posterior import Posterior
 from galvae.model.settings import ModelSettings
@@ -57,7 +57,7 @@ def tiny_recipe():
 
 @pytest.fixture(scope="session")
 def make_store():
-    """A function: a finished store at `path` of fields (N, F, F, C) uint8, its columns those of an unscaled cutout."""
+    """A function: a finished store at `path` of fields (N, F, F, C), its columns those of an unscaled cutout."""
 
     def make(path, images, *, ids=None, ingest=None, part=25, **columns) -> ImageStore:
         count, side = images.shape[:2]
@@ -80,10 +80,12 @@ def make_store():
             rows = slice(start, start + part)
             write_part(part_path(path, number), images[rows], {k: v[rows] for k, v in given.items()}, [])
         summaries = [part_summary(part_path(path, number)) for number in range(len(starts))]
-        table = {"field": side, "window": 16, "oversample": 1, "crop": "random", **(ingest or {})}
+        pixels = "normalised" if images.dtype == np.float32 else "colour" if images.shape[3] == 3 else "grey"
+        table = {"pixels": pixels, "field": side, "window": 16, "oversample": 1, "crop": "random", **(ingest or {})}
         description = {
-            "schema": SCHEMA,
+            "schema": SCHEMAS[images.dtype.name],
             "shape": list(images.shape[1:]),
+            "dtype": images.dtype.name,
             "ingest": table,
             "columns": list(given),
             "parts": [{key: part[key] for key in ("galaxies", "skipped", "digest")} for part in summaries],

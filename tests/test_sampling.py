@@ -9,7 +9,7 @@ from PIL import Image
 from galvae.inference.model import Model
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
-from galvae.sampling import contact_sheet, interpolate, save_images
+from galvae.sampling import contact_sheet, displayed, interpolate, save_images
 
 
 @pytest.fixture
@@ -94,6 +94,20 @@ def test_other_channels_are_shown_grey(channels):
     sheet = contact_sheet(grey, columns=2, gap=1)
     assert sheet.shape == (4, 9, 3)
     assert sheet[0, 0].tolist() == [round(255 * grey[0, 0, 0].mean())] * 3
+
+
+def test_floats_of_any_range_span_grey_and_are_kept_elsewhere(tmp_path):
+    images = np.random.default_rng(0).normal(100, 7, (4, 6, 6, 1)).astype(np.float32)
+    shown = displayed(images)
+    assert (shown.min(), shown.max()) == (0, 1)
+    np.testing.assert_allclose(displayed(3 * images - 50), shown, atol=1e-4)
+    np.testing.assert_allclose(displayed(images[:1], images), shown[:1])
+    values = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(displayed(values), values / 255)
+    save_images(tmp_path / "a.npy", images, display=False)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), images)
+    save_images(tmp_path / "a.png", images, display=False)
+    assert np.ptp(np.asarray(Image.open(tmp_path / "a.png"))[:6, :6]) > 100
 
 
 def test_values_beyond_white_and_black_are_cut():

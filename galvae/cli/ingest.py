@@ -36,7 +36,7 @@ def ingest(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ingest galaxy cutouts (FITS, JPEG, PNG, HDF5, zip): files -> image store."""
+    """Ingest cutouts (FITS, JPEG, PNG, HDF5, zip), stacks (MRC, STAR) or digits (idx): files -> image store."""
     from galvae.files import check_output
 
     check_output(output, overwrite=True)  # what may be there, the ingest knows best

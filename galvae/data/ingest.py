@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galvae.cores import cores
+from galvae.data.contrast import darker_inside
 from galvae.data.identity import digest_of
 from galvae.data.part import make_part
 from galvae.data.pool import ready_workers, run_in_processes
 from galvae.data.readers.base import ROWS, Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
-from galvae.data.store import SCHEMAS, part_path, part_summary
+from galvae.data.store import SCHEMAS, ImageStore, part_path, part_summary
 from galvae.data.workplace import begin, clear, replace
 from galvae.files import write_atomically
-from galvae.progress import Progress
+from galvae.progress import Progress, say
 from galvae.version import version
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ def ingest(
             clear(folder)
         raise
     replace(folder, store)
+    if settings.pixels == "normalised" and darker_inside(ImageStore(store)):
+        say(
+            f"warning: {store}: the middles of the images are darker than their borders; centre and axis are those of "
+            f"what is brighter: ingest with --set ingest.invert={str(not settings.invert).lower()}"
+        )
     return done
 
 

@@ -53,31 +53,38 @@ def sky(view: View) -> Sky:
     """Level and noise of each channel in the fields' outermost eight pixels: median, and upper quartile above it.
 
     What lies below the median does not count, because composites clip it at black, nor does what a field was padded
-    with. The noise of display values is no less than that of rounding to 8 bits. Where a field is smoother than there,
-    the noise is smaller by as much.
+    with. The noise of display values is no less than that of rounding to 8 bits; that of others, where a mask of one
+    value lies around the object, is what makes the field rough. Where a field is smoother than there, the noise is
+    smaller by as much.
     """
     fields, whole = view.values, not view.fields.is_floating_point()
     rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
-    least = 1 / 255 / 12**0.5 if view.display else 1e-6
-    level, noise, usual = _of_border(fields, rough, whole=whole, least=least)
+    kind = {"whole": whole, "display": view.display}
+    level, noise, usual = _of_border(fields, rough, **kind)
     padded = [(fields.amax(dim) == fields.amin(dim)).all(1).any(1) for dim in (2, 3)]
     for one in (padded[0] | padded[1]).nonzero()[:, 0].tolist():
         rows, columns = _own(fields[one])
         cut = fields[one : one + 1, :, rows, columns], rough[one : one + 1, :, rows, columns]
-        level[one], noise[one], usual[one] = (value[0] for value in _of_border(*cut, whole=whole, least=least))
+        level[one], noise[one], usual[one] = (value[0] for value in _of_border(*cut, **kind))
     left = _ROOM * rough / usual[..., None, None]
     return Sky(level, noise, left.clamp(max=1))
 
 
-def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, least: float) -> tuple[Tensor, Tensor, Tensor]:
+def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Level and noise (B, C) of fields (B, C, H, W), and how rough (B, 1, H, W) they usually are, (B, 1)."""
     edge = min(_BORDER, min(fields.shape[2:]) // 4)
     border = _border(fields, edge)
     if whole:  # quartiles of whole numbers are whole numbers
         border = border + ((torch.arange(border.shape[-1], device=border.device) * _GOLDEN) % 1 - 0.5) / 255
     level, above = torch.quantile(border, torch.tensor([0.5, 0.75]).to(border), dim=2)
-    noise = (1.4826 * (above - level)).clamp(min=least)
-    return level, noise, _border(rough, edge).median(2).values
+    noise = (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5 if display else 1e-6)
+    usual = _border(rough, edge).median(2).values
+    if not display:
+        masked = (_border(fields, 1) == fields[:, :, 0, :1]).float().mean(2) > 0.5
+        every = rough.flatten(2)
+        inside = every.kthvalue(every.shape[2] * 3 // 4, 2).values  # torch's quantile takes no large batches
+        noise, usual = torch.where(masked, inside, noise), torch.where(masked[:, :1], inside, usual)
+    return level, noise, usual
 
 
 def _own(field: Tensor) -> tuple[slice, slice]:

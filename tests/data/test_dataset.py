@@ -43,6 +43,15 @@ def test_held_is_what_fits(store):
     assert len(fields(store, room=0)) == len(ROWS)
 
 
+@pytest.mark.parametrize("room", [0, 10**9])
+def test_floats_come_as_they_are_stored(room, make_store, tmp_path):
+    images = np.random.default_rng(0).normal(size=(30, 12, 12, 1)).astype(np.float32)
+    data = fields(make_store(tmp_path / "s", images), room=room, rows=np.arange(30))
+    assert data.bytes_each == 4 * 12 * 12
+    found = torch.cat([batch for _, batch in data.in_order(8)])
+    assert torch.equal(found, torch.from_numpy(images))
+
+
 def test_held_batches_are_those_of_a_permutation_of_all(store):
     """As they were before there was another order: runs that exist go on as they would have."""
     batches = Batches(fields(store, room=10**9), 8, seed=3)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from galvae.data.prepare import fixed_window, frame, to_field
+from galvae.data.prepare import fixed_window, frame, normalised, to_field
 from galvae.data.settings import IngestSettings
 
 SIZES = [(212, 212), (423, 423), (424, 424), (39, 44), (54, 54), (69, 69), (128, 128), (150, 200), (300, 127)]
@@ -45,6 +45,60 @@ def test_a_turned_or_flipped_picture_gives_exactly_the_turned_or_flipped_field(s
     before = field_of(pixels, field=field, oversample=fine)
     expected = np.rot90(before[:, ::-1] if flip else before, turns)
     np.testing.assert_array_equal(field_of(np.ascontiguousarray(turned), field=field, oversample=fine), expected)
+
+
+def densities(size, seed=0):
+    return np.random.default_rng(seed).normal(30, 5, (*size, 1)).astype(np.float32)
+
+
+@given(sizes, fields, st.integers(1, 2), st.integers(0, 3), st.booleans())
+@settings(max_examples=60)
+def test_one_channel_turns_with_its_picture_floats_to_rounding(size, field, fine, turns, flip):
+    for pixels, tolerance in ((picture(size, seed=turns)[:, :, 1:2], 0), (densities(size), 1e-6)):
+        turned = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if flip else pixels, turns))
+        before = field_of(np.ascontiguousarray(pixels), field=field, oversample=fine)
+        after = field_of(turned, field=field, oversample=fine)
+        assert (after.dtype, after.shape[2]) == (pixels.dtype, 1)
+        np.testing.assert_allclose(after, np.rot90(before[:, ::-1] if flip else before, turns), rtol=tolerance)
+
+
+@given(sizes, fields, st.integers(1, 2))
+@settings(max_examples=30)
+def test_a_channel_is_filtered_and_padded_as_it_is_among_others(size, field, fine):
+    pixels = picture(size)
+    one = field_of(np.ascontiguousarray(pixels[:, :, 1:2]), field=field, oversample=fine)
+    np.testing.assert_array_equal(one, field_of(pixels, field=field, oversample=fine)[:, :, 1:2])
+    floats = field_of(pixels[:, :, 1:2].astype(np.float32), field=field, oversample=fine)
+    assert np.abs(floats - one).max() < 1
+
+
+@pytest.mark.parametrize("side", [28, 40])
+def test_a_field_as_large_as_its_cutout_is_the_cutout(side):
+    for pixels in (picture((side, side))[:, :, :1].copy(), densities((side, side))):
+        np.testing.assert_array_equal(field_of(pixels, field=side, window=side), pixels)
+
+
+def test_floats_are_padded_with_their_borders_median():
+    pixels = densities((40, 50))
+    made = field_of(pixels, field=64)
+    border = [pixels[:2], pixels[-2:], pixels[2:-2, :2], pixels[2:-2, -2:]]
+    np.testing.assert_allclose(made[0, 0, 0], np.median(np.concatenate(border, axis=None)), rtol=1e-6)
+    np.testing.assert_array_equal(made[12:52, 7:57], pixels)
+
+
+@given(sizes, fields, st.integers(1, 2))
+@settings(max_examples=40)
+def test_what_the_cutout_covers_has_mean_0_and_variance_1(size, field, fine):
+    where = frame(size, IngestSettings(field=field, oversample=fine))
+    laid = to_field(densities(size), where)
+    made, mean, std = normalised(laid, where)
+    np.testing.assert_allclose(made * std + mean, laid, rtol=1e-4)
+    inside = []
+    for n in size:  # centres of field pixels on the cutout
+        at = (n - 1) / 2 + (np.arange(where.side) - (where.side - 1) / 2) * where.covers / where.side
+        inside.append((at > -0.51) & (at < n - 0.49))
+    own = made[np.ix_(*inside)].astype(float)
+    np.testing.assert_allclose([own.mean(), own.std()], [0, 1], atol=1e-4)
 
 
 @given(sizes, fields, st.integers(1, 2))

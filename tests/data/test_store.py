@@ -120,6 +120,22 @@ def test_what_is_no_whole_store_is_refused(store, tmp_path):
         ImageStore(tmp_path)
 
 
+def test_floats_come_back_and_an_older_galvae_is_told_so(store, make_store, tmp_path):
+    images = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype(np.float32)
+    floats = make_store(tmp_path / "floats", images)
+    assert (floats.dtype, floats.description["schema"], store.dtype) == (np.float32, 2, np.uint8)
+    np.testing.assert_array_equal(floats.images([2, 0]), images[[2, 0]])
+    described = json.loads((floats.path / "store.json").read_text())
+    (floats.path / "store.json").write_text(json.dumps({**described, "dtype": "uint8"}))
+    with pytest.raises(OSError, match="not the part that store"):
+        ImageStore(floats.path).images([0])
+
+
+def test_a_store_made_before_there_were_other_pixels_is_one_of_colours(store):
+    assert "pixels" not in store.description["ingest"]
+    assert (store.ingest["pixels"], store.ingest["invert"]) == ("colour", False)
+
+
 def _use(path):
     store = ImageStore(path)
     assert store.ingest["oversample"]

@@ -86,6 +86,13 @@ def test_a_store_of_another_ingest_is_warned_of_where_it_matters(
         assert all(f": {key} = {value} (the run: " in line for line in lines)
 
 
+def test_pixels_of_another_kind_are_refused(run, store, make_store, tmp_path):
+    vae, description = load_model(run)
+    floats = make_store(tmp_path / "s", store.images(slice(None)).astype(np.float32))
+    with pytest.raises(ValueError, match=r"ingest\.pixels = normalised, but the run was trained on colour ones"):
+        check_fits(vae, description, floats)
+
+
 def test_keys_that_say_where_things_are_may_differ(run, make_store, ellipses, tmp_path, capsys):
     ingest = {"images": "pixels", "id_column": "name", "crop": "fixed", "seed": 4}
     check_fits(*load_model(run), make_store(tmp_path / "store", ellipses(3), ingest=ingest))

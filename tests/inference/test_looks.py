@@ -35,6 +35,23 @@ def scene(knowing, count, *, noise=0.02, ratio=0.5, seed=0, **options):
     return vae, View.central(fields.clamp(0, 1), 64)
 
 
+def test_neither_zero_nor_full_scale_of_floats_matters(knowing):
+    """What is no display value is not cut: a sky below zero, light beyond one."""
+    vae, view = scene(knowing, 3)
+    found, first = errors(vae, replace(view, display=False))
+    other, _ = scene(knowing, 3)
+    other.generator.pedestal -= 3
+    moved = View.central(view.fields - 3, 64, display=False)
+    found_moved, second = errors(other, moved)
+    np.testing.assert_allclose(found_moved.placed.orientation, found.placed.orientation, atol=1e-6)
+    for one, another in zip(first, second, strict=True):
+        np.testing.assert_allclose(another, one, atol=1e-5)
+    third, _ = scene(knowing, 3)
+    third.generator.pedestal -= 3
+    cut = errors(third, View.central(view.fields - 3, 64))[1]
+    assert not np.allclose(cut.centre, first.centre, rtol=0.1, equal_nan=True)
+
+
 def errors(vae, view, *, count=4, keys=None, **options):
     found = infer(vae, view, **options)
     keys = torch.arange(len(view)) if keys is None else keys

@@ -162,6 +162,17 @@ def test_what_cannot_be_trained_is_said(store, make_store, ellipses, tiny_recipe
         Trainer(alone, tiny_recipe(), device=CPU)
 
 
+def test_normalised_pixels_need_a_likelihood_of_any_value(make_store, tiny_recipe, tmp_path):
+    store = make_store(tmp_path / "s", np.random.default_rng(0).normal(size=(40, 28, 28, 1)).astype(np.float32))
+    recipe = tiny_recipe(ingest={"pixels": "normalised"})
+    with pytest.raises(ValueError, match=r"model\.likelihood = bernoulli is one of values from 0 to 1; --set model"):
+        Trainer(store, recipe, device=CPU)
+    gaussian = {"likelihood": "gaussian"}
+    with pytest.raises(ValueError, match=r"ingested with ingest\.pixels = normalised but the recipe says colour"):
+        Trainer(store, tiny_recipe(model=gaussian), device=CPU)
+    assert Trainer(store, tiny_recipe(ingest={"pixels": "normalised"}, model=gaussian), device=CPU).vae.channels == 1
+
+
 def test_devices():
     assert choose_device("cpu") == CPU
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

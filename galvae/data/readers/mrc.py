@@ -107,8 +107,9 @@ def load(place: tuple[str, int, Layout], settings: IngestSettings) -> Cutout:
         raise ValueError("the file ends before this image; copy it again")
     pixels = np.frombuffer(data, found.dtype).reshape(found.ny, found.nx, 1).astype(np.float32)
     finite = np.isfinite(pixels)
-    if (largest := np.abs(pixels, where=finite, out=np.zeros_like(pixels)).max()) > _ABSURD:
-        raise ValueError(f"values as large as {largest:.1g}: are the bytes in another order than the header says?")
+    largest = np.abs(pixels, where=finite, out=np.zeros_like(pixels)).max()
+    if largest > _ABSURD or 0 < largest < 1 / _ABSURD:
+        raise ValueError(f"the largest value is {largest:.1g}: are the bytes in another order than the header says?")
     if not finite.all():
         raise ValueError(
             f"{np.count_nonzero(~finite)} of {finite.size} pixels are NaN or infinite; mend the image, or leave it out"

@@ -92,10 +92,10 @@ def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -
             try:
                 yield from import_module(f"galvae.data.readers.{what}").plan(place.path, settings)
             except (ValueError, OSError, KeyError, RuntimeError) as error:  # h5py raises any of them of a damaged file
-                why = " ".join(str(error).split())
+                why = " ".join(str(error).split()).removeprefix(f"{place}: ")
                 if place.path in named:
-                    raise ValueError(why) from None
-                yield Item("unreadable", stem, str(place), (why.removeprefix(f"{place}: "),))
+                    raise ValueError(f"{place}: {why}") from None
+                yield Item("unreadable", stem, str(place), (why,))
         else:
             yield Item("unreadable", stem, str(place), (_why(what),))
 
