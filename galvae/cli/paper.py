@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Device, Json, Quiet, print_result
+from galvae.cli.options import Device, Json, Overwrite, Quiet, print_result
 
 
 def paper(
@@ -23,10 +23,20 @@ def paper(
         float | None, typer.Option(min=0.1, help="Stop after so many; the same command goes on.")
     ] = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run the experiments of Bepler et al. 2019: data, trainings, figures, and a table beside the paper's."""
+    import shutil
+
+    from galvae.files import check_output
+    from galvae.stages import holds
+
+    check_output(output, overwrite=True)  # what is done already is not done again
+    if output.is_dir() and any(output.iterdir()) and not holds(output, "results.ecsv"):
+        raise FileExistsError(f"{output}: holds something else than galvae paper makes; choose another output")
+
     from galvae.device import choose_device
     from galvae.paper.data import Sources
     from galvae.paper.experiments import EXPERIMENTS
@@ -44,6 +54,9 @@ def paper(
     sources = Sources(mnist, integrin, galaxies)
     where = choose_device(device)
     output.mkdir(parents=True, exist_ok=True)
+    for name in names if overwrite else ():
+        shutil.rmtree(output / scale / name, ignore_errors=True)
+    write(output, as_table(output))
     finished = True
     try:
         for name in names:

@@ -108,6 +108,7 @@ FOLDERS = {
     "plot": ["plot", "RUN", "STORE"],
     "verify": ["verify", "RUN", "STORE"],
     "run": ["run", "smoke", "SOURCE"],
+    "paper": ["paper", "hinge"],
 }
 WRITING = FILES | FOLDERS
 READING = WRITING | {"info": ["info", "RUN"], "run --table": ["run", "smoke", "SOURCE", "--table", "TABLE"]}
