@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from galvae.data.ingest import ingest
-from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
+from galvae.files import write_atomically
 from galvae.paper.experiments import Job, Scale
 from galvae.progress import say
+from galvae.stages import read_json
 
+MADE_FROM = "made_from.json"
 # How many images: of training, of the test.
 SIZES: Mapping[str, Mapping[Scale, tuple[int, int]]] = {
     "mnist": {"quick": (20_000, 10_000), "paper": (60_000, 10_000)},
@@ -64,30 +67,28 @@ def stores(
     ValueError
         If data that cannot be simulated is not at hand.
     """
-    make = DATA[job.data]
-    sizes = SIZES[job.experiment][scale]
+    make, sizes = DATA[job.data], SIZES[job.experiment][scale]
+    source = {"mnist": sources.mnist, "hinge": sources.integrin, "galaxy-zoo": sources.galaxies}.get(job.experiment)
 
     def store(test: bool) -> ImageStore:
-        where = folder / job.data / ("test" if test else "train")
+        settings, where = job.recipe.ingest, folder / job.data / ("test" if test else "train")
         limit = sizes[test] if sizes[1] else None
-        return _store(where, job.recipe.ingest, lambda at: make(at, sources, scale, test), limit=limit, quiet=quiet)
+        made_from = {
+            "ingest": settings.model_dump(mode="json"), "images": limit, "source": source and str(source.resolve()),
+            "snr": SNR if job.experiment == "hinge" else None,
+        }  # fmt: skip
+        if read_json(where / MADE_FROM) != made_from:
+            say(f"making {where / 'store'}", quiet=quiet)
+            where.mkdir(parents=True, exist_ok=True)
+            (where / MADE_FROM).unlink(missing_ok=True)
+            made = make(where, sources, scale, test)
+            ingest(
+                [made.files], where / "store", settings, table=made.table, limit=limit, overwrite=True, quiet=True
+            )  # fmt: skip
+            write_atomically(where / MADE_FROM, json.dumps(made_from, indent=1) + "\n")
+        return ImageStore(where / "store")
 
     return store(False), store(True) if sizes[1] else None
-
-
-def _store(
-    folder: Path, settings: IngestSettings, make: Callable[[Path], Made], *, limit: int | None, quiet: bool
-) -> ImageStore:
-    store = folder / "store"
-    if (store / "store.json").is_file():
-        found = ImageStore(store)
-        if found.ingest == settings.model_dump(mode="json"):
-            return found
-    say(f"making {store}", quiet=quiet)
-    folder.mkdir(parents=True, exist_ok=True)
-    made = make(folder)
-    ingest([made.files], store, settings, table=made.table, limit=limit, overwrite=True, quiet=True)
-    return ImageStore(store)
 
 
 def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:

@@ -23,8 +23,8 @@ from galvae.paper.data import Sources, stores
 from galvae.paper.experiments import EXPERIMENTS, Job, Scale, jobs
 from galvae.paper.measure import MEASURES, Measured
 from galvae.progress import say
-from galvae.stages import read_json
-from galvae.training.checkpoint import DESCRIPTION, STATE, load_model
+from galvae.stages import differing, read_json
+from galvae.training.checkpoint import DESCRIPTION, STATE, load_model, load_tensors
 from galvae.training.fit import fit
 from galvae.training.run import trained_recipe
 
@@ -98,8 +98,12 @@ def run_job(
     if before.get("made_from") == json.loads(json.dumps(made_from)):
         return before
     say(f"{job.experiment}: {job.name}", quiet=quiet)
-    if not read_json(run / DESCRIPTION).get("finished"):
-        fit(train, job.recipe, run, device=device, resume=(run / STATE).is_file(), quiet=True)
+    begun = (run / STATE).is_file()
+    described = read_json(run / DESCRIPTION) or (load_tensors(run / STATE)[1] if begun else {})
+    now = {"store": made_from["store"], **made_from["recipe"]}
+    same = not differing({"store": described.get("store"), **described.get("recipe", {})}, now)
+    if not (same and described.get("finished")):
+        fit(train, job.recipe, run, device=device, resume=same and begun, quiet=True)
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     result = {
         **{key: getattr(job, key) for key in ("experiment", "data", "model", "latents", "seed")},

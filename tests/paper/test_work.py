@@ -1,0 +1,149 @@
+"""Experiments from data to table: everything once, nothing twice."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from astropy.table import Table
+
+from galvae.angles import difference
+from galvae.cli.main import run as galvae
+from galvae.data.hinge import simulate_hinge
+from galvae.data.ingest import ingest
+from galvae.data.settings import IngestSettings
+from galvae.data.store import ImageStore
+from galvae.inference.evaluate import evaluate
+from galvae.inference.figures import Selection
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+from galvae.paper import data
+from galvae.paper.data import SIZES, Sources
+from galvae.paper.experiments import EXPERIMENTS, jobs
+from galvae.paper.results import NOT_YET, as_table, page
+from galvae.paper.work import RESULT, folder_of, run_experiment
+
+CPU = torch.device("cpu")
+SMALL = (
+    "model.generator_units=16", "model.encoder_units=16", "train.epochs=2", "train.batch=20", "train.pixels=100",
+    "train.validation=0.2",
+)  # fmt: skip
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The hinge, so small that it takes seconds."""
+    hinge = EXPERIMENTS["hinge"]
+    tiny = replace(hinge, quick=SMALL, seeds={"quick": 2, "paper": 3})
+    monkeypatch.setitem(EXPERIMENTS, "hinge", tiny)
+    monkeypatch.setitem(SIZES["hinge"], "quick", (60, 20))
+
+
+def do(output, **options):
+    return list(run_experiment("hinge", output, scale="quick", sources=Sources(), device=CPU, quiet=True, **options))
+
+
+def test_an_experiment_is_done_once_and_its_rows_stand_beside_the_papers(small, tmp_path):
+    done = do(tmp_path)
+    assert [d["model"] for d in done[:2]] == ["spatial", "vanilla"]
+    assert {d["seed"] for d in done} == {0, 1}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert json.dumps(do(tmp_path)) == json.dumps(done)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    table = as_table(tmp_path, ["hinge"])
+    quick = table[table["scale"] == "quick"]
+    row = quick[(quick["model"] == "spatial") & (quick["quantity"] == "|r| of z1, conformation")]
+    values = [d["values"]["|r| of z1, conformation"][0] for d in done if d["model"] == "spatial"]
+    assert row["paper"] == 0.95
+    assert row["ours"][0] == pytest.approx(np.mean(values))
+    assert row["lowest"][0] == pytest.approx(min(values))
+    assert row["ours_err"][0] == pytest.approx(abs(values[0] - values[1]) / 2)
+    above = quick[quick["quantity"] == "test ELBO above vanilla (Z = 2)"]
+    elbo = {(d["model"], d["latents"], d["seed"]): d["values"]["test ELBO"][0] for d in done}
+    wanted = np.mean([elbo["spatial", 1, s] - elbo["vanilla", 2, s] for s in (0, 1)])
+    assert above[above["model"] == "spatial"]["ours"][0] == pytest.approx(wanted)
+
+    missing = table[table["scale"] == "paper"]
+    assert set(missing["quantity"]) == {NOT_YET}
+    assert np.isnan(missing["ours"]).all()
+    assert f"Scale `paper`: {NOT_YET}" in page(table)
+    assert "0.95 (Table 1)" in page(table)
+
+
+def test_another_recipe_or_other_data_is_measured_anew(small, tmp_path, monkeypatch):
+    first = next(jobs("hinge", "quick"))
+    do(tmp_path)
+    place = folder_of(first, tmp_path, "quick") / RESULT
+    before = json.loads(place.read_text())
+    tiny = replace(EXPERIMENTS["hinge"], quick=(*SMALL, "train.learning_rate=3e-3"))
+    monkeypatch.setitem(EXPERIMENTS, "hinge", tiny)
+    do(tmp_path)
+    assert json.loads(place.read_text())["values"] != before["values"]
+    monkeypatch.setattr(data, "SNR", 2.0)
+    again = do(tmp_path)
+    assert again[0]["made_from"]["store"] != before["made_from"]["store"]
+
+
+@pytest.mark.parametrize("size", [40, 41])
+def test_theta_is_the_simulators_angle_up_to_a_constant_in_sign_and_size(size, tmp_path):
+    """Through stack, store and inference network, which turns with the object though it has learned nothing.
+
+    It tells angles by 32 columns, and having learned nothing takes a column for its neighbour now and then.
+    """
+    stack = tmp_path / "hinge.mrcs"
+    simulate_hinge(stack, 60, size=size, snr=1e4, conformations=(0.7, 0.7), quiet=True)
+    frame = {"pixels": "normalised", "field": size, "window": size, "crop": "fixed", "crop_sigma": 0.0}
+    settings = IngestSettings.model_validate(frame)
+    ingest([stack], tmp_path / "store", settings, table=stack.with_suffix(".ecsv"), workers=1, quiet=True)
+    store = ImageStore(tmp_path / "store")
+    torch.manual_seed(0)
+    vae = SpatialVAE(ModelSettings(latents=2, encoder="polar", likelihood="gaussian"), window=size, channels=1)
+    theta = -np.degrees(evaluate(vae, Selection(store, np.arange(60)))["theta"])
+    off = difference(theta, store.column("table/theta"), 360)
+    centre = np.degrees(np.angle(np.exp(1j * np.radians(off)).mean()))
+    off = np.abs(difference(off, centre, 360))
+    column = 360 / 32
+    assert np.median(off) < column / 2
+    assert off.max() < 1.6 * column
+
+
+def test_every_training_of_both_scales_has_a_recipe():
+    names = []
+    for scale in ("quick", "paper"):
+        for name in EXPERIMENTS:
+            names += [(scale, job.experiment, job.name) for job in jobs(name, scale)]
+    assert len(set(names)) == len(names)
+    wide = [job for job in jobs("mnist", "paper") if job.model == "spatial, wide priors"]
+    assert {job.recipe.model.shift_sigma for job in wide} == {14}
+    more = next(job for job in jobs("mnist", "quick") if job.model == "vanilla, Z + 3")
+    assert (more.latents, more.recipe.model.latents) == (2, 5)
+
+
+def test_the_command_says_what_is_missing(tmp_path, capsys):
+    for words, says in ((["x-rays"], "no experiment 'x-rays'; there are mnist, hinge"), (["mnist"], "--mnist")):
+        with pytest.raises(SystemExit) as stop:
+            galvae(["paper", *words, "-o", str(tmp_path / "out"), "-q"])
+        assert stop.value.code == 2
+        assert says in capsys.readouterr().err
+
+
+def test_the_time_given_is_kept_and_the_same_command_goes_on(small, tmp_path, capsys, monkeypatch):
+    tiny = replace(
+        EXPERIMENTS["hinge"],
+        quick=(*SMALL, "train.epochs=100000"),
+        models={"spatial": []},
+        seeds={"quick": 1, "paper": 1},
+    )
+    monkeypatch.setitem(EXPERIMENTS, "hinge", tiny)
+    with pytest.raises(SystemExit) as stop:
+        galvae(["paper", "hinge", "-o", str(tmp_path / "out"), "--minutes", "0.15", "--json", "--device", "cpu"])
+    said = capsys.readouterr()
+    assert stop.value.code == 0
+    assert json.loads(said.out)["finished"] is False
+    assert "the same command goes on from here" in said.err
+    assert (folder_of(next(jobs("hinge", "quick")), tmp_path / "out", "quick") / "checkpoint").is_dir()
+    assert set(Table.read(tmp_path / "out" / "results.ecsv")["quantity"]) == {NOT_YET}
+    assert math.isnan(Table.read(tmp_path / "out" / "results.ecsv")["ours"][0])
