@@ -228,7 +228,7 @@ def main() -> None:
         "quality": lambda: quality(run, store, chosen.run),
         "steps": lambda: [
             *script("roofline", "--recipe", RECIPE, "--store", store, *steps),
-            *script("roofline", "--recipe", "paper/galaxy-zoo", "--set", "train.pixels=512",
+            *script("roofline", "--recipe", "paper/galaxy-zoo", "--set", "train.pixels=256",
                     "--set", "train.precision=auto", *steps),
         ],
         "catalog": lambda: script("inference", run, store, "--galaxies", 32 if chosen.quick else 1024),

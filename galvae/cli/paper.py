@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Device, Json, Overwrite, Quiet, print_result
+from galvae.cli.options import Device, Json, Overwrite, Quiet, print_result, say_how_to_go_on
 
 
 def paper(
@@ -40,9 +40,8 @@ def paper(
     from galvae.device import choose_device
     from galvae.paper.data import Sources
     from galvae.paper.experiments import EXPERIMENTS
-    from galvae.paper.figures import draw
-    from galvae.paper.results import TABLE, as_table, write
-    from galvae.paper.work import OutOfTime, run_experiment
+    from galvae.paper.results import TABLE
+    from galvae.paper.work import run_paper
     from galvae.progress import say
 
     names = list(experiments or EXPERIMENTS)
@@ -51,25 +50,15 @@ def paper(
             raise ValueError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if scale not in ("quick", "paper"):
         raise ValueError(f"--scale {scale}: expected quick or paper")
-    sources = Sources(mnist, integrin, galaxies)
     where = choose_device(device)
-    output.mkdir(parents=True, exist_ok=True)
     for name in names if overwrite else ():
-        shutil.rmtree(output / scale / name, ignore_errors=True)
-    write(output, as_table(output))
-    finished = True
-    try:
-        for name in names:
-            done = run_experiment(
-                name, output, scale=scale, sources=sources, device=where, minutes=minutes, quiet=quiet
-            )  # fmt: skip
-            for _ in done:
-                write(output, as_table(output))
-            draw(name, output, scale=scale, sources=sources, device=where)
-    except OutOfTime:
-        finished = False
+        for folder in (output / scale / name, *(output / scale / "data" / data for data in EXPERIMENTS[name].data)):
+            shutil.rmtree(folder, ignore_errors=True)
+    with say_how_to_go_on(output, resume=""):
+        finished = run_paper(
+            names, output, scale=scale, sources=Sources(mnist, integrin, galaxies), device=where, minutes=minutes,
+            quiet=quiet,
+        )  # fmt: skip
+    if not finished:
         say(f"{minutes:g} minutes are over: the same command goes on from here")
-    table = as_table(output)
-    write(output, table)
-    summary = {"results": str(output / TABLE), "rows": len(table), "finished": finished}
-    print_result(summary, f"{output / TABLE}: {len(table)} rows", as_json=as_json)
+    print_result({"results": str(output / TABLE), "finished": finished}, str(output / TABLE), as_json=as_json)

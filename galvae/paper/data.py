@@ -12,7 +12,7 @@ from galvae.data.store import ImageStore
 from galvae.files import write_atomically
 from galvae.paper.experiments import Job, Scale
 from galvae.progress import say
-from galvae.stages import read_json
+from galvae.stages import differing, read_json
 
 MADE_FROM = "made_from.json"
 # How many images: of training, of the test.
@@ -20,9 +20,11 @@ SIZES: Mapping[str, Mapping[Scale, tuple[int, int]]] = {
     "mnist": {"quick": (20_000, 10_000), "paper": (60_000, 10_000)},
     "hinge": {"quick": (16_000, 4_000), "paper": (16_000, 4_000)},
     "em": {"quick": (5_411, 1_353), "paper": (10_821, 2_705)},
-    "galaxy-zoo": {"quick": (2_000, 0), "paper": (6_000, 0)},
+    "galaxy-zoo": {"quick": (5_000, 0), "paper": (61_578, 0)},
 }
 
+# Of galaxies, where none are at hand.
+SIMULATED = 2000
 # Of the hinge's images: variance over the pixels without noise over that of the noise.
 SNR = 0.2
 
@@ -55,48 +57,80 @@ class Made(NamedTuple):
 Maker = Callable[[Path, Sources, Scale, bool], Made]
 
 
-def stores(
-    job: Job, folder: Path, *, scale: Scale, sources: Sources, quiet: bool
-) -> tuple[ImageStore, ImageStore | None]:
-    """Stores of the images to train on and of those to test on, made where they are not there yet.
-
-    Without a test set there is one store, of which training holds some images out.
+def check_sources(experiment: str, sources: Sources) -> None:
+    """Refuse before any work what cannot be done with what is at hand.
 
     Raises
     ------
     ValueError
+        If MNIST is wanted and not named, or what is named is not there.
+    """
+    source = source_of(experiment, sources)
+    if source is None and experiment == "mnist":
+        raise ValueError(
+            "MNIST is not at hand; name the folder of its idx files with --mnist, or the experiments that need none: "
+            "galvae paper hinge galaxy-zoo em"
+        )
+    if source is not None and not source.exists():
+        raise FileNotFoundError(f"{source}: there is no such file or folder; name where the data of {experiment} lie")
+
+
+def source_of(experiment: str, sources: Sources) -> Path | None:
+    """The real data of an experiment, None where it is simulated."""
+    return {"mnist": sources.mnist, "hinge": sources.integrin, "galaxy-zoo": sources.galaxies}.get(experiment)
+
+
+def stores(
+    job: Job, folder: Path, *, scale: Scale, sources: Sources, quiet: bool
+) -> tuple[ImageStore, ImageStore | None, str]:
+    """Stores of the images to train on and of those to test on, and what they are of; made where they are not there.
+
+    Without a test set there is one store, of which training holds some images out. Where no source is named now, what
+    was made of one before is used.
+
+    Raises
+    ------
+    FileExistsError
+        If they were made otherwise than is wanted.
+    ValueError
         If data that cannot be simulated is not at hand.
     """
     make, sizes = DATA[job.data], SIZES[job.experiment][scale]
-    source = {"mnist": sources.mnist, "hinge": sources.integrin, "galaxy-zoo": sources.galaxies}.get(job.experiment)
+    source = source_of(job.experiment, sources)
 
-    def store(test: bool) -> ImageStore:
+    def store(test: bool) -> tuple[ImageStore, str]:
         settings, where = job.recipe.ingest, folder / job.data / ("test" if test else "train")
-        limit = sizes[test] if sizes[1] else None
+        before = read_json(where / MADE_FROM)
         made_from = {
-            "ingest": settings.model_dump(mode="json"), "images": limit, "source": source and str(source.resolve()),
+            "ingest": settings.model_dump(mode="json"), "images": sizes[test],
+            "source": str(source.resolve()) if source else before.get("source"),
             "snr": SNR if job.experiment == "hinge" else None,
         }  # fmt: skip
-        if read_json(where / MADE_FROM) != made_from:
+        if before and before != made_from:
+            raise FileExistsError(
+                f"{where}: was made with other {', '.join(differing(before, made_from))}; choose another output, or "
+                f"add --overwrite to begin the experiment again"
+            )
+        if not before:
             say(f"making {where / 'store'}", quiet=quiet)
             where.mkdir(parents=True, exist_ok=True)
-            (where / MADE_FROM).unlink(missing_ok=True)
             made = make(where, sources, scale, test)
             ingest(
-                [made.files], where / "store", settings, table=made.table, limit=limit, overwrite=True, quiet=True
+                [made.files], where / "store", settings,
+                table=made.table, limit=sizes[test], overwrite=True, quiet=True,
             )  # fmt: skip
             write_atomically(where / MADE_FROM, json.dumps(made_from, indent=1) + "\n")
-        return ImageStore(where / "store")
+        return ImageStore(where / "store"), Path(made_from["source"]).name if made_from["source"] else "simulated"
 
-    return store(False), store(True) if sizes[1] else None
+    train, told = store(False)
+    return train, store(True)[0] if sizes[1] else None, told
 
 
 def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
     """MNIST, turned by a normal angle (deg) and moved by a normal offset (px), once for all."""
 
     def make(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
-        if sources.mnist is None:
-            raise ValueError("MNIST is not at hand; name the folder of its idx files with --mnist")
+        assert sources.mnist
         part = "t10k" if test else "train"
         files = [sorted(sources.mnist.glob(f"{part}-{what}*")) for what in ("images", "labels")]
         if not all(files):
@@ -110,7 +144,12 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
         from galvae.data.digits import moved_digits, read_idx, write_digits
 
         moved, truth = moved_digits(
-            read_idx(images)[:count, ::-1], turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test)
+            read_idx(images)[:count, ::-1],
+            turn_sigma=turn,
+            move_sigma=move,
+            canvas=canvas,
+            seed=int(test),
+            first=60_000 if test else 0,
         )
         write_digits(folder / "digits.h5", moved, truth, label=read_idx(labels)[:count], overwrite=True)
         return Made(folder / "digits.h5")
@@ -120,10 +159,13 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
 
 def _hinge(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
     from galvae.data.hinge import simulate_hinge
-    from galvae.data.molecule import INTEGRIN_MEMBRANE, hinge_molecule
+    from galvae.data.molecule import INTEGRIN_MEMBRANE, hinge_molecule, read_calphas
 
-    molecule = hinge_molecule(sources.integrin, leave_out=INTEGRIN_MEMBRANE if sources.integrin else ())
-    path, count = folder / "hinge.mrcs", SIZES["hinge"][scale][test]
+    files = sorted(sources.integrin.glob("*.pdb*")) if sources.integrin else []
+    # Of the whole molecule, as ../shared/data/integrin has it, the parts in the membrane would make the frame wide.
+    whole = bool(files) and len(read_calphas(files[0])[1]) == INTEGRIN_MEMBRANE[-1][-1]
+    molecule = hinge_molecule(sources.integrin, leave_out=INTEGRIN_MEMBRANE if whole else ())
+    path, count = folder / f"hinge-{'test' if test else 'train'}.mrcs", SIZES["hinge"][scale][test]
     simulate_hinge(path, count, molecule=molecule, snr=SNR, seed=int(test), overwrite=True, quiet=True)
     return Made(path, path.with_suffix(".ecsv"))
 
@@ -131,7 +173,7 @@ def _hinge(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
 def _antibody(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
     from galvae.data.antibody import simulate_antibody
 
-    path = folder / "antibody.mrcs"
+    path = folder / f"antibody-{'test' if test else 'train'}.mrcs"
     simulate_antibody(path, SIZES["em"][scale][test], seed=int(test), overwrite=True, quiet=True)
     return Made(path, path.with_suffix(".ecsv"))
 
@@ -141,7 +183,8 @@ def _galaxies(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
         return Made(sources.galaxies)
     from galvae.data.simulate import simulate
 
-    simulate(folder / "survey", SIZES["galaxy-zoo"][scale][0], overwrite=True, quiet=True)
+    count = min(SIMULATED, SIZES["galaxy-zoo"][scale][0])
+    simulate(folder / "survey", count, overwrite=True, quiet=True)
     return Made(folder / "survey")
 
 

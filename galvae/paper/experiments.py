@@ -81,7 +81,10 @@ class Experiment:
     large: Sequence[str] = ()
 
 
-FIXED = ("model.infer_rotation=false", "model.infer_translation=false", "train.rotate_encoder=false")
+FIXED = (
+    "model.infer_rotation=false", "model.infer_translation=false", "train.rotate_encoder=false",
+    "train.freeze_content=0",
+)  # fmt: skip
 VANILLA = ("model.generator=vanilla", *FIXED, "train.pixels=0")
 # Our inference network instead of the paper's, trained as it is best (docs/pose.md): it has no preferred angle, and
 # always a place.

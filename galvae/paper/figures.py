@@ -13,7 +13,8 @@ from scipy.stats import norm
 from galvae.paper.data import Sources, stores
 from galvae.paper.experiments import EXPERIMENTS, Job, Scale
 from galvae.paper.measure import Measured
-from galvae.paper.work import folder_of, measured_of, results
+from galvae.paper.results import folder_of, results
+from galvae.paper.work import measured_of
 from galvae.plots import save
 from galvae.sampling import contact_sheet, interpolate
 
@@ -25,7 +26,7 @@ def draw(name: str, output: Path, *, scale: Scale, sources: Sources, device: tor
     runs = {}
     for job, result in results(output, [name], scale):
         if result and job.seed == 0:
-            train, test = stores(job, output / scale / "data", scale=scale, sources=sources, quiet=True)
+            train, test, _ = stores(job, output / scale / "data", scale=scale, sources=sources, quiet=True)
             runs[job] = measured_of(folder_of(job, output, scale), train, test, device=device)
     paths = []
     for title, figure in _FIGURES[name](runs) if runs else ():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from astropy.stats import circcorrcoef
+from scipy.special import xlogy
 
 from galvae.inference.evaluate import evaluate, reconstructed
 from galvae.inference.figures import Selection
@@ -75,8 +76,7 @@ def elbo(run: Measured) -> dict[str, Value]:
 def floor(run: Measured) -> dict[str, Value]:
     """Entropy of the pixels as Bernoulli probabilities, which no reconstruction's pseudo-ELBO is above, in nats."""
     images, _ = run.pictures(len(run.test))
-    p = np.clip(images.reshape(len(images), -1), 1e-9, 1 - 1e-9)
-    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum(1)
+    entropy = entropy_of(images.reshape(len(images), -1)).sum(1)
     return {"floor": mean_of(-entropy), "test ELBO below its floor": mean_of(-entropy - run.found["elbo"])}
 
 
@@ -112,7 +112,7 @@ def sharpness(run: Measured, count: int = 500) -> dict[str, Value]:
 
 
 def background(run: Measured, count: int = 500, inside: float = 0.75) -> dict[str, Value]:
-    """How much structure the decoded canonical images have around the particle, in units of the images' noise.
+    """How much structure the decoded canonical images have around the particle; 1 is an image's standard deviation.
 
     That is the standard deviation, over pixels farther from the middle than `inside` of the half width and over
     images, of the decoded mean less each image's own mean there.
@@ -127,6 +127,12 @@ def background(run: Measured, count: int = 500, inside: float = 0.75) -> dict[st
 MEASURES: Mapping[str, Callable[[Measured], dict[str, Value]]] = {
     "elbo": elbo, "floor": floor, "truth": truth, "sharpness": sharpness, "background": background,
 }  # fmt: skip
+
+
+def entropy_of(values: np.ndarray) -> np.ndarray:
+    """Entropy of each value in [0, 1] as the probability of a 1, in nats."""
+    p = np.clip(values.astype(float), 0, 1)
+    return -(xlogy(p, p) + xlogy(1 - p, 1 - p))
 
 
 def mean_of(values: np.ndarray) -> Value:

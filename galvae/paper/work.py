@@ -10,43 +10,43 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
+from galvae.description import METRICS
 from galvae.files import write_atomically
 from galvae.inference.figures import Selection
-from galvae.paper.data import Sources, stores
+from galvae.paper.data import Sources, check_sources, stores
 from galvae.paper.experiments import EXPERIMENTS, Job, Scale, jobs
 from galvae.paper.measure import MEASURES, Measured
+from galvae.paper.results import RESULT, as_table, folder_of, write
 from galvae.progress import say
 from galvae.stages import differing, read_json
 from galvae.training.checkpoint import DESCRIPTION, STATE, load_model, load_tensors
 from galvae.training.fit import fit
 from galvae.training.run import trained_recipe
 
-RESULT = "result.json"
 # Images that a run is measured on, at most, of those it saw.
 SEEN = 500
 
 
-class OutOfTime(Exception):
-    """The time that was given is over; what is done is kept."""
+# Another number wherever something is measured otherwise: what was measured before is then measured again.
+MEASURED = 1
 
 
-def run_experiment(
-    name: str, output: Path, *, scale: Scale, sources: Sources, device: torch.device, minutes: float | None = None,
-    quiet: bool = False,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """Do what is left of an experiment.
+def run_paper(
+    names: Sequence[str], output: Path, *, scale: Scale, sources: Sources, device: torch.device,
+    minutes: float | None = None, quiet: bool = False,
+) -> bool:  # fmt: skip
+    """Do what is left of some experiments, and write the table and the figures.
 
     Parameters
     ----------
-    name
-        Of the experiment.
+    names
+        Of the experiments.
     output
         Folder of all experiments and scales.
     scale
@@ -56,58 +56,78 @@ def run_experiment(
     device
         Where to compute.
     minutes
-        Stop a training after so many minutes from now, to be gone on with.
+        Stop after about so many, in the middle of a training, to be gone on with.
     quiet
         No progress.
 
-    Yields
-    ------
-    dict
-        Of each training, its result as :data:`RESULT` in its run folder holds it.
+    Returns
+    -------
+    bool
+        Whether all is done.
 
     Raises
     ------
-    OutOfTime
-        When the minutes are over.
+    FileExistsError
+        If something was made with other data or another recipe than is wanted.
+    ValueError, OSError
+        If data are not at hand; before any work.
     """
+    from galvae.paper.figures import draw
+
+    for name in names:
+        check_sources(name, sources)
+    output.mkdir(parents=True, exist_ok=True)
+    write(output, as_table(output))
     with _until(minutes) as over:
-        for job in jobs(name, scale):
-            if over.is_set():
-                raise OutOfTime
-            try:
-                yield run_job(job, output, scale=scale, sources=sources, device=device, quiet=quiet)
-            except KeyboardInterrupt:
-                if over.is_set():
-                    raise OutOfTime from None
+        try:
+            for name in names:
+                fresh = False
+                for job in jobs(name, scale):
+                    if over.is_set():
+                        return False
+                    options = {"scale": scale, "sources": sources, "device": device, "quiet": quiet}
+                    fresh = run_job(job, output, over=over, **options) or fresh
+                    write(output, as_table(output))
+                if fresh:
+                    draw(name, output, scale=scale, sources=sources, device=device)
+        except KeyboardInterrupt:
+            if not over.is_set():
                 raise
-
-
-def folder_of(job: Job, output: Path, scale: Scale) -> Path:
-    """Where a training lies."""
-    return output / scale / job.experiment / job.name
+            return False
+    return True
 
 
 def run_job(
-    job: Job, output: Path, *, scale: Scale, sources: Sources, device: torch.device, quiet: bool
-) -> dict[str, Any]:
-    """Train and measure, or read what was measured before of the same recipe and data."""
-    train, test = stores(job, output / scale / "data", scale=scale, sources=sources, quiet=quiet)
+    job: Job, output: Path, *, scale: Scale, sources: Sources, device: torch.device, quiet: bool,
+    over: threading.Event,
+) -> bool:  # fmt: skip
+    """Train and measure, if that is not done yet; whether there was anything to do."""
+    train, test, source = stores(job, output / scale / "data", scale=scale, sources=sources, quiet=quiet)
+    if over.is_set():
+        raise KeyboardInterrupt
     run = folder_of(job, output, scale)
-    made_from = {"recipe": trained_recipe(job.recipe), "store": train.digest, "test": test.digest if test else None}
-    before = read_json(run / RESULT)
-    if before.get("made_from") == json.loads(json.dumps(made_from)):
-        return before
+    made_from = {
+        "recipe": trained_recipe(job.recipe), "store": train.digest, "test": test.digest if test else None,
+        "measured": MEASURED,
+    }  # fmt: skip
+    if read_json(run / RESULT).get("made_from") == json.loads(json.dumps(made_from)):
+        return False
     say(f"{job.experiment}: {job.name}", quiet=quiet)
     begun = (run / STATE).is_file()
     described = read_json(run / DESCRIPTION) or (load_tensors(run / STATE)[1] if begun else {})
     now = {"store": made_from["store"], **made_from["recipe"]}
-    same = not differing({"store": described.get("store"), **described.get("recipe", {})}, now)
-    if not (same and described.get("finished")):
-        fit(train, job.recipe, run, device=device, resume=same and begun, quiet=True)
-    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    changed = differing({"store": described.get("store"), **described.get("recipe", {})}, now) if described else []
+    if changed:
+        raise FileExistsError(
+            f"{run}: was trained with other {', '.join(changed)}; choose another output, or add --overwrite to begin "
+            f"the experiment again"
+        )
+    if not described.get("finished"):
+        fit(train, job.recipe, run, device=device, resume=begun, quiet=quiet)
+    last = json.loads((run / METRICS).read_text().splitlines()[-1])
     result = {
         **{key: getattr(job, key) for key in ("experiment", "data", "model", "latents", "seed")},
-        "scale": scale, "steps": last["step"], "seconds": last["seconds"], "device": _named(device),
+        "source": source, "scale": scale, "steps": last["step"], "seconds": last["seconds"], "device": _named(device),
         "values": {}, "made_from": made_from,
     }  # fmt: skip
     start = time.monotonic()
@@ -117,7 +137,7 @@ def run_job(
             result["values"][quantity] = [float(value), value.error]
     result["measured_in"] = round(time.monotonic() - start, 1)
     write_atomically(run / RESULT, json.dumps(result, indent=1) + "\n")
-    return result
+    return True
 
 
 def measured_of(run: Path, train: ImageStore, test: ImageStore | None, *, device: torch.device) -> Measured:
@@ -126,13 +146,6 @@ def measured_of(run: Path, train: ImageStore, test: ImageStore | None, *, device
     known = np.isin(identifier_hashes(train.column("id")), description["trained_on"])
     held_out = Selection(train, np.flatnonzero(~known)) if test is None else Selection(test, np.arange(len(test)))
     return Measured(vae, description, held_out, Selection(train, np.flatnonzero(known)[:SEEN]))
-
-
-def results(output: Path, names: Sequence[str], scale: Scale) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Every training of some experiments at a scale, with its result, empty where there is none yet."""
-    for name in names:
-        for job in jobs(name, scale):
-            yield job, read_json(folder_of(job, output, scale) / RESULT)
 
 
 @contextmanager

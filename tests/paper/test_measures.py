@@ -8,7 +8,7 @@ from astropy.stats import circcorrcoef
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.paper.measure import CYCLES, mean_of, pearson, radial_power
+from galvae.paper.measure import CYCLES, entropy_of, mean_of, pearson, radial_power
 
 
 def jammalamadaka_sengupta(a, b):
@@ -59,3 +59,8 @@ def test_blurring_lowers_the_power_of_what_is_small():
     blurred = sum(np.roll(noise, shift, axis=(1, 2)) for shift in [(0, 0), (0, 1), (1, 0), (1, 1)]) / 4
     ratio = (radial_power(blurred) / radial_power(noise))[0]
     assert ratio[0] > 0.9 > ratio[1] > ratio[2]
+
+
+def test_entropy_is_none_where_a_pixel_is_black_or_white():
+    assert entropy_of(np.array([0, 255], np.uint8) / np.float32(255)).tolist() == [0, 0]
+    assert entropy_of(np.float32([0.5])) == pytest.approx(math.log(2))

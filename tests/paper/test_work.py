@@ -22,8 +22,8 @@ from galvae.model.vae import SpatialVAE
 from galvae.paper import data
 from galvae.paper.data import SIZES, Sources
 from galvae.paper.experiments import EXPERIMENTS, jobs
-from galvae.paper.results import NOT_YET, as_table, page
-from galvae.paper.work import RESULT, folder_of, run_experiment
+from galvae.paper.results import NOT_YET, as_table, folder_of, page, results
+from galvae.paper.work import run_paper
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -41,17 +41,21 @@ def small(monkeypatch):
     monkeypatch.setitem(SIZES["hinge"], "quick", (60, 20))
 
 
-def do(output, **options):
-    return list(run_experiment("hinge", output, scale="quick", sources=Sources(), device=CPU, quiet=True, **options))
+def do(output):
+    assert run_paper(["hinge"], output, scale="quick", sources=Sources(), device=CPU, quiet=True)
+    return [result for _, result in results(output, ["hinge"], "quick")]
 
 
 def test_an_experiment_is_done_once_and_its_rows_stand_beside_the_papers(small, tmp_path):
     done = do(tmp_path)
     assert [d["model"] for d in done[:2]] == ["spatial", "vanilla"]
     assert {d["seed"] for d in done} == {0, 1}
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    made = [
+        path for path in tmp_path.rglob("*") if path.is_file() and path.parent != tmp_path
+    ]  # all but table and page
+    before = {path: path.stat().st_mtime_ns for path in made}
     assert json.dumps(do(tmp_path)) == json.dumps(done)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in made} == before
 
     table = as_table(tmp_path, ["hinge"])
     quick = table[table["scale"] == "quick"]
@@ -73,18 +77,31 @@ def test_an_experiment_is_done_once_and_its_rows_stand_beside_the_papers(small, 
     assert "0.95 (Table 1)" in page(table)
 
 
-def test_another_recipe_or_other_data_is_measured_anew(small, tmp_path, monkeypatch):
-    first = next(jobs("hinge", "quick"))
+def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, tmp_path, monkeypatch, capsys):
     do(tmp_path)
-    place = folder_of(first, tmp_path, "quick") / RESULT
-    before = json.loads(place.read_text())
-    tiny = replace(EXPERIMENTS["hinge"], quick=(*SMALL, "train.learning_rate=3e-3"))
-    monkeypatch.setitem(EXPERIMENTS, "hinge", tiny)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".md"}
+    for change in ("recipe", "data"):
+        with monkeypatch.context() as patch:
+            if change == "recipe":
+                tiny = replace(EXPERIMENTS["hinge"], quick=(*SMALL, "train.learning_rate=3e-3"))
+                patch.setitem(EXPERIMENTS, "hinge", tiny)
+            else:
+                patch.setattr(data, "SNR", 2.0)
+            with pytest.raises(FileExistsError, match="learning_rate" if change == "recipe" else "other snr"):
+                do(tmp_path)
+            kept = {path: path.read_bytes() for path in before if path.suffix != ".ecsv" or path.name != "results.ecsv"}
+            assert all(before[path] == content for path, content in kept.items())
+            with pytest.raises(SystemExit) as stop:
+                galvae(["paper", "hinge", "-o", str(tmp_path), "-q", "--overwrite", "--device", "cpu"])
+            assert stop.value.code == 0
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".md"}
+
+
+def test_no_cell_of_the_page_breaks_its_table(small, tmp_path):
     do(tmp_path)
-    assert json.loads(place.read_text())["values"] != before["values"]
-    monkeypatch.setattr(data, "SNR", 2.0)
-    again = do(tmp_path)
-    assert again[0]["made_from"]["store"] != before["made_from"]["store"]
+    lines = [line for line in page(as_table(tmp_path, ["hinge"])).splitlines() if line.startswith("|")]
+    assert len(lines) > 10
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
 
 
 @pytest.mark.parametrize("size", [40, 41])
