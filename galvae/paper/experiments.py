@@ -121,7 +121,10 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "hinge": Experiment(
         recipe="paper/hinge",
         data={"hinge": []},
-        models={"spatial": [], "vanilla": VANILLA, "ours": (*OURS, AGREE_NORMAL, "model.shift_sigma=1.0", "train.epochs=3")},
+        models={
+            "spatial": [], "vanilla": VANILLA,
+            "ours": (*OURS, AGREE_NORMAL, "model.shift_sigma=1.0", "train.epochs=3"),
+        },
         measures=["elbo", "truth"],
         latents={"quick": [1, 2], "paper": [1, 2]},
         quick=["train.epochs=8", "train.learning_rate=5e-4", "train.pixels=256", "train.precision=auto"],
