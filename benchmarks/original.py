@@ -47,6 +47,7 @@ from galvae.description import METRICS
 from galvae.files import whole, write_atomically
 from galvae.geometry import pixels_to_grid
 from galvae.model.vae import SpatialVAE
+from galvae.paper.measure import entropy_of
 from galvae.recipe import Recipe, load_recipe
 from galvae.training.checkpoint import DESCRIPTION, save_model
 from galvae.training.run import trained_recipe
@@ -167,9 +168,7 @@ def windows(trainer: Trainer, data: Fields, *, step: int = -1) -> np.ndarray:
 
 def entropy(images: np.ndarray) -> float:
     """Of pixels taken as probabilities, nats per image."""
-    counts = np.bincount(images.ravel(), minlength=256) / len(images)
-    p = np.arange(1, 255) / 255
-    return float(-(counts[1:255] * (p * np.log(p) + (1 - p) * np.log(1 - p))).sum())
+    return float(np.mean([entropy_of(image / 255).sum() for image in images]))
 
 
 def as_galvae(original: Original, vae: SpatialVAE) -> SpatialVAE:

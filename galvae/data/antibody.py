@@ -12,8 +12,7 @@ from astropy.table import Table
 from scipy.ndimage import gaussian_filter
 
 from galvae.data.density import gaussians, turned
-from galvae.data.particles import check_stack, stream, truth_table, write_stack
-from galvae.progress import Progress
+from galvae.data.particles import check_stack, simulate_stack
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "theta": (
@@ -151,21 +150,18 @@ def simulate_antibody(
             f"{path}: got {view}, move_sigma {move_sigma}; give Fab angles low <= high, at least 8 pixels, an snr and "
             f"a stain_scale above 0, a stain and a move_sigma of 0 or more"
         )
-    images, rows = np.empty((n, view.size, view.size), np.float32), np.empty((n, len(COLUMNS)))
-    with Progress("simulate", n, quiet=quiet) as progress:
-        for number in range(n):
-            draw = stream("antibody", seed, number)
-            theta, (x, y) = 360 * draw.random(), move_sigma * draw.standard_normal(2)
-            pose = (theta, x, y, *(low + (high - low) * draw.random(2)))
-            uneven = view.background(draw)
-            rows[number] = *pose, uneven.std()
-            noise = draw.standard_normal((view.size, view.size), np.float32)
-            images[number] = view.image(*pose) + uneven + noise
-            progress.advance(1)
+
+    def one(draw: np.random.Generator) -> tuple[tuple[float, ...], np.ndarray]:
+        theta, (x, y) = 360 * draw.random(), move_sigma * draw.standard_normal(2)
+        pose = (theta, x, y, *(low + (high - low) * draw.random(2)))
+        uneven = view.background(draw)
+        return (*pose, uneven.std()), view.image(*pose) + uneven
+
     meta = {
-        "n": n, "size": view.size, "snr": view.snr, "fab": [low, high], "move_sigma": move_sigma, "seed": seed,
-        "stain": view.stain, "stain_scale": view.stain_scale, "pixel_size": view.pixel_size,
+        "snr": view.snr, "fab": [low, high], "move_sigma": move_sigma, "stain": view.stain,
+        "stain_scale": view.stain_scale,
     }  # fmt: skip
-    truth = truth_table(path, COLUMNS, rows, meta)
-    write_stack(path, images, truth, pixel_size=view.pixel_size)
-    return truth
+    return simulate_stack(
+        path, "antibody", n, one,
+        columns=COLUMNS, size=view.size, pixel_size=view.pixel_size, meta=meta, seed=seed, quiet=quiet,
+    )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -87,29 +86,6 @@ def moved_digits(
         truth[name].unit, truth[name].description = unit or None, description
     truth.meta.update(turn_sigma=turn_sigma, move_sigma=move_sigma, canvas=size, seed=seed)
     return moved, truth
-
-
-def read_idx(path: str | Path) -> np.ndarray:
-    """The uint8 array in an idx file, as it lies there: of images row 0 is the **top**.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or not whole.
-    """
-    try:
-        data = gzip.decompress(Path(path).read_bytes())
-    except gzip.BadGzipFile:
-        data = Path(path).read_bytes()
-    begin = 4 + 4 * data[3] if len(data) > 3 else 0
-    if data[:3] != b"\0\0\x08" or len(data) < begin:
-        raise ValueError(f"{path}: not an idx file of bytes; expected MNIST's images or labels")
-    shape = np.frombuffer(data[4:begin], ">u4").astype(int)
-    if len(data) - begin != shape.prod():
-        raise ValueError(
-            f"{path}: {len(data) - begin} bytes where {tuple(shape.tolist())} are announced; fetch it again"
-        )
-    return np.frombuffer(data[begin:], np.uint8).reshape(shape)
 
 
 def write_digits(

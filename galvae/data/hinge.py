@@ -11,8 +11,7 @@ from astropy.table import Table
 
 from galvae.data.density import gaussians, turned
 from galvae.data.molecule import HingeMolecule, hinge_molecule
-from galvae.data.particles import check_stack, stream, truth_table, write_stack
-from galvae.progress import Progress
+from galvae.data.particles import check_stack, simulate_stack
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "conformation": ("", "of the hinge, from 0 to 1"),
@@ -130,19 +129,16 @@ def simulate_hinge(
             f"<= 1, at least 8 pixels, and an snr and a sigma above 0"
         )
     view = HingeView(molecule or hinge_molecule(), size=size, snr=snr, sigma=sigma)
-    images, rows = np.empty((n, size, size), np.float32), np.empty((n, len(COLUMNS)))
-    with Progress("simulate", n, quiet=quiet) as progress:
-        for number in range(n):
-            draw = stream("hinge", seed, number)
-            rows[number] = low + (high - low) * draw.random(), 360 * draw.random()
-            images[number] = view.image(*rows[number]) + draw.standard_normal((size, size), np.float32)
-            progress.advance(1)
+
+    def one(draw: np.random.Generator) -> tuple[tuple[float, float], np.ndarray]:
+        pose = low + (high - low) * draw.random(), 360 * draw.random()
+        return pose, view.image(*pose)
+
     meta = {
-        "molecule": view.molecule.name,
-        "hinge_angle": float(np.degrees(view.molecule.screw.angle)),
-        "n": n, "size": size, "snr": snr, "sigma": sigma, "conformations": [low, high], "seed": seed,
-        "pixel_size": view.pixel_size,
+        "molecule": view.molecule.name, "hinge_angle": float(np.degrees(view.molecule.screw.angle)),
+        "snr": snr, "sigma": sigma, "conformations": [low, high],
     }  # fmt: skip
-    truth = truth_table(path, COLUMNS, rows, meta)
-    write_stack(path, images, truth, pixel_size=view.pixel_size)
-    return truth
+    return simulate_stack(
+        path, "hinge", n, one,
+        columns=COLUMNS, size=size, pixel_size=view.pixel_size, meta=meta, seed=seed, quiet=quiet,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 
 from galvae.files import check_output, whole
+from galvae.progress import Progress
 from galvae.version import version
 
 
@@ -36,6 +37,52 @@ def check_stack(path: str | Path, n: int, seed: int, *, overwrite: bool) -> Path
     check_output(path, (".mrcs",), overwrite=overwrite)
     check_output(path.with_suffix(".ecsv"), (".ecsv",), overwrite=overwrite)
     return path
+
+
+def simulate_stack(
+    path: Path, kind: str, n: int, one: Callable[[np.random.Generator], tuple[Sequence[float], np.ndarray]], *,
+    columns: Mapping[str, tuple[str, str]], size: int, pixel_size: float, meta: Mapping[str, Any], seed: int,
+    quiet: bool,
+) -> Table:  # fmt: skip
+    """Write `n` images with white normal noise of standard deviation 1, and beside them the truth.
+
+    Parameters
+    ----------
+    path
+        The stack, as :func:`check_stack` gave it.
+    kind, seed
+        Which set; image k is the same whatever `n`.
+    n
+        Number of images.
+    one
+        From an image's random numbers what is known of it, and the image without noise, shape (size, size).
+    columns
+        Of what is known: name of each column, unit and description.
+    size
+        Pixels along a side.
+    pixel_size
+        Angstrom.
+    meta
+        What else the images are made with.
+    quiet
+        Show no progress.
+
+    Returns
+    -------
+    astropy.table.Table
+        The truth, as written.
+    """
+    images, rows = np.empty((n, size, size), np.float32), np.empty((n, len(columns)))
+    with Progress("simulate", n, quiet=quiet) as progress:
+        for number in range(n):
+            draw = stream(kind, seed, number)
+            rows[number], image = one(draw)
+            images[number] = image + draw.standard_normal((size, size), np.float32)
+            progress.advance(1)
+    meta = {**meta, "n": n, "size": size, "seed": seed, "pixel_size": pixel_size}
+    truth = truth_table(path, columns, rows, meta)
+    write_stack(path, images, truth, pixel_size=pixel_size)
+    return truth
 
 
 def truth_table(path: Path, columns: Mapping[str, tuple[str, str]], rows: np.ndarray, meta: Mapping[str, Any]) -> Table:

@@ -76,15 +76,20 @@ def evaluate(vae: SpatialVAE, images: Images, *, seed: int = 0) -> dict[str, np.
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def reconstructed(vae: SpatialVAE, images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Windows, and what the most probable hypothesis decodes to in its pose: (N, n, n, C), row 0 at the bottom."""
+def windows(vae: SpatialVAE, images: Images) -> np.ndarray:
+    """What the model is shown, shape (N, n, n, C), row 0 at the bottom."""
+    shape = vae.window, vae.window, vae.channels
+    return np.concatenate([*_of_all(vae, images, lambda _, view: _pixels(vae, view).cpu().numpy())]).reshape(-1, *shape)
 
-    def of(_: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+
+def reconstructed(vae: SpatialVAE, images: Images) -> np.ndarray:
+    """What the most probable hypothesis decodes to in its pose, shape (N, n, n, C), row 0 at the bottom."""
+
+    def of(_: np.ndarray, view: View) -> np.ndarray:
         posterior = vae.encode(view)
-        decoded = decode_images(vae, *posterior.draw(posterior.best()), size=vae.window)
-        return _pixels(vae, view).reshape(decoded.shape).cpu().numpy(), decoded.cpu().numpy()
+        return decode_images(vae, *posterior.draw(posterior.best()), size=vae.window).cpu().numpy()
 
-    return tuple(map(np.concatenate, zip(*_of_all(vae, images, of), strict=True)))
+    return np.concatenate([*_of_all(vae, images, of)])
 
 
 def _of_all(

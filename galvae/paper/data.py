@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from galvae.data.ingest import ingest
+from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
 from galvae.files import write_atomically
 from galvae.paper.experiments import Job, Scale
@@ -131,27 +132,23 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
 
     def make(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
         assert sources.mnist
-        part = "t10k" if test else "train"
-        files = [sorted(sources.mnist.glob(f"{part}-{what}*")) for what in ("images", "labels")]
-        if not all(files):
-            raise ValueError(
-                f"{sources.mnist}: no {part}-images... and {part}-labels... here; MNIST's idx files are wanted"
-            )
-        (images, *_), (labels, *_) = files
+        images = next(sources.mnist.glob("t10k-images*" if test else "train-images*"), None)
+        if images is None:
+            raise ValueError(f"{sources.mnist}: MNIST's idx files are not all here; name their folder with --mnist")
         if not (turn or move):
             return Made(images)
-        count = SIZES["mnist"][scale][test]
-        from galvae.data.digits import moved_digits, read_idx, write_digits
+        from galvae.data.digits import moved_digits, write_digits
+        from galvae.data.readers.idx import columns, pictures
 
+        count = SIZES["mnist"][scale][test]
         moved, truth = moved_digits(
-            read_idx(images)[:count, ::-1],
-            turn_sigma=turn,
-            move_sigma=move,
-            canvas=canvas,
-            seed=int(test),
+            pictures(str(images))[:count, ::-1], turn_sigma=turn, move_sigma=move, canvas=canvas, seed=int(test),
             first=60_000 if test else 0,
-        )
-        write_digits(folder / "digits.h5", moved, truth, label=read_idx(labels)[:count], overwrite=True)
+        )  # fmt: skip
+        label = columns(str(images), IngestSettings()).get("label")
+        write_digits(
+            folder / "digits.h5", moved, truth, label=None if label is None else label[:count], overwrite=True
+        )  # fmt: skip
         return Made(folder / "digits.h5")
 
     return make

@@ -16,7 +16,7 @@ from galvae.paper.measure import Measured
 from galvae.paper.results import folder_of, results
 from galvae.paper.work import measured_of
 from galvae.plots import save
-from galvae.sampling import contact_sheet, interpolate
+from galvae.sampling import contact_sheet, displayed, interpolate
 
 Strips = Sequence[tuple[str, np.ndarray]]
 
@@ -86,8 +86,7 @@ def _hinge(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
     some = next(iter(runs.values()))
     conformation = some.test.column("table/conformation")
     order = np.argsort(conformation)[np.linspace(0, len(conformation) - 1, 12).astype(int)]
-    images = [some.pictures(len(some.test))[0][order]]
-    strips: list[tuple[str, np.ndarray]] = [("images, by\nconformation", images[0])]
+    strips: list[tuple[str, np.ndarray]] = [("images, by\nconformation", some.windows(order))]
     for job, run in runs.items():
         if job.latents == 1:
             z = np.quantile(run.found["z"][:, 0], (np.arange(12) + 0.5) / 12)[:, None]
@@ -98,8 +97,7 @@ def _hinge(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
 def _galaxies(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
     """Fig. 5: images, and samples of each model."""
     some = next(iter(runs.values()))
-    images, _ = some.pictures(24)
-    strips = [("images", images)]
+    strips = [("images", some.windows(slice(24)))]
     strips += [(f"{job.model}\nZ = {job.latents}", run.model.sample(24)) for job, run in runs.items()]
     yield "galaxy-zoo-samples", strips_figure(strips, "Galaxies, and samples at theta = 0, shift = 0")
 
@@ -107,7 +105,7 @@ def _galaxies(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
 def _em(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
     """Fig. 6: from one image's posterior mean to another's."""
     for job, run in runs.items():
-        images, _ = run.pictures(8)
+        images = run.windows(slice(8))
         strips = [
             (str(pair + 1), np.concatenate([images[[2 * pair]], interpolate(run.model, *ends, steps=8),
                                             images[[2 * pair + 1]]]))
@@ -123,22 +121,17 @@ _FIGURES: Mapping[str, Callable[[Mapping[Job, Measured]], Iterator[tuple[str, Fi
 
 
 def strips_figure(strips: Strips, title: str) -> Figure:
-    """Rows of pictures with a label each; what is not in [0, 1] is shown between its own extremes but for 1%."""
+    """Rows of pictures with a label each; what is not in [0, 1] is shown each for itself (:func:`displayed`)."""
     count = max(len(images) for _, images in strips)
     figure = Figure(figsize=(1.2 + 0.8 * min(count, 12), 0.5 + 0.85 * sum(-(-len(i) // 12) for _, i in strips)),
                     layout="compressed")  # fmt: skip
     ratios = [-(-len(images) // 12) for _, images in strips]
     axes = figure.subplots(len(strips), 1, squeeze=False, height_ratios=ratios)[:, 0]
     for panel, (label, images) in zip(axes, strips, strict=True):
-        panel.imshow(contact_sheet(_between(images), columns=min(count, 12)))
+        if images.min() < 0 or images.max() > 1:
+            images = np.stack([*map(displayed, images)])
+        panel.imshow(contact_sheet(images, columns=min(count, 12)))
         panel.set(xticks=[], yticks=[])
         panel.set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center")
     figure.suptitle(title, fontsize=9)
     return figure
-
-
-def _between(images: np.ndarray) -> np.ndarray:
-    if images.min() >= 0 and images.max() <= 1:
-        return images
-    low, high = np.percentile(images, (1, 99), axis=(1, 2, 3), keepdims=True)
-    return (images - low) / np.maximum(high - low, 1e-6)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.stats import circcorrcoef
 from scipy.special import xlogy
 
-from galvae.inference.evaluate import evaluate, reconstructed
+from galvae.inference.evaluate import evaluate, reconstructed, windows
 from galvae.inference.figures import Selection
 from galvae.inference.model import Model
 from galvae.model.vae import SpatialVAE
@@ -20,16 +20,11 @@ from galvae.model.vae import SpatialVAE
 CYCLES = (4, 8, 16)
 
 
-class Value(float):
+class Value(NamedTuple):
     """A number, with its standard error over the images where it has one."""
 
-    error: float
-
-    def __new__(cls, value: float, error: float = float("nan")) -> Value:
-        """Make one."""
-        self = super().__new__(cls, value)
-        self.error = error
-        return self
+    value: float
+    error: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -59,9 +54,13 @@ class Measured:
         """Of :func:`galvae.inference.evaluate.evaluate`, on the test images."""
         return evaluate(self.vae, self.test)
 
-    def pictures(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first test images and their reconstructions, shape (count, n, n, C)."""
-        return reconstructed(self.vae, Selection(self.test.store, self.test.rows[:count]))
+    def some(self, rows: np.ndarray | slice) -> Selection:
+        """Some of the test images."""
+        return Selection(self.test.store, self.test.rows[rows])
+
+    def windows(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Those as the model is shown them, shape (N, n, n, C)."""
+        return windows(self.vae, self.some(rows))
 
 
 def elbo(run: Measured) -> dict[str, Value]:
@@ -69,14 +68,14 @@ def elbo(run: Measured) -> dict[str, Value]:
     names = {"elbo": "test ELBO", "log_likelihood": "test log likelihood", "kl_z": "KL of z", "kl_pose": "KL of pose"}
     values = {name: mean_of(run.found[key]) for key, name in names.items()}
     seen = mean_of(evaluate(run.vae, run.seen)["elbo"])
-    gap = Value(seen - values["test ELBO"], np.hypot(seen.error, values["test ELBO"].error))
+    test = values["test ELBO"]
+    gap = Value(seen.value - test.value, float(np.hypot(seen.error, test.error)))
     return {**values, "training ELBO above test ELBO": gap}
 
 
 def floor(run: Measured) -> dict[str, Value]:
     """Entropy of the pixels as Bernoulli probabilities, which no reconstruction's pseudo-ELBO is above, in nats."""
-    images, _ = run.pictures(len(run.test))
-    entropy = entropy_of(images.reshape(len(images), -1)).sum(1)
+    entropy = entropy_of(run.windows(slice(None))).sum((1, 2, 3))
     return {"floor": mean_of(-entropy), "test ELBO below its floor": mean_of(-entropy - run.found["elbo"])}
 
 
@@ -99,9 +98,11 @@ def truth(run: Measured) -> dict[str, Value]:
 
 def sharpness(run: Measured, count: int = 500) -> dict[str, Value]:
     """Power of reconstructions and of samples over that of the images, by channel and cycles along the window."""
-    images, decoded = run.pictures(count)
+    images = run.windows(slice(count))
     power = radial_power(images)
-    made = {"reconstructions": decoded, "samples": run.model.sample(len(images))}
+    made = {
+        "reconstructions": reconstructed(run.vae, run.some(slice(count))), "samples": run.model.sample(len(images)),
+    }  # fmt: skip
     channels = "RGB" if images.shape[3] == 3 else "I"
     return {
         f"power of {what}, {channel}, {cycles} cycles": Value(ratio)

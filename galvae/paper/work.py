@@ -31,8 +31,6 @@ from galvae.training.run import trained_recipe
 
 # Images that a run is measured on, at most, of those it saw.
 SEEN = 500
-
-
 # Another number wherever something is measured otherwise: what was measured before is then measured again.
 MEASURED = 1
 
@@ -134,7 +132,7 @@ def run_job(
     measured = measured_of(run, train, test, device=device)
     for measure in EXPERIMENTS[job.experiment].measures:
         for quantity, value in MEASURES[measure](measured).items():
-            result["values"][quantity] = [float(value), value.error]
+            result["values"][quantity] = [*map(float, value)]
     result["measured_in"] = round(time.monotonic() - start, 1)
     write_atomically(run / RESULT, json.dumps(result, indent=1) + "\n")
     return True

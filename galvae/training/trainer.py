@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from galvae.data.dataset import Batches, Fields
-from galvae.data.settings import IngestSettings
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.keyed import sheet_of_noise
@@ -20,8 +19,10 @@ from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
 from galvae.model.widths import wider
 from galvae.recipe import Recipe
+from galvae.training.batch import Batch, draw_batch
+from galvae.training.checks import of_this_store
 from galvae.training.engine import LONG, CudaGraphs, Held, Recorded, Recorder, Step, compiled
-from galvae.training.objective import Batch, Parts, Terms, backward, draw_batch, evaluate
+from galvae.training.objective import Parts, Terms, backward, evaluate
 from galvae.training.optimizers import optimizers
 from galvae.training.team import ALONE, Team
 
@@ -38,34 +39,6 @@ TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")
 
 class Diverged(ValueError):
     """The loss of a step is not finite."""
-
-
-def of_this_store(recipe: Recipe, store: ImageStore) -> Recipe:
-    """The recipe with the ``[ingest]`` that really made the store, but for what training itself decides.
-
-    With random crops those are the window and how far it is moved; with fixed ones the store has decided both.
-
-    Raises
-    ------
-    ValueError
-        If store and recipe differ in what training rests on, or its pixels are not what the likelihood is one of.
-    """
-    fixed = store.ingest["crop"] == "fixed"
-    for key in ("pixels", "crop", "field", "oversample", *(("window", "crop_sigma") if fixed else ())):
-        wanted, got = getattr(recipe.ingest, key), store.ingest.get(key)
-        if got is not None and got != wanted:
-            raise ValueError(
-                f"{store.path}: was ingested with ingest.{key} = {got} but the recipe says {wanted}; "
-                f"ingest with the same recipe, or --set ingest.{key}={got}"
-            )
-    if store.dtype != np.uint8 and recipe.model.likelihood != "gaussian":
-        raise ValueError(
-            f"{store.path}: normalised pixels, of any value, but model.likelihood = {recipe.model.likelihood} is "
-            f"one of values from 0 to 1; --set model.likelihood=gaussian, or ingest with ingest.pixels = grey"
-        )
-    ours = set() if fixed else {"window", "crop_sigma"}
-    made = {key: value for key, value in store.ingest.items() if key not in ours}
-    return recipe.model_copy(update={"ingest": IngestSettings.model_validate({**recipe.ingest.model_dump(), **made})})
 
 
 class Trainer:
@@ -317,7 +290,7 @@ class Trainer:
     ) -> Batch:  # fmt: skip
         """What a step sees of galaxies at positions `which` of `data`, (B,), with their fields (B, F, F, C).
 
-        The other options are those of :func:`galvae.training.objective.draw_batch`, which does it, or another `by`
+        The other options are those of :func:`galvae.training.batch.draw_batch`, which does it, or another `by`
         which it is done.
         """
         galaxy = data.index[which]

@@ -217,8 +217,7 @@ def test_a_failure_leaves_no_half_file_and_keeps_the_old(tmp_path, monkeypatch, 
         raise KeyboardInterrupt
 
     if failing == "simulating":
-        monkeypatch.setattr("galvae.data.hinge.stream", stop)
-        monkeypatch.setattr("galvae.data.antibody.stream", stop)
+        monkeypatch.setattr("galvae.data.particles.stream", stop)
     else:
         monkeypatch.setattr("mrcfile.mrcobject.MrcObject.set_image_stack", stop)
     with pytest.raises(KeyboardInterrupt):

@@ -10,9 +10,9 @@ from galvae.geometry import Pose, pixel_grid
 from galvae.keyed import normal, uniform
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
-from galvae.training import objective
 from galvae.training.agreement import disagreement, exchanged
-from galvae.training.objective import backward, draw_batch, evaluate, pixel_density, random_pixels
+from galvae.training.batch import draw_batch, pixel_density, random_pixels
+from galvae.training.objective import backward, evaluate
 
 WINDOW, SIDE, CHANNELS = 8, 14, 2
 KEY = {"seed": 3, "step": 11}
@@ -180,7 +180,7 @@ def test_random_pixels_are_unbiased_in_value_and_gradient(count, monkeypatch):
         def every_place(name, galaxy, size, place=(offset + 0.5) / offsets, **key):
             return torch.full((len(galaxy), size), place) if name == "pixels" else uniform(name, galaxy, size, **key)
 
-        monkeypatch.setattr(objective, "uniform", every_place)
+        monkeypatch.setattr("galvae.training.batch.uniform", every_place)
         batch = batch_of(vae, pixels=count)
         assert batch.values.shape == (5, count, CHANNELS)
         seen += torch.bincount(batch.pixels[0], minlength=WINDOW**2)

@@ -45,6 +45,18 @@ def plan(path: str, settings: IngestSettings) -> Iterator[Item]:
         yield Item("idx", f"{stem}_{row}", f"{path}::{row}", (path, row, Layout(ny, nx), *besides))
 
 
+def pictures(path: str) -> np.ndarray:
+    """All pictures, uint8, shape (N, ny, nx), the first row of each its top.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`plan`.
+    """
+    sides = _sides(path, 3)
+    return np.frombuffer(read_at(path, _HEADER[3], int(np.prod(sides))), np.uint8).reshape(sides)
+
+
 def columns(path: str, settings: IngestSettings) -> dict[str, np.ndarray]:
     """The labels of all pictures, if there are any."""
     labels = _labels_of(path)
