@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -33,16 +34,22 @@ def native_precision(device: torch.device) -> torch.dtype | None:
 
 
 @lru_cache(maxsize=1)
-def _is_faster() -> bool:
-    return _seconds(torch.bfloat16) < _seconds(torch.float32)
-
-
-def _seconds(dtype: torch.dtype, size: int = 512) -> float:
-    """Of a product of square matrices on the CPU, the fastest of several."""
-    matrix = torch.ones(size, size, dtype=dtype)
+def _is_faster(size: int = 512) -> bool:
     taken = []
-    for _ in range(8):
+    for dtype in (torch.bfloat16, torch.float32):
+        matrix = torch.ones(size, size, dtype=dtype)
+        taken.append(fastest(partial(torch.mm, matrix, matrix), torch.device("cpu")))
+    return taken[0] < taken[1]
+
+
+def fastest(work: Callable[[], object], device: torch.device, *, runs: int = 8) -> float:
+    """Seconds of the fastest of several runs of `work` on a device."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    taken = []
+    for _ in range(runs):
+        wait()
         start = time.perf_counter()
-        torch.mm(matrix, matrix)
+        work()
+        wait()
         taken.append(time.perf_counter() - start)
     return min(taken)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from galvae.model.generator import SpatialGenerator
+from galvae.model.precision import fastest
 
 MULTIPLE = 64
 
@@ -45,19 +44,10 @@ def wider(units: int, *, device: torch.device, precision: torch.dtype | None, pi
     if device.type != "cuda" or padded == units:
         return None
     dtype = precision or torch.float32
-    taken = [_seconds(width, pixels, device=device, dtype=dtype) for width in (units, padded)]
-    return padded if taken[1] < taken[0] else None
 
+    def taken(width: int) -> float:
+        hidden = torch.ones(pixels, width, device=device, dtype=dtype)
+        weight = torch.ones(width, width, device=device, dtype=dtype)
+        return fastest(lambda: torch.mm(torch.mm(hidden, weight).mT, hidden), device)  # forward and backward
 
-def _seconds(width: int, pixels: int, *, device: torch.device, dtype: torch.dtype) -> float:
-    """Of a hidden layer's products forward and backward, the fastest of several."""
-    hidden = torch.ones(pixels, width, device=device, dtype=dtype)
-    weight = torch.ones(width, width, device=device, dtype=dtype)
-    taken = []
-    for _ in range(8):
-        torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        torch.mm(torch.mm(hidden, weight).mT, hidden)
-        torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+    return padded if taken(padded) < taken(units) else None
