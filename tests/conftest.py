@@ -171,9 +171,10 @@ class Ellipse(nn.Module):
         super().__init__()
         self.sigma, self.pedestal = sigma, pedestal
 
-    def forward(self, coordinates, content, pixels=None):
-        axis, x, y, ratio = content[:, None].unbind(-1)
-        u, v = coordinates[..., 0] - x, coordinates[..., 1] - y
+    def forward(self, x, pose, content, pixels=None):
+        u, v = to_object(x, pose).unbind(-1)
+        axis, centre_x, centre_y, ratio = content[:, None].unbind(-1)
+        u, v = u - centre_x, v - centre_y
         along, across = u * axis.cos() + v * axis.sin(), v * axis.cos() - u * axis.sin()
         light = torch.exp(-0.5 * (along**2 + (across / ratio) ** 2) / self.sigma**2)
         return light[..., None] * COLOURS.to(light) + self.pedestal

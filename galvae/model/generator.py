@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from galvae.geometry import Pose, rotation
 from galvae.model.precision import Mixed
-from galvae.model.thin import thin
+from galvae.model.thin import affine, tanh, thin
 
 
 class SpatialGenerator(Mixed):
@@ -40,15 +42,21 @@ class SpatialGenerator(Mixed):
         self.hidden = nn.ModuleList(nn.Linear(units, units) for _ in range(layers - 1))
         self.output = nn.Linear(units, outputs)
 
-    def forward(self, coordinates: Tensor, content: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """Pixel parameters, shape (B, P, outputs), at `coordinates` (B, P, 2) for `content` (B, Z)."""
-        if self.frequencies is not None:
-            phase = coordinates @ self.frequencies
-            coordinates = torch.cat([coordinates, torch.sin(phase), torch.cos(phase)], -1)
+    def forward(self, x: Tensor, pose: Pose, content: Tensor, pixels: Tensor | None = None) -> Tensor:
+        """Pixel parameters, shape (B, P, outputs), at image coordinates `x`, (P, 2) or (B, P, 2), for `content` (B, Z).
+
+        The first layer is linear in the object's coordinates ``x @ R(theta) + shift``: each image's pose goes into
+        that layer's weights, so that there are no coordinates of each pixel to compute or to differentiate.
+        """
+        turn, weight = rotation(pose.theta), self.coordinates.weight.mT
         # Near 1 neighbouring bfloat16 are a quarter of a pixel apart: coordinates keep their precision.
-        hidden = thin(self.coordinates, coordinates) + self.content(content)[:, None, :]
-        tanh = torch.tanh if torch.is_grad_enabled() else torch.tanh_  # in place where nothing goes back
-        with self.mixed(hidden.device):
+        offset = pose.shift @ weight[:2] + self.coordinates.bias + self.content(content)
+        hidden = affine(x, turn @ weight[:2], offset)
+        if self.frequencies is not None:
+            phase = affine(x, turn @ self.frequencies, pose.shift @ self.frequencies)
+            with self.mixed(x.device) if x.device.type == "cuda" else nullcontext():
+                hidden = hidden + torch.cat([torch.sin(phase), torch.cos(phase)], -1) @ weight[2:]
+        with self.mixed(x.device):
             hidden = tanh(hidden if self.precision is None else hidden.to(self.precision))
             for layer in self.hidden:
                 hidden = tanh(layer(hidden))
@@ -77,7 +85,7 @@ class VanillaGenerator(nn.Module):
         self.output = nn.Linear(units, size * size * outputs)
         self.outputs = outputs
 
-    def forward(self, coordinates: Tensor, content: Tensor, pixels: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, pose: Pose, content: Tensor, pixels: Tensor | None = None) -> Tensor:
         """Pixel parameters, shape (B, P, outputs), of all pixels or of the `pixels` (B, P) asked for."""
         hidden = content
         for layer in self.hidden:

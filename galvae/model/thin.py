@@ -1,18 +1,44 @@
-"""Linear layers of few inputs or few outputs, which cost memory traffic and hardly any arithmetic."""
+"""Layers of few inputs or few outputs, and what is between layers: memory traffic and hardly any arithmetic.
+
+As they are written here a compiler makes one kernel of each with what comes before and after it.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 FEW = 4
 
 
-def thin(layer: nn.Linear, x: Tensor) -> Tensor:
-    """What ``layer(x)`` is. Compiled it is a sum of products, which makes one kernel with what comes before and after.
+def affine(x: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
+    """``x @ weight + offset`` with weights of each image.
 
-    As a product of matrices a generator's first layer writes hidden units in float32, of which only their tanh in
-    bfloat16 is wanted, and its last one reads them in float32: two thirds of the bytes that it moves for a pixel.
+    Parameters
+    ----------
+    x
+        Of few columns, shape (P, inputs) or (B, P, inputs).
+    weight, offset
+        Shapes (B, inputs, outputs) and (B, outputs).
+
+    Returns
+    -------
+    Tensor
+        Shape (B, P, outputs).
+    """
+    if torch.compiler.is_compiling():
+        products = (x[..., i : i + 1] * weight[:, i : i + 1] for i in range(x.shape[-1]))
+        return sum(products, offset[:, None])
+    return functional.pad(x, (0, 1), value=1.0) @ torch.cat([weight, offset[:, None]], 1)
+
+
+def thin(layer: nn.Linear, x: Tensor) -> Tensor:
+    """What ``layer(x)`` is. Compiled, and of few outputs, it is a sum of products.
+
+    As a product of matrices a generator's last layer reads hidden units in float32, of which there are bfloat16.
 
     Parameters
     ----------
@@ -21,12 +47,28 @@ def thin(layer: nn.Linear, x: Tensor) -> Tensor:
     x
         Shape (..., inputs).
     """
-    if not torch.compiler.is_compiling():
-        return layer(x)
-    outputs, inputs = layer.weight.shape
-    if inputs <= FEW:
-        products = (x[..., i : i + 1] * layer.weight[:, i] for i in range(inputs))
-        return sum(products, layer.bias)
-    if outputs <= FEW:
-        return torch.stack([(x * layer.weight[k]).sum(-1) for k in range(outputs)], -1) + layer.bias
+    if torch.compiler.is_compiling() and layer.out_features <= FEW:
+        return torch.stack([(x * row).sum(-1) for row in layer.weight], -1) + layer.bias
     return layer(x)
+
+
+class _Tanh(torch.autograd.Function):
+    """Of bfloat16 by one exponential: what a compiler makes of tanh is good to float32, and slower than the memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = (2 * torch.sigmoid(2 * x.float()) - 1).to(x.dtype)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return (gradient * (1 - y.float().square())).to(gradient.dtype)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """What ``torch.tanh(x)`` is, to the precision of `x`; where nothing goes back it takes its place."""
+    if torch.compiler.is_compiling() and x.dtype == torch.bfloat16:
+        return _Tanh.apply(x)
+    return torch.tanh(x) if torch.is_grad_enabled() else torch.tanh_(x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from galvae.geometry import Pose, pixel_grid, to_object
+from galvae.geometry import Pose, pixel_grid
 from galvae.model.elbo import Divergence, divergence
 from galvae.model.generator import SpatialGenerator, VanillaGenerator
 from galvae.model.likelihood import likelihood
@@ -90,7 +90,7 @@ class SpatialVAE(nn.Module):
             raise ValueError(f"a vanilla generator decodes its own {self.window} x {self.window} pixels only")
         x = self.grid if grid is None else grid
         x = x if pixels is None else x[pixels]
-        given = to_object(x, pose), content * self.content_scale + self.content_mean, pixels
+        given = x, pose, content * self.content_scale + self.content_mean, pixels
         if self.units is None:
             return self.generator(*given)
         return functional_call(self.generator, widened(self.generator, self.units), given)

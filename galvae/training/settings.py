@@ -23,8 +23,8 @@ class TrainSettings(Settings):
     ``optimizer`` is Adam, or Muon for the layers' weights (:mod:`galvae.training.optimizers`), which needs a fraction
     of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
     has instructions for it. ``compile`` says whether steps are compiled (``auto``: on a GPU), which changes how fast
-    they are and not what they come to (:mod:`galvae.training.engine`). At most ``chunk`` pixels are decoded at once,
-    ``freeze_content`` is in steps, ``save_every`` in epochs.
+    they are and not what they come to (:mod:`galvae.training.engine`). At most ``chunk`` pixels are decoded at once
+    (0: as many as suits the device), ``freeze_content`` is in steps, ``save_every`` in epochs.
     """
 
     epochs: PositiveInt = 300
@@ -39,7 +39,7 @@ class TrainSettings(Settings):
     content_weight: float = Field(1.0, gt=0)
     noise: float = Field(0.0, ge=0)
     mirror: bool = False
-    chunk: PositiveInt = 65536
+    chunk: NonNegativeInt = 0
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True
     validation: float = Field(0.1, gt=0, lt=1)

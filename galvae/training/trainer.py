@@ -29,9 +29,6 @@ from galvae.training.team import ALONE, Team
 # Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
 JITTER = 0.04
 
-# Activations of a layer that are decoded at once on a processor: what stays in its caches need not go through memory.
-_CACHED = 2**22
-
 _PRECISIONS = {"bfloat16": torch.bfloat16, "float32": None}
 
 TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")
@@ -95,9 +92,7 @@ class Trainer:
         self.vae.compute_in(self.precision)
         if recipe.model.generator == "spatial":
             self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
-        self.chunk = recipe.train.chunk
-        if device.type == "cpu":
-            self.chunk = min(self.chunk, max(1, _CACHED // recipe.model.generator_units))
+        self.chunk = recipe.train.chunk or max(1, _room(device) // recipe.model.generator_units)
         self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
         if self.batch < team.size:
@@ -302,6 +297,14 @@ class Trainer:
             rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
             views=views, **options, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
+
+
+def _room(device: torch.device) -> int:
+    """Activations of a layer that are decoded at once: a processor's caches hold them, or a GPU's free memory does."""
+    if device.type != "cuda":
+        return 2**22
+    free, _ = torch.cuda.mem_get_info(device)
+    return free // 64  # a step has some ten such tensors, of two or four bytes each, and memory is for more
 
 
 def _means(terms: Terms) -> Tensor:

@@ -21,7 +21,7 @@ from galvae.data.ingest import ingest
 from galvae.data.prepare import frame
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
-from galvae.geometry import Pose, move_pose, to_object, turn_pose
+from galvae.geometry import Pose, move_pose, turn_pose
 from galvae.inference.canonical import decode_images
 from galvae.inference.catalog import infer_columns
 from galvae.inference.settings import CatalogSettings
@@ -66,7 +66,7 @@ def scene(vae, theta, shift, content, *, size, settings):
     y, x = np.mgrid[:ny, :nx]
     points = torch.from_numpy(np.stack([x - (nx - 1) / 2, y - (ny - 1) / 2], -1).reshape(-1, 2) / step)
     with torch.no_grad():
-        light = vae.generator(to_object(points, Pose(theta[None], shift[None])), content[None])
+        light = vae.generator(points, Pose(theta[None], shift[None]), content[None])
     return light[0].numpy().reshape(ny, nx, 3)
 
 

@@ -17,7 +17,9 @@ FIXED = {"infer_rotation": False, "infer_translation": False}
 def test_first_layer_is_that_of_the_concatenation(layers, waves):
     torch.manual_seed(0)
     generator = SpatialGenerator(5, 3, units=17, layers=layers, waves=waves).double()
-    coordinates, content = torch.randn(4, 11, 2).double(), torch.randn(4, 5).double()
+    x, content = torch.randn(4, 11, 2).double(), torch.randn(4, 5).double()
+    pose = Pose(torch.randn(4).double(), torch.randn(4, 2).double())
+    coordinates = to_object(x, pose)
     phases = [coordinates @ frequency for frequency in generator.frequencies.T] if waves else []
     hidden = torch.stack([*coordinates.unbind(-1), *(p.sin() for p in phases), *(p.cos() for p in phases)], -1)
     hidden = torch.cat([hidden, content[:, None].expand(-1, 11, -1)], -1)
@@ -28,16 +30,16 @@ def test_first_layer_is_that_of_the_concatenation(layers, waves):
         hidden = torch.tanh(hidden @ layer.weight.T + layer.bias)
     wanted = hidden @ generator.output.weight.T + generator.output.bias
     assert len(generator.hidden) == layers - 1
-    assert torch.allclose(generator(coordinates, content), wanted, atol=1e-12)
+    assert torch.allclose(generator(x, pose, content), wanted, atol=1e-12)
 
 
 def test_vanilla_generator_gathers_the_pixels_asked_for():
     torch.manual_seed(0)
     generator = VanillaGenerator(5, 6, size=7, units=17, layers=2)
     content, pixels = torch.randn(4, 5), torch.randint(49, (4, 9))
-    everything = generator(None, content)
+    everything = generator(None, None, content)
     assert everything.shape == (4, 49, 6)
-    some = generator(None, content, pixels)
+    some = generator(None, None, content, pixels)
     for image, chosen, wanted in zip(some, pixels, everything, strict=True):
         assert torch.equal(image, wanted[chosen])
 
@@ -61,11 +63,13 @@ def test_decoding_some_pixels_is_a_part_of_decoding_all(changes):
     assert torch.allclose(some, everything.gather(1, pixels[..., None].expand_as(some)), atol=1e-6)
 
 
-def test_decoding_is_the_generator_at_object_coordinates():
+def test_decoding_at_a_pose_is_decoding_upright_at_object_coordinates():
     model = vae()
-    pose, content = Pose(torch.randn(4), torch.randn(4, 2) / 5), torch.randn(4, 3)
+    pose, content = Pose(torch.randn(1), torch.randn(1, 2) / 5), torch.randn(1, 3)
     grid = torch.rand(6, 2) * 2 - 1
-    assert torch.allclose(model.decode(pose, content, grid=grid), model.generator(to_object(grid, pose), content))
+    still = Pose(torch.zeros(1), torch.zeros(1, 2))
+    upright = model.decode(still, content, grid=to_object(grid, pose)[0])
+    assert torch.allclose(model.decode(pose, content, grid=grid), upright, atol=1e-6)
     assert torch.allclose(model.decode(pose, content, grid=model.grid), model.decode(pose, content))
 
 

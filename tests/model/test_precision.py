@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from galvae.geometry import Pose
-from galvae.model import precision
+from galvae.model import generator, precision
 from galvae.model.mlp import MLPEncoder
 from galvae.model.precision import Mixed, native_precision
 from galvae.model.settings import ModelSettings
+from galvae.model.thin import affine
 from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
@@ -41,12 +42,18 @@ def test_bfloat16_is_nearly_the_same_and_leaves_float32_behind(vae, draw_commas)
     assert all(value.grad is None or value.grad.dtype == torch.float32 for value in vae.parameters())
 
 
-def test_the_coordinates_projection_keeps_its_precision(vae, monkeypatch):
+def test_what_comes_of_coordinates_keeps_its_precision(vae, monkeypatch):
     vae.compute_in(torch.bfloat16)
     seen = []
-    vae.generator.coordinates.register_forward_hook(lambda module, given, out: seen.append((given[0].dtype, out.dtype)))
+
+    def noted(*given):
+        seen.extend([*given, affine(*given)])
+        return seen[-1]
+
+    monkeypatch.setattr(generator, "affine", noted)
     vae.decode(Pose(torch.zeros(1), torch.zeros(1, 2)), torch.zeros(1, 4))
-    assert seen == [(torch.float32, torch.float32)]
+    assert seen
+    assert all(tensor.dtype == torch.float32 for tensor in seen)
 
 
 @pytest.mark.parametrize(

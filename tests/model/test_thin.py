@@ -1,13 +1,14 @@
-"""Thin linear layers, compiled, are what they are uncompiled."""
+"""What is written for a compiler is what it stands for."""
 
 import pytest
 import torch
 from torch import nn
 
-from galvae.model.thin import thin
+from galvae.model.thin import affine, tanh, thin
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's to itself
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's to itself
 @pytest.mark.parametrize(("inputs", "outputs"), [(2, 9), (9, 3), (2, 3), (9, 9)])
 def test_a_thin_layer_is_the_layer(inputs, outputs):
     torch.manual_seed(0)
@@ -22,3 +23,34 @@ def test_a_thin_layer_is_the_layer(inputs, outputs):
     for plain, compiled in zip(*found, strict=True):
         assert torch.allclose(plain, compiled, rtol=1e-12)
     assert torch.equal(found[0][0], layer(x))
+
+
+@pytest.mark.parametrize("shape", [(7, 2), (3, 7, 2)])
+def test_an_affine_map_is_a_product_and_an_offset(shape):
+    torch.manual_seed(0)
+    x, weight, offset = (torch.randn(*s, dtype=torch.float64) for s in (shape, (3, 2, 5), (3, 5)))
+    wanted = x @ weight + offset[:, None]
+    assert wanted.shape == (3, 7, 5)
+    assert torch.allclose(affine(x, weight, offset), wanted, rtol=1e-12)
+    assert torch.allclose(
+        torch.compile(affine, backend="aot_eager", fullgraph=True)(x, weight, offset), wanted, rtol=1e-12
+    )
+
+
+def test_a_compiled_tanh_is_as_good_as_its_kind_and_so_is_its_gradient():
+    """Near zero too, where a difference of numbers near one would have no digits left."""
+    values = torch.cat([-torch.logspace(-6, 2, 200), torch.zeros(1), torch.logspace(-6, 2, 200)])
+    x = values.bfloat16().requires_grad_()
+    exact = x.detach().double().tanh()
+    found = torch.compile(tanh, backend="aot_eager", fullgraph=True)(x)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.double(), exact, rtol=2**-8, atol=2e-7)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert torch.allclose(gradient.double(), 1 - exact.square(), rtol=2**-7, atol=2**-7)
+
+
+def test_where_nothing_goes_back_a_tanh_takes_its_place():
+    x = torch.randn(5)
+    with torch.no_grad():
+        assert tanh(x).data_ptr() == x.data_ptr()
+    assert tanh(x).data_ptr() != x.data_ptr()

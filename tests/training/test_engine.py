@@ -355,6 +355,7 @@ def test_a_gpu_records_every_variant_and_takes_the_plain_steps(kind, store, tiny
 
 
 @ON_GPU
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # a prototype, it says, and its first call would fail
 def test_a_gpus_steps_are_not_waited_for(store, tiny_recipe):
     trainer = Trainer(store, tiny_recipe(), device=torch.device("cuda"))
     for _ in range(WARM + 4):
