@@ -223,13 +223,10 @@ def sooner(bench: Bench) -> dict[str, Any]:
 def choices(bench: Bench) -> Iterator[dict[str, Any]]:
     """Other ways to take the paper's step, each compiled anew."""
     bench.let_go()
-    now = {
-        "generator_units": bench.found["steps"]["generator_units"],
-        "chunk": bench.recipe("paper/galaxy-zoo").train.chunk,
-    }
+    now = {"generator_units": bench.found["steps"]["generator_units"], "chunk": 0}
     units = bench.recipe("paper/galaxy-zoo").model.generator_units
     other = units if now["generator_units"] != units else -(-units // 64) * 64
-    for change in ({"chunk": 2**14}, {"chunk": 2**20}, {"generator_units": other}):
+    for change in ({"chunk": 2**14}, {"chunk": 2**16}, {"generator_units": other}):
         chosen = {**now, **change}
         trainer = bench.trainer("paper/galaxy-zoo", f"train.chunk={chosen['chunk']}")
         trainer.vae.units = None if chosen["generator_units"] == units else chosen["generator_units"]

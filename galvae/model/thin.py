@@ -22,7 +22,7 @@ def affine(x: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
     x
         Of few columns, shape (P, inputs) or (B, P, inputs).
     weight, offset
-        Shapes (B, inputs, outputs) and (B, outputs).
+        Shapes (B, inputs, outputs), or one for all, and (B, outputs).
 
     Returns
     -------
@@ -32,7 +32,7 @@ def affine(x: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         products = (x[..., i : i + 1] * weight[:, i : i + 1] for i in range(x.shape[-1]))
         return sum(products, offset[:, None])
-    return functional.pad(x, (0, 1), value=1.0) @ torch.cat([weight, offset[:, None]], 1)
+    return functional.pad(x, (0, 1), value=1.0) @ torch.cat([weight.expand(len(offset), -1, -1), offset[:, None]], 1)
 
 
 def thin(layer: nn.Linear, x: Tensor) -> Tensor:
