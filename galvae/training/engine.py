@@ -44,7 +44,7 @@ class _Result(NamedTuple):
     def of(cls, outputs: tuple[Tensor, ...], parameters: Sequence[nn.Parameter], state: Iterable[Tensor]) -> _Result:
         # Copied: the next run may write where these lie.
         gradients = [None if p.grad is None else p.grad.clone() for p in parameters]
-        return cls(tuple(t.clone() for t in outputs), gradients, [t.clone() for t in state])
+        return cls(tuple(_copies(outputs)), gradients, _copies(state))
 
     def apart(self, other: _Result) -> float:
         """How far another result is from this one, as a share of it: the largest for outputs, gradients and state."""
@@ -52,6 +52,10 @@ class _Result(NamedTuple):
             return float("inf")
         kinds = zip(self, other, strict=True)
         return max(_apart([t for t in a if t is not None], [t for t in b if t is not None]) for a, b in kinds)
+
+
+def _copies(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]  # of parameters without what leads gradients to them
 
 
 def _apart(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
@@ -213,7 +217,7 @@ class Recorded:
         return tuple(output.clone() for output in outputs)  # the next replay writes where these lie
 
     def _compared(self, key: Any, run: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        before = [tensor.clone() for tensor in self.state()]
+        before = _copies(self.state())
         wanted = _Result.of(self.recorder.aside(run), self.parameters, self.state())
         self._put(before)
         outputs = self._replay(key)
