@@ -139,7 +139,7 @@ def one_gpu(found: dict[str, Any] | None) -> str:
         f"its 300 epochs {said['run_minutes_extrapolated']:.1f} min, extrapolated from {said['steady_seconds']:.0f} s",
     ]
     if "original" in found:
-        cell.append(f"{found['original']['ratio']:.0f} times the original")
+        cell.append(f"{found['original']['ratio']:.1f} times the original")
     if (share := found.get("sooner", {}).get("share_of_papers_seconds")) is not None:
         cell.append(f"`galaxy-zoo` to its pseudo-ELBO in {share:.0%} of the time")
     return "; ".join(cell)

@@ -128,7 +128,7 @@ def test_one_go_on_a_gpu_runs_on_a_processor_and_its_figures_come_into_the_table
     assert bench.one_gpu(found) == "not yet measured"
     found |= {"quick": False, "original": {"ratio": 12.3}}
     found["machine"]["gpu"] = "H200"
-    wanted = r"H200, \S+: the paper's run \d+ images/s; its 300 epochs .* from \d+ s; 12 times the original$"
+    wanted = r"H200, \S+: the paper's run \d+ images/s; its 300 epochs .* from \d+ s; 12\.3 times the original$"
     assert re.match(wanted, bench.one_gpu(found))
 
 
