@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.stats import circcorrcoef
 from scipy.special import xlogy
 
+from galvae.files import whole
 from galvae.inference.evaluate import evaluate, reconstructed, windows
 from galvae.inference.figures import Selection
 from galvae.inference.model import Model
@@ -37,12 +39,15 @@ class Measured:
         The model.
     test, seen
         Images that it was not trained on, and as many at most that it was.
+    kept
+        The file of what is found on the test images, for figures drawn later.
     """
 
     vae: SpatialVAE
     description: dict[str, Any]
     test: Selection
     seen: Selection
+    kept: Path
 
     @cached_property
     def model(self) -> Model:
@@ -52,7 +57,11 @@ class Measured:
     @cached_property
     def found(self) -> dict[str, np.ndarray]:
         """Of :func:`galvae.inference.evaluate.evaluate`, on the test images."""
-        return evaluate(self.vae, self.test)
+        if not self.kept.is_file():
+            with whole(self.kept) as scratch, scratch.open("wb") as file:
+                np.savez(file, **evaluate(self.vae, self.test))
+        with np.load(self.kept) as found:
+            return dict(found)
 
     def some(self, rows: np.ndarray | slice) -> Selection:
         """Some of the test images."""

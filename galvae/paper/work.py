@@ -33,6 +33,8 @@ from galvae.training.run import trained_recipe
 SEEN = 500
 # Another number wherever something is measured otherwise: what was measured before is then measured again.
 MEASURED = 1
+# In a run folder: what was found on the test images.
+FOUND = "test.npz"
 
 
 def run_paper(
@@ -129,6 +131,7 @@ def run_job(
         "values": {}, "made_from": made_from,
     }  # fmt: skip
     start = time.monotonic()
+    (run / FOUND).unlink(missing_ok=True)
     measured = measured_of(run, train, test, device=device)
     for measure in EXPERIMENTS[job.experiment].measures:
         for quantity, value in MEASURES[measure](measured).items():
@@ -143,7 +146,7 @@ def measured_of(run: Path, train: ImageStore, test: ImageStore | None, *, device
     vae, description = load_model(run, device=device)
     known = np.isin(identifier_hashes(train.column("id")), description["trained_on"])
     held_out = Selection(train, np.flatnonzero(~known)) if test is None else Selection(test, np.arange(len(test)))
-    return Measured(vae, description, held_out, Selection(train, np.flatnonzero(known)[:SEEN]))
+    return Measured(vae, description, held_out, Selection(train, np.flatnonzero(known)[:SEEN]), run / FOUND)
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from galvae.inference.evaluate import evaluate
 from galvae.inference.figures import Selection
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
-from galvae.paper import data
+from galvae.paper import data, measure
 from galvae.paper.data import SIZES, Sources
 from galvae.paper.experiments import EXPERIMENTS, jobs
+from galvae.paper.figures import draw
 from galvae.paper.results import NOT_YET, as_table, folder_of, page, results
 from galvae.paper.work import run_paper
 
@@ -95,6 +96,16 @@ def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, tmp_pa
                 galvae(["paper", "hinge", "-o", str(tmp_path), "-q", "--overwrite", "--device", "cpu"])
             assert stop.value.code == 0
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".md"}
+
+
+def test_figures_are_drawn_of_what_was_measured(small, tmp_path, monkeypatch):
+    do(tmp_path)
+    picture = next((tmp_path / "figures").iterdir())
+    before = picture.read_bytes()
+    picture.unlink()
+    monkeypatch.setattr(measure, "evaluate", None)
+    draw("hinge", tmp_path, scale="quick", sources=Sources(), device=CPU)
+    assert picture.read_bytes() == before
 
 
 def test_no_cell_of_the_page_breaks_its_table(small, tmp_path):
