@@ -173,7 +173,7 @@ def paper(bench: Bench, *, least: float) -> dict[str, Any]:
         elbo = trainer.validate()["elbo"]
         asked = time.perf_counter() - start
         curve.append({"seconds": seconds, "images": taken * trainer.batch, "validation_elbo": elbo})
-    trainer.check()
+    trainer.losses.check()
     whole = trainer.recipe.train.epochs * ((GALAXIES - HELD_OUT) // trainer.batch)
     each = seconds / taken
     return {

@@ -51,7 +51,7 @@ def round_of(trainer: Trainer, store: Watched, steps: int) -> np.ndarray:
     start = np.array([time.perf_counter(), time.process_time()])
     for _ in range(steps):
         trainer.take_step()
-    trainer.check()
+    trainer.losses.check()
     if trainer.device.type == "cuda":
         torch.cuda.synchronize()
     store.wait()

@@ -28,3 +28,11 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch knows nothing of control groups
     return device
+
+
+def activations(device: torch.device) -> int:
+    """Of one layer, how many to compute at once: as many as a processor's caches hold, or a GPU's free memory does."""
+    if device.type != "cuda":
+        return 2**22
+    free, _ = torch.cuda.mem_get_info(device)
+    return free // 64  # a step has some ten such tensors, of two or four bytes each, and memory is for more

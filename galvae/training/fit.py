@@ -16,9 +16,10 @@ import torch
 from galvae.data.store import ImageStore
 from galvae.progress import Progress, say
 from galvae.recipe import Recipe
+from galvae.training.losses import Diverged
 from galvae.training.run import RunFolder
 from galvae.training.team import ALONE, Lost, Team
-from galvae.training.trainer import Diverged, Trainer
+from galvae.training.trainer import Trainer
 
 
 def fit(
@@ -97,10 +98,10 @@ def fit(
                 if rest == 0:
                     progress.row(_row(folder.end_epoch()))
                     if epoch % trainer.recipe.train.save_every == 0:
-                        trainer.check()
+                        trainer.losses.check()
                         folder.save()
                 progress.advance()
-            trainer.check()
+            trainer.losses.check()
             stop = team.any(bool(received))
         except (Diverged, Lost):
             if device.type == "cpu" and trainer.is_finite() and not folder.replaces:

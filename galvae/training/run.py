@@ -18,7 +18,8 @@ from galvae.files import write_atomically
 from galvae.recipe import Recipe
 from galvae.stages import differing
 from galvae.training.checkpoint import DESCRIPTION, load_state, save_model, save_state
-from galvae.training.trainer import Diverged, Trainer
+from galvae.training.losses import Diverged
+from galvae.training.trainer import Trainer
 from galvae.version import version
 
 

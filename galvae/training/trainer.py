@@ -14,6 +14,7 @@ from torch import Tensor
 from galvae.data.dataset import Batches, Fields
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
+from galvae.device import activations
 from galvae.keyed import sheet_of_noise
 from galvae.model.precision import native_precision
 from galvae.model.vae import SpatialVAE
@@ -22,6 +23,7 @@ from galvae.recipe import Recipe
 from galvae.training.batch import Batch, draw_batch
 from galvae.training.checks import of_this_store
 from galvae.training.engine import LONG, CudaGraphs, Held, Recorded, Recorder, Step, compiled
+from galvae.training.losses import Losses
 from galvae.training.objective import Parts, Terms, backward, evaluate
 from galvae.training.optimizers import optimizers
 from galvae.training.team import ALONE, Team
@@ -32,10 +34,6 @@ JITTER = 0.04
 _PRECISIONS = {"bfloat16": torch.bfloat16, "float32": None}
 
 TERMS = ("elbo", "log_likelihood", "kl_z", "kl_pose")
-
-
-class Diverged(ValueError):
-    """The loss of a step is not finite."""
 
 
 class Trainer:
@@ -92,7 +90,7 @@ class Trainer:
         self.vae.compute_in(self.precision)
         if recipe.model.generator == "spatial":
             self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
-        self.chunk = recipe.train.chunk or max(1, _room(device) // recipe.model.generator_units)
+        self.chunk = recipe.train.chunk or max(1, activations(device) // recipe.model.generator_units)
         self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
         if self.batch < team.size:
@@ -107,7 +105,7 @@ class Trainer:
         self.step = 0
         # Of the epoch so far: the ELBO's terms, and means of z and z^2.
         self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
-        self._unchecked: list[tuple[int, Tensor, Tensor]] = []
+        self.losses = Losses(store, self.batch, team)
         self._sheet: Tensor | None = None
         if recipe.train.noise:
             self._sheet = sheet_of_noise(store.shape[0], store.shape[2], seed=recipe.train.seed).to(device)
@@ -142,11 +140,11 @@ class Trainer:
             self._rate.fill_(self.learning_rate())
             said, elbo = self._fast(which, fields, **variant)
         self.team.add(said)
-        self._unchecked.append((self.step, self._views(self.training.index[which]), elbo))
+        self.losses.note(self.step, self._views(self.training.index[which]), elbo)
         if not self._whole:
             self.team.add_gradients(self.vae.parameters(), share=len(which) / self.batch)
-        if self.device.type == "cpu" or len(self._unchecked) >= 64:
-            self.check()
+        if self.device.type == "cpu" or len(self.losses) >= 64:
+            self.losses.check()
         if not self._whole:
             self._follow(self.learning_rate())
         if place == 0:
@@ -238,28 +236,6 @@ class Trainer:
         done = (self.step - 1) % self.steps_per_epoch + 1
         return dict(zip(TERMS, (self.sums[: len(TERMS)] / done).tolist(), strict=True))
 
-    def check(self) -> None:
-        """Look at the losses of the steps since the last look.
-
-        Raises
-        ------
-        Diverged
-            If one is not finite: says which step and which galaxies.
-        """
-        looked, self._unchecked = self._unchecked, []
-        found = [(step, galaxy[~torch.isfinite(elbo)].unique().tolist()) for step, galaxy, elbo in looked]
-        if not self.team.any(any(rows for _, rows in found)):
-            return
-        found = self.team.gathered([(step, rows) for step, rows in found if rows])
-        first = min(step for step, _ in found)
-        rows = sorted({row for step, rows in found if step == first for row in rows})
-        ids = self.store.column("id")[rows]
-        named = ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        raise Diverged(
-            f"the loss is not finite at step {first} for {len(ids)} of {self.batch} galaxies "
-            f"({named}); lower train.learning_rate, or look at these images"
-        )
-
     def is_finite(self) -> bool:
         """Whether every parameter is: a gradient may break them though the loss was finite."""
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.vae.parameters())
@@ -297,14 +273,6 @@ class Trainer:
             rotate=rotate, pixels=pixels, focus=self.recipe.train.focus,
             views=views, **options, seed=self.recipe.train.seed, step=step,
         )  # fmt: skip
-
-
-def _room(device: torch.device) -> int:
-    """Activations of a layer that are decoded at once: a processor's caches hold them, or a GPU's free memory does."""
-    if device.type != "cuda":
-        return 2**22
-    free, _ = torch.cuda.mem_get_info(device)
-    return free // 64  # a step has some ten such tensors, of two or four bytes each, and memory is for more
 
 
 def _means(terms: Terms) -> Tensor:

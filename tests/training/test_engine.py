@@ -237,7 +237,7 @@ def test_a_recorded_training_is_the_plain_one(kind, store, tiny_recipe, uncompil
     # The learning rate has float32's digits where it is recorded, and Adam makes of rounding more.
     assert far(plain, recorded) < 1e-2
     assert torch.allclose(plain.sums, recorded.sums, rtol=1e-3)
-    recorded.check()
+    recorded.losses.check()
 
 
 @pytest.mark.parametrize("kind", ["mlp", "muon"])
@@ -346,7 +346,7 @@ def test_a_gpu_records_every_variant_and_takes_the_plain_steps(kind, store, tiny
     for trainer in trainers:
         for _ in range(STEPS):
             trainer.take_step()
-        trainer.check()
+        trainer.losses.check()
     assert capsys.readouterr().err == ""
     plain, fast = trainers
     assert fast.ways() == {"compiled": True, "recorded": True}
@@ -360,7 +360,7 @@ def test_a_gpus_steps_are_not_waited_for(store, tiny_recipe):
     trainer = Trainer(store, tiny_recipe(), device=torch.device("cuda"))
     for _ in range(WARM + 4):
         trainer.take_step()
-    trainer.check()
+    trainer.losses.check()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):

@@ -11,7 +11,7 @@ from galvae.recipe import load_recipe
 from galvae.training import trainer as trainer_module
 from galvae.training.checkpoint import MODEL, STATE, load_model, load_tensors
 from galvae.training.fit import fit
-from galvae.training.trainer import Diverged
+from galvae.training.losses import Diverged
 
 CPU = torch.device("cpu")
 TIMED = ("seconds", "images_per_second", "resident_bytes", "device_bytes")

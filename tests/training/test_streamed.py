@@ -12,7 +12,7 @@ from galvae.data.store import ImageStore, part_path
 from galvae.training import trainer as trainer_module
 from galvae.training.checkpoint import MODEL, STATE, load_tensors
 from galvae.training.fit import fit
-from galvae.training.trainer import Diverged
+from galvae.training.losses import Diverged
 
 CPU = torch.device("cpu")
 FITS = 10**9
