@@ -135,8 +135,9 @@ def one_gpu(found: dict[str, Any] | None) -> str:
     said = found["paper"]
     told = found["machine"]
     cell = [
-        f"{told['gpu']}, {told['date']}: the paper's run {said['images_per_second']:.0f} images/s",
-        f"its 300 epochs {said['run_minutes_extrapolated']:.1f} min, extrapolated from {said['steady_seconds']:.0f} s",
+        f"{told['gpu']}, {told['date']}: the paper's run, in bfloat16, {said['images_per_second']:.0f} images/s",
+        f"the steps of its 300 epochs {said['run_minutes_extrapolated']:.1f} min, extrapolated from "
+        f"{said['steady_seconds']:.0f} s, with validation {said['run_minutes_with_validation']:.1f}",
     ]
     if "original" in found:
         cell.append(f"{found['original']['ratio']:.1f} times the original")

@@ -1,4 +1,4 @@
-"""Where to compute, and how precisely it is worth it there."""
+"""Where to compute, and how much at once."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def activations(device: torch.device) -> int:
-    """Of one layer, how many to compute at once: as many as a processor's caches hold, or a GPU's free memory does."""
+    """Of one of a network's layers, how many to compute at once: as many as its memory holds that is fast enough.
+
+    That is a processor's caches, or a sixth of what is free on a GPU, where a step keeps some ten such tensors of two
+    bytes each, and its recording as many once more while it is compared; beyond 2^29 nothing is gained.
+    """
     if device.type != "cuda":
         return 2**22
     free, _ = torch.cuda.mem_get_info(device)
-    return free // 64  # a step has some ten such tensors, of two or four bytes each, and memory is for more
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(free // 128, 2**29)

@@ -123,12 +123,17 @@ def test_one_go_on_a_gpu_runs_on_a_processor_and_its_figures_come_into_the_table
     assert paper["run_minutes_extrapolated"] == pytest.approx(
         300 * ((61578 - 6158) // 16) * 16 / paper["images_per_second"] / 60
     )
+    assert paper["run_minutes_with_validation"] > paper["run_minutes_extrapolated"]
+    assert not found["sooner"]["cut_off"]
     monkeypatch.syspath_prepend(FOLDER)
     bench = benchmark("bench")
     assert bench.one_gpu(found) == "not yet measured"
     found |= {"quick": False, "original": {"ratio": 12.3}}
     found["machine"]["gpu"] = "H200"
-    wanted = r"H200, \S+: the paper's run \d+ images/s; its 300 epochs .* from \d+ s; 12\.3 times the original$"
+    wanted = (
+        r"H200, \S+: the paper's run, in bfloat16, \d+ images/s; the steps .* from \d+ s, with validation [\d.]+; "
+        r"12\.3 times the original$"
+    )
     assert re.match(wanted, bench.one_gpu(found))
 
 

@@ -57,7 +57,7 @@ class Placement:
 
 def decode_canonical(vae: SpatialVAE, content: Tensor, *, size: int) -> Tensor:
     """Mean images at theta = 0 and shift = 0, shape (B, size, size, C), row 0 at the bottom."""
-    # One pose for all: what the generator makes of the coordinates alone it makes once.
+    # One pose for all: plane waves, and their product, are made once.
     return decode_images(vae, Pose(content.new_zeros(1), content.new_zeros(1, 2)), content, size=size)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from itertools import pairwise
 
 import torch
@@ -43,10 +42,19 @@ class SpatialGenerator(Mixed):
         self.output = nn.Linear(units, outputs)
 
     def forward(self, x: Tensor, pose: Pose, content: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """Pixel parameters, shape (B, P, outputs), at image coordinates `x`, (P, 2) or (B, P, 2), for `content` (B, Z).
+        """Pixel parameters, shape (B, P, outputs).
 
-        The first layer is linear in the object's coordinates ``x @ R(theta) + shift``: each image's pose goes into
-        that layer's weights, so that there are no coordinates of each pixel to compute or to differentiate.
+        The first layer is linear in the object's coordinates ``x @ R(theta) + shift`` (eq. 2): each image's pose goes
+        into that layer's weights, so that there are no coordinates of each pixel to compute or to differentiate.
+
+        Parameters
+        ----------
+        x
+            Image coordinates, grid units, shape (P, 2) or (B, P, 2).
+        pose, content
+            Of B images, content of shape (B, Z); one pose, or one content, serves them all.
+        pixels
+            Not used: where the pixels are is all that matters.
         """
         turn, weight = rotation(pose.theta), self.coordinates.weight.mT
         # Near 1 neighbouring bfloat16 are a quarter of a pixel apart: coordinates keep their precision.
@@ -54,7 +62,8 @@ class SpatialGenerator(Mixed):
         hidden = affine(x, turn @ weight[:2], offset)
         if self.frequencies is not None:
             phase = affine(x, turn @ self.frequencies, pose.shift @ self.frequencies)
-            with self.mixed(x.device) if x.device.type == "cuda" else nullcontext():
+            # In float32 half of a step on a GPU; processors' trainings were measured in float32.
+            with self.mixed_on_a_gpu(x.device):
                 hidden = hidden + torch.cat([torch.sin(phase), torch.cos(phase)], -1) @ weight[2:]
         with self.mixed(x.device):
             hidden = tanh(hidden if self.precision is None else hidden.to(self.precision))
@@ -86,7 +95,7 @@ class VanillaGenerator(nn.Module):
         self.outputs = outputs
 
     def forward(self, x: Tensor, pose: Pose, content: Tensor, pixels: Tensor | None = None) -> Tensor:
-        """Pixel parameters, shape (B, P, outputs), of all pixels or of the `pixels` (B, P) asked for."""
+        """Pixel parameters, shape (B, P, outputs), of all pixels or of the `pixels` (B, P) asked for; at any pose."""
         hidden = content
         for layer in self.hidden:
             hidden = torch.tanh(layer(hidden))

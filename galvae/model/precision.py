@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 
 import torch
@@ -18,6 +19,10 @@ class Mixed(nn.Module):
     def mixed(self, device: torch.device) -> torch.autocast:
         """Around what may be computed so."""
         return torch.autocast(device.type, self.precision, enabled=self.precision is not None)
+
+    def mixed_on_a_gpu(self, device: torch.device) -> AbstractContextManager[None]:
+        """Around what may be computed so on a GPU alone, because on a processor it does not pay or was not measured."""
+        return self.mixed(device) if device.type == "cuda" else nullcontext()
 
 
 def native_precision(device: torch.device) -> torch.dtype | None:

@@ -22,7 +22,7 @@ def affine(x: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
     x
         Of few columns, shape (P, inputs) or (B, P, inputs).
     weight, offset
-        Shapes (B, inputs, outputs), or one for all, and (B, outputs).
+        Shapes (B, inputs, outputs) and (B, outputs); either may be one for all.
 
     Returns
     -------
@@ -32,7 +32,9 @@ def affine(x: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         products = (x[..., i : i + 1] * weight[:, i : i + 1] for i in range(x.shape[-1]))
         return sum(products, offset[:, None])
-    return functional.pad(x, (0, 1), value=1.0) @ torch.cat([weight.expand(len(offset), -1, -1), offset[:, None]], 1)
+    images = max(len(weight), len(offset))
+    all_of_them = torch.cat([weight.expand(images, -1, -1), offset[:, None].expand(images, -1, -1)], 1)
+    return functional.pad(x, (0, 1), value=1.0) @ all_of_them
 
 
 def thin(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -68,7 +70,10 @@ class _Tanh(torch.autograd.Function):
 
 
 def tanh(x: Tensor) -> Tensor:
-    """What ``torch.tanh(x)`` is, to the precision of `x`; where nothing goes back it takes its place."""
+    """What ``torch.tanh(x)`` is; where nothing goes back it takes its place.
+
+    Compiled it is good to 1e-7, or to the last digit of a bfloat16 where that is coarser.
+    """
     if torch.compiler.is_compiling() and x.dtype == torch.bfloat16:
         return _Tanh.apply(x)
     return torch.tanh(x) if torch.is_grad_enabled() else torch.tanh_(x)

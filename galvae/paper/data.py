@@ -18,7 +18,7 @@ from galvae.stages import differing, read_json
 MADE_FROM = "made_from.json"
 # How many images: of training, of the test.
 SIZES: Mapping[str, Mapping[Scale, tuple[int, int]]] = {
-    "mnist": {"quick": (20_000, 10_000), "paper": (60_000, 10_000)},
+    "mnist": {"quick": (20_000, 2_000), "paper": (60_000, 10_000)},
     "hinge": {"quick": (16_000, 4_000), "paper": (16_000, 4_000)},
     "em": {"quick": (5_411, 1_353), "paper": (10_821, 2_705)},
     "galaxy-zoo": {"quick": (5_000, 0), "paper": (61_578, 0)},

@@ -59,6 +59,8 @@ class Experiment:
         Values of Z at each scale.
     quick
         What the small scale changes.
+    briefly
+        What it changes of a kind of model besides.
     seeds
         How many, at each scale.
     only
@@ -76,6 +78,7 @@ class Experiment:
     latents: Mapping[Scale, Sequence[int]]
     quick: Sequence[str]
     seeds: Mapping[Scale, int]
+    briefly: Mapping[str, Sequence[str]] = field(default_factory=dict)
     only: Mapping[str, Sequence[int]] = field(default_factory=dict)
     more: Mapping[str, int] = field(default_factory=dict)
     large: Sequence[str] = ()
@@ -102,7 +105,7 @@ EVERYWHERE = ("train.precision=auto",)
 
 # Of which a few minutes are enough to see something: steps that reach in hundreds what Adam does in thousands.
 SOON = (
-    "train.optimizer=muon", "train.learning_rate=1e-2", "train.schedule=cosine", "train.pixels=256",
+    "train.optimizer=muon", "train.learning_rate=1e-2", "train.schedule=cosine", "train.pixels=128",
 )  # fmt: skip
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -122,6 +125,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         measures=["elbo"],
         latents={"quick": [2], "paper": [2, 3, 5, 10, 20, 50]},
         quick=["train.epochs=3", *SOON],
+        briefly={"ours": ["train.epochs=1"]},
         seeds={"quick": 1, "paper": 3},
         more={"vanilla, Z + 3": 3},
         large=["spatial, wide priors"],
@@ -137,7 +141,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         },
         measures=["elbo", "truth"],
         latents={"quick": [1, 2], "paper": [1, 2]},
-        quick=["train.epochs=8", "train.learning_rate=5e-4", "train.pixels=256"],
+        quick=["train.epochs=4", "train.learning_rate=5e-4", "train.pixels=256"],
         seeds={"quick": 1, "paper": 3},
         only={"spatial": [1], "ours": [1], "spatial, some pixels": [1]},
         large=["spatial, some pixels"],
@@ -157,12 +161,14 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         models={
             "spatial": [],
             "spatial, unit std": ["model.noise=1.0"],
+            "spatial, fixed std": ["model.noise=0.8"],  # that of the noise, where the signal to noise is 0.5
             "spatial, mean above 0": ["model.nonnegative=true"],
             "ours": (*OURS, AGREE_NORMAL),
         },
         measures=["elbo", "background"],
         latents={"quick": [20], "paper": [20]},
-        quick=["train.epochs=6", "train.learning_rate=5e-4", "train.pixels=256"],
+        quick=["train.epochs=4", "train.learning_rate=5e-4", "train.pixels=256"],
+        briefly={"ours": ["train.epochs=2"]},
         seeds={"quick": 1, "paper": 1},
     ),
 }  # fmt: skip
@@ -178,5 +184,6 @@ def jobs(name: str, scale: Scale) -> Iterator[Job]:
         wanted = latents in experiment.only.get(model, [latents])
         if wanted and (scale == "paper" or model not in experiment.large):
             words = [*EVERYWHERE, *small, *experiment.data[data], *experiment.models[model]]
+            words += experiment.briefly.get(model, ()) if scale == "quick" else ()
             words += [f"model.latents={latents + experiment.more.get(model, 0)}", f"train.seed={seed}"]
             yield Job(name, data, model, latents, seed, load_recipe(experiment.recipe, words))

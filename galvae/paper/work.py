@@ -113,6 +113,7 @@ def run_job(
     if read_json(run / RESULT).get("made_from") == json.loads(json.dumps(made_from)):
         return False
     say(f"{job.experiment}: {job.name}", quiet=quiet)
+    (run / FOUND).unlink(missing_ok=True)
     begun = (run / STATE).is_file()
     described = read_json(run / DESCRIPTION) or (load_tensors(run / STATE)[1] if begun else {})
     now = {"store": made_from["store"], **made_from["recipe"]}
@@ -127,11 +128,11 @@ def run_job(
     last = json.loads((run / METRICS).read_text().splitlines()[-1])
     result = {
         **{key: getattr(job, key) for key in ("experiment", "data", "model", "latents", "seed")},
-        "source": source, "scale": scale, "steps": last["step"], "seconds": last["seconds"], "device": _named(device),
+        "source": source, "scale": scale, "steps": last["step"], "seconds": last["seconds"],
+        "device": f"{_named(device)}, {read_json(run / DESCRIPTION)['precision']}",
         "values": {}, "made_from": made_from,
     }  # fmt: skip
     start = time.monotonic()
-    (run / FOUND).unlink(missing_ok=True)
     measured = measured_of(run, train, test, device=device)
     for measure in EXPERIMENTS[job.experiment].measures:
         for quantity, value in MEASURES[measure](measured).items():

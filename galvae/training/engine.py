@@ -218,7 +218,11 @@ class Recorded:
 
     def _compared(self, key: Any, run: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         before = _copies(self.state())
-        wanted = _Result.of(self.recorder.aside(run), self.parameters, self.state())
+        try:
+            wanted = _Result.of(self.recorder.aside(run), self.parameters, self.state())
+        except torch.OutOfMemoryError as error:  # what is recorded holds a step's memory: not room for two
+            self._give_up(_in_short(error))
+            return self.recorder.aside(run)
         self._put(before)
         outputs = self._replay(key)
         found = _Result.of(outputs, self.parameters, self.state())

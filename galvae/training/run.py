@@ -25,7 +25,7 @@ from galvae.version import version
 
 def trained_recipe(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe a training depends on, as the run folder records it; not how fast its steps are."""
-    return recipe.model_dump(mode="json", include={"ingest", "model", "train"}, exclude={"train": {"compile"}})
+    return recipe.model_dump(mode="json", include={"ingest", "model", "train"}, exclude={"train": {"compile", "chunk"}})
 
 
 class RunFolder:

@@ -24,7 +24,7 @@ class TrainSettings(Settings):
     of the steps. ``precision`` is that of the networks' inner layers: ``auto`` takes bfloat16 where the device
     has instructions for it. ``compile`` says whether steps are compiled (``auto``: on a GPU), which changes how fast
     they are and not what they come to (:mod:`galvae.training.engine`). At most ``chunk`` pixels are decoded at once
-    (0: as many as suits the device), ``freeze_content`` is in steps, ``save_every`` in epochs.
+    (``auto``: as many as suits the device), ``freeze_content`` is in steps, ``save_every`` in epochs.
     """
 
     epochs: PositiveInt = 300
@@ -39,7 +39,7 @@ class TrainSettings(Settings):
     content_weight: float = Field(1.0, gt=0)
     noise: float = Field(0.0, ge=0)
     mirror: bool = False
-    chunk: NonNegativeInt = 0
+    chunk: Literal["auto"] | PositiveInt = "auto"
     freeze_content: NonNegativeInt = 0
     rotate_encoder: bool = True
     validation: float = Field(0.1, gt=0, lt=1)

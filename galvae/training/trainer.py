@@ -90,7 +90,9 @@ class Trainer:
         self.vae.compute_in(self.precision)
         if recipe.model.generator == "spatial":
             self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
-        self.chunk = recipe.train.chunk or max(1, activations(device) // recipe.model.generator_units)
+        self.chunk = max(1, activations(device) // recipe.model.generator_units)
+        if recipe.train.chunk != "auto":
+            self.chunk = recipe.train.chunk if device.type == "cuda" else min(self.chunk, recipe.train.chunk)
         self.optimizers = optimizers(self.vae, recipe.train)
         self.batch = min(recipe.train.batch, len(self.training))
         if self.batch < team.size:

@@ -65,10 +65,11 @@ def test_decoding_some_pixels_is_a_part_of_decoding_all(changes):
 
 def test_decoding_at_a_pose_is_decoding_upright_at_object_coordinates():
     model = vae()
-    pose, content = Pose(torch.randn(1), torch.randn(1, 2) / 5), torch.randn(1, 3)
+    pose, content = Pose(torch.randn(4), torch.randn(4, 2) / 5), torch.randn(4, 3)
     grid = torch.rand(6, 2) * 2 - 1
     still = Pose(torch.zeros(1), torch.zeros(1, 2))
-    upright = model.decode(still, content, grid=to_object(grid, pose)[0])
+    at = zip(to_object(grid, pose), content[:, None], strict=True)
+    upright = torch.cat([model.decode(still, z, grid=points) for points, z in at])
     assert torch.allclose(model.decode(pose, content, grid=grid), upright, atol=1e-6)
     assert torch.allclose(model.decode(pose, content, grid=model.grid), model.decode(pose, content))
 

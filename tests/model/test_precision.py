@@ -5,7 +5,6 @@ import torch
 
 from galvae.geometry import Pose
 from galvae.model import generator, precision
-from galvae.model.mlp import MLPEncoder
 from galvae.model.precision import Mixed, native_precision
 from galvae.model.settings import ModelSettings
 from galvae.model.thin import affine
@@ -56,6 +55,25 @@ def test_what_comes_of_coordinates_keeps_its_precision(vae, monkeypatch):
     assert all(tensor.dtype == torch.float32 for tensor in seen)
 
 
+def test_plane_waves_in_bfloat16_are_nearly_the_same_and_so_are_the_poses_gradients(vae, monkeypatch):
+    """As on a GPU; on a processor their product keeps its precision."""
+    pose = Pose(torch.randn(3).requires_grad_(), (torch.randn(3, 2) / 5).requires_grad_())
+    content = torch.randn(3, 4)
+
+    def decoded():
+        found = vae.decode(pose, content)
+        return found, *torch.autograd.grad(found.square().mean(), [pose.theta, pose.shift])
+
+    wanted = decoded()
+    vae.compute_in(torch.bfloat16)
+    here = decoded()
+    monkeypatch.setattr(Mixed, "mixed_on_a_gpu", Mixed.mixed)
+    there = decoded()
+    assert not torch.equal(here[0], there[0])
+    for found, exact, most in zip(there, wanted, (0.005, 0.03, 0.03), strict=True):
+        assert 0 < (found - exact).norm() < most * exact.norm()
+
+
 @pytest.mark.parametrize(
     ("has", "faster", "chosen"), [(False, True, None), (True, False, None), (True, True, torch.bfloat16)]
 )
@@ -73,7 +91,7 @@ def test_the_papers_network_in_bfloat16_is_nearly_the_same(draw_commas, monkeypa
     plain = vae.encode(view)
     vae.compute_in(torch.bfloat16)
     assert torch.equal(vae.encode(view).content, plain.content)
-    monkeypatch.setattr(MLPEncoder, "mixed", Mixed.mixed)
+    monkeypatch.setattr(Mixed, "mixed_on_a_gpu", Mixed.mixed)
     found = vae.encode(view)
     for name, value in vars(found).items():
         assert value.dtype == torch.float32

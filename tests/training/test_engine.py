@@ -222,6 +222,15 @@ class Unable(Replays):
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nat length")
 
 
+class Full(Replays):
+    """There is no room for a step beside what is recorded."""
+
+    def aside(self, function):
+        if len(self.trainer._fast._replays):
+            raise torch.OutOfMemoryError("no room")
+        return function()
+
+
 STEPS = 24
 
 
@@ -242,7 +251,8 @@ def test_a_recorded_training_is_the_plain_one(kind, store, tiny_recipe, uncompil
 
 @pytest.mark.parametrize("kind", ["mlp", "muon"])
 @pytest.mark.parametrize(
-    ("recorder", "says"), [(Stale, "a replayed step is .* from the same step run"), (Unable, "not permitted")]
+    ("recorder", "says"),
+    [(Stale, "a replayed step is .* from the same step run"), (Unable, "not permitted"), (Full, "no room")],
 )
 def test_what_does_not_record_or_replays_something_else_is_said_and_training_goes_on(
     kind, recorder, says, store, tiny_recipe, uncompiled, capsys
@@ -280,7 +290,7 @@ class Watch(TorchDispatchMode):
 def test_nothing_in_a_step_waits_for_the_device(kind, store, tiny_recipe, monkeypatch):
     """But the look at the losses, which is 64 steps apart on one."""
     trainer = trained(store, with_compile(tiny_recipe, RECIPES[kind], "never"), 1)
-    monkeypatch.setattr(trainer, "check", lambda: None)
+    monkeypatch.setattr(trainer.losses, "check", lambda: None)
     with Watch(CPU) as watch:
         for _ in range(trainer.steps_per_epoch):
             trainer.take_step()
@@ -315,6 +325,13 @@ def test_nothing_in_a_step_comes_from_the_host(
     assert said.device == elbo.device == meta
     learned = [p.grad is not None for p in trainer.vae.generator.parameters()]
     assert any(learned)
+
+
+def test_what_is_kept_of_a_step_leads_no_gradients_to_its_parameters():
+    """Else they are gathered where the step ran that it was kept of."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    kept = engine._Result.of((parameter * 2,), [parameter], [parameter])
+    assert not any(tensor.requires_grad for tensor in (*kept.outputs, *kept.state))
 
 
 def test_a_held_step_is_compared_for_each_variant():
