@@ -160,7 +160,7 @@ def infer_batch(
     view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample, display=display)
     found = infer(vae, view, refine=settings.refine)
     galaxy = torch.from_numpy(keys).to(device)
-    errors = look_again(vae, view, found, galaxy, count=settings.looks, seed=settings.seed)
+    errors = look_again(vae, view, found, galaxy, settings)
     posterior, placed = found.posterior, found.placed
     share = explained(vae, view, found)
     flags = odd(vae, found, share, errors.p_alt, typical)

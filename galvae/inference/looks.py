@@ -12,19 +12,14 @@ from torch import Tensor
 from galvae.angles import difference
 from galvae.inference.canonical import Placement
 from galvae.inference.infer import Fitted, Inferred, best_beside, fit, rival
+from galvae.inference.settings import CatalogSettings
 from galvae.keyed import cut, sheet_of_noise, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
-# What the noise of the pixels alone would do counts as so many looks.
-PRIOR_OF_THETA, PRIOR_OF_CENTRE = 2, 1
 # Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
 RESAMPLING = 0.004
-# How axis and axis ratio change with the weight counts so much, how far they are from the decoded galaxy's and from
-# those of all of the light so much: chosen for the axis, against clean moments of Galaxy Zoo images and the truth of
-# simulated galaxies (docs/pose.md).
-OF_WIDTH, OF_OTHERS = 0.75, 0.4
 
 
 class Errors(NamedTuple):
@@ -52,8 +47,8 @@ class Errors(NamedTuple):
     p_alt: np.ndarray
 
 
-def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, count: int, seed: int) -> Errors:
-    """Errors from `count` looks at the same galaxies.
+def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, settings: CatalogSettings) -> Errors:
+    """Errors from looking at the same galaxies again.
 
     Each look adds noise as strong as the fields' own, turns the camera at random, infers content and pose from there,
     and again from what it inferred, on the side of the first answer, fits and measures, on canonical images decoded
@@ -69,12 +64,10 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
         What was inferred about them.
     galaxy
         What tells galaxies apart, int64, shape (B,): noise and turns are keyed by it.
-    count
-        How many looks.
-    seed
-        Of noise and turns.
+    settings
+        How many looks, the seed of noise and turns, and what counts how much.
     """
-    refine = first.fitted.light is not None
+    refine, count, seed = first.fitted.light is not None, settings.looks, settings.seed
     size = round(0.75 * vae.window) if vae.settings.generator != "vanilla" else vae.window
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
@@ -96,10 +89,12 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, *, 
             steps=3,
         )  # fmt: skip
         looks.append(found)
-    return _errors(first, looks, *rival(Posterior.joined(seen), first.pose.theta))
+    return _errors(first, looks, *rival(Posterior.joined(seen), first.pose.theta), settings)
 
 
-def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tensor) -> Errors:
+def _errors(
+    first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tensor, settings: CatalogSettings
+) -> Errors:
     fitted, placed = first.fitted, first.placed
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
@@ -114,13 +109,13 @@ def _errors(first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tens
         theta_var, centre = theta_var / len(looks), centre / count[:, None, None]
     else:
         of_theta = fitted.covariance[:, 0, 0].cpu().double().numpy()
-        theta_var = (PRIOR_OF_THETA * of_theta + theta_var) / (PRIOR_OF_THETA + len(looks))
+        theta_var = (settings.theta_looks * of_theta + theta_var) / (settings.theta_looks + len(looks))
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
-        centre = (PRIOR_OF_CENTRE * of_centre + centre) / (PRIOR_OF_CENTRE + count)[:, None, None]
+        centre = (settings.centre_looks * of_centre + centre) / (settings.centre_looks + count)[:, None, None]
         # Where there is nothing to measure nothing is known.
         unknown = np.array([math.pi / 4, 0.5])[:, None]
         others = fitted.light.beside, _shape_off(fitted.decoded, placed)
-        for part in (OF_WIDTH * fitted.light.spread, *(OF_OTHERS * other for other in others)):
+        for part in (settings.of_width * fitted.light.spread, *(settings.of_others * other for other in others)):
             shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
     swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
     orientation, axis_ratio = np.sqrt(shape_var)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from galvae.settings import Seed, Settings
 
@@ -12,9 +12,19 @@ class CatalogSettings(Settings):
 
     With ``refine`` the inference network looks three times, the pose is fitted to the pixels and the centre is measured
     on them. Errors come from so many more ``looks`` at noisier images.
+
+    The rest was fitted, and stays with a run in its ``recipe.toml``. Beside the looks, what the pixels' noise alone
+    would do counts as ``theta_looks`` and ``centre_looks`` of them. In the errors of axis and axis ratio how these
+    change with the weight counts ``of_width``, how far they are from the decoded galaxy's and from those of all of the
+    light ``of_others``: chosen for the axis, against clean moments of Galaxy Zoo images and the truth of simulated
+    galaxies (docs/pose.md).
     """
 
     batch: PositiveInt = 128
     refine: bool = True
     looks: int = Field(5, ge=2)
     seed: Seed = 0
+    theta_looks: NonNegativeFloat = 2
+    centre_looks: NonNegativeFloat = 1
+    of_width: NonNegativeFloat = 0.75
+    of_others: NonNegativeFloat = 0.4

@@ -164,7 +164,7 @@ def say(
 ) -> Found:
     """What was inferred about the windows of a view, with errors, as the catalog says it of windows."""
     placed, share = found.placed, explained(vae, view, found)
-    errors = look_again(vae, view, found, keys, count=settings.looks, seed=settings.seed)
+    errors = look_again(vae, view, found, keys, settings)
     return Found(
         direction(found.pose), np.degrees(errors.theta), errors.p_alt,
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio, errors.axis_ratio,

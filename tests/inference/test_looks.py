@@ -9,7 +9,8 @@ import torch
 
 from galvae.geometry import Pose, pixel_grid
 from galvae.inference.infer import infer
-from galvae.inference.looks import OF_OTHERS, OF_WIDTH, look_again
+from galvae.inference.looks import look_again
+from galvae.inference.settings import CatalogSettings
 from galvae.windows import View
 
 FIELD = 112
@@ -55,7 +56,7 @@ def test_neither_zero_nor_full_scale_of_floats_matters(knowing):
 def errors(vae, view, *, count=4, keys=None, **options):
     found = infer(vae, view, **options)
     keys = torch.arange(len(view)) if keys is None else keys
-    return found, look_again(vae, view, found, keys, count=count, seed=0)
+    return found, look_again(vae, view, found, keys, CatalogSettings(looks=count))
 
 
 def test_theta_and_centre_scatter_between_exposures_as_they_say(knowing):
@@ -78,7 +79,7 @@ def test_where_a_stretch_leaves_less_noise_errors_are_smaller(knowing):
     vae, view = scene(knowing, 20)
     found, keys = infer(vae, view), torch.arange(20)
     less = found._replace(sky=found.sky._replace(left=0.25 * found.sky.left))
-    plain, bright = (look_again(vae, view, one, keys, count=4, seed=0) for one in (found, less))
+    plain, bright = (look_again(vae, view, one, keys, CatalogSettings(looks=4)) for one in (found, less))
     assert np.median(bright.orientation) < 0.6 * np.median(plain.orientation)
     vae, _ = scene(knowing, 20)
     told, kept = infer(vae, view, around=less.sky).fitted, found.fitted
@@ -86,12 +87,25 @@ def test_where_a_stretch_leaves_less_noise_errors_are_smaller(knowing):
     assert np.allclose(told.light.covariance, kept.light.covariance / 16)
 
 
+def test_what_the_noise_alone_would_do_counts_as_so_many_looks(knowing):
+    vae, view = scene(knowing, 5)
+    found = infer(vae, view)
+    alone, half, none = (
+        look_again(vae, view, found, torch.arange(5), CatalogSettings(looks=2, theta_looks=n, centre_looks=n)).centre
+        for n in (1e9, 2, 0)
+    )
+    noise = found.fitted.light.covariance + 0.004**2 * np.eye(2)
+    assert np.allclose(alone, noise, rtol=1e-6)
+    assert np.allclose(half, (alone + none) / 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize(("part", "counts"), [("decoded", OF_OTHERS), ("beside", OF_OTHERS), ("spread", OF_WIDTH)])
+@pytest.mark.parametrize(("part", "counts"), [("decoded", 0.3), ("beside", 0.3), ("spread", 0.6)])
 def test_each_sign_of_doubt_about_a_shape_adds_to_its_own_error(part, counts, number, knowing):
     """In quadrature; what could not be measured counts as an axis or an axis ratio of which nothing is known."""
     vae, view = scene(knowing, 5)
     found, name = infer(vae, view), ("orientation", "axis_ratio")[number]
+    settings = CatalogSettings(looks=2, of_others=0.3, of_width=0.6)
 
     def variance(off):
         fitted = found.fitted
@@ -102,7 +116,7 @@ def test_each_sign_of_doubt_about_a_shape_adds_to_its_own_error(part, counts, nu
         else:
             light[part][number] += off
         fitted = fitted._replace(decoded=replace(fitted.decoded, **decoded), light=fitted.light._replace(**light))
-        said = look_again(vae, view, found._replace(fitted=fitted), torch.arange(5), count=2, seed=0)
+        said = look_again(vae, view, found._replace(fitted=fitted), torch.arange(5), settings)
         return np.stack([said.orientation, said.axis_ratio]) ** 2
 
     added = variance(0.3) - variance(0.0)
