@@ -159,3 +159,18 @@ def test_what_takes_too_long_is_ended_though_all_exceptions_are_caught(monkeypat
 
     with pytest.raises(gpu.Over, match="not done in 0 s"), gpu.within(0.05):
         careless()
+
+
+def test_both_precisions_are_trained_once_and_compared(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    store = benchmark("roofline").noise_store(tmp_path, galaxies=80, field=128, crop="random")
+    words = (store.path, "-o", tmp_path / "runs", "--seeds", 1, "--recipe", "smoke", "--set", "train.epochs=1")
+    *runs, told = map(json.loads, run("precision", *words).splitlines())
+    assert [Path(said["run"]).name for said in runs] == ["plain-0", "fast-0"]
+    described = [json.loads((tmp_path / "runs" / name / "model.json").read_text()) for name in ("plain-0", "fast-0")]
+    assert [each["precision"] for each in described] == ["float32", "bfloat16"]
+    assert [each["recipe"]["train"]["unbiased"] for each in described] == [True, True]
+    assert told["mean"] == pytest.approx(runs[1]["below_floor"] / runs[0]["below_floor"] - 1)
+    before = (tmp_path / "runs" / "plain-0" / "model.json").stat().st_mtime_ns
+    assert run("precision", *words).splitlines()[-1] == json.dumps(told)
+    assert (tmp_path / "runs" / "plain-0" / "model.json").stat().st_mtime_ns == before
