@@ -115,8 +115,9 @@ def make_galaxy(
     for name, value in (known or {}).items():
         if np.isfinite(value) and not np.isfinite(getattr(cutout, name)):
             setattr(cutout, name, float(value))
-    whole = cutout.pixels.dtype == np.uint8 and cutout.shrunk == 1
-    if item.reader in _SERVED and whole and is_error_page(cutout.pixels):
+    # Servers send colours; what is kept in grey may well be digits, which a page's letters are, too.
+    served = item.reader in _SERVED and settings.pixels == "colour" and cutout.shrunk == 1
+    if served and cutout.pixels.dtype == np.uint8 and is_error_page(cutout.pixels):
         raise ValueError("a server's error message rendered as a picture, not a galaxy")
     pixels, told, flags = pixels_of(cutout, settings)
     if (pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():

@@ -11,8 +11,11 @@ from scipy.ndimage import gaussian_filter
 
 from galvae.data import digits
 from galvae.data.digits import COLUMNS, moved_digits, write_digits
+from galvae.data.errorpage import is_error_page
+from galvae.data.ingest import ingest
 from galvae.data.readers import hdf5
 from galvae.data.settings import IngestSettings
+from galvae.data.store import ImageStore
 
 few = settings(max_examples=15)
 
@@ -108,6 +111,18 @@ def test_ingest_reads_what_is_written(tmp_path, name):
     with pytest.raises(FileExistsError):
         write_digits(path, images, truth)
     write_digits(path, images, truth, overwrite=True)
+
+
+def test_digits_on_a_canvas_are_taken_for_no_page_of_text(tmp_path):
+    """Though that is what they look like: few levels, hard edges, an even background."""
+    images = np.zeros((5, 28, 28), np.uint8)
+    images[:, 8:20:3, 8:20] = 255
+    images, truth = moved_digits(images, turn_sigma=0, move_sigma=0, canvas=108)
+    assert all(is_error_page(np.stack([image] * 3, -1)) for image in images)
+    write_digits(tmp_path / "digits.h5", images, truth)
+    frame = {"pixels": "grey", "field": 108, "window": 108, "crop": "fixed", "id_column": "id"}
+    ingest([tmp_path / "digits.h5"], tmp_path / "store", IngestSettings.model_validate(frame), workers=1, quiet=True)
+    np.testing.assert_array_equal(ImageStore(tmp_path / "store").images(range(5))[..., 0], images)
 
 
 def test_a_failure_leaves_no_half_file(tmp_path):
