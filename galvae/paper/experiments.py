@@ -68,7 +68,7 @@ class Experiment:
     more
         Latents that a model has beyond Z.
     large
-        Models of the paper's scale alone.
+        Models of the paper's scale alone: of all data, or of some, as ``data, model``.
     """
 
     recipe: str
@@ -128,7 +128,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         briefly={"ours": ["train.epochs=1"]},
         seeds={"quick": 1, "paper": 3},
         more={"vanilla, Z + 3": 3},
-        large=["spatial, wide priors"],
+        large=["spatial, wide priors", "mnist-moved-canvas, vanilla, Z + 3", "mnist-moved-canvas, ours"],
     ),
     "hinge": Experiment(
         recipe="paper/hinge",
@@ -182,7 +182,7 @@ def jobs(name: str, scale: Scale) -> Iterator[Job]:
         range(experiment.seeds[scale]), experiment.latents[scale], experiment.data, experiment.models
     ):
         wanted = latents in experiment.only.get(model, [latents])
-        if wanted and (scale == "paper" or model not in experiment.large):
+        if wanted and (scale == "paper" or not {model, f"{data}, {model}"} & set(experiment.large)):
             words = [*EVERYWHERE, *small, *experiment.data[data], *experiment.models[model]]
             words += experiment.briefly.get(model, ()) if scale == "quick" else ()
             words += [f"model.latents={latents + experiment.more.get(model, 0)}", f"train.seed={seed}"]
