@@ -60,7 +60,7 @@ class Experiment:
     quick
         What the small scale changes.
     briefly
-        What it changes of a kind of model besides.
+        What it changes of a kind of model, or of data, besides.
     seeds
         How many, at each scale.
     only
@@ -125,7 +125,10 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         measures=["elbo"],
         latents={"quick": [2], "paper": [2, 3, 5, 10, 20, 50]},
         quick=["train.epochs=3", *SOON],
-        briefly={"ours": ["train.epochs=1"]},
+        briefly={
+            "ours": ["train.epochs=1"],
+            "mnist-moved-canvas": ["ingest.window=54", "ingest.oversample=2", "model.shift_sigma=7"],
+        },
         seeds={"quick": 1, "paper": 3},
         more={"vanilla, Z + 3": 3},
         large=["spatial, wide priors", "mnist-moved-canvas, vanilla, Z + 3", "mnist-moved-canvas, ours"],
@@ -177,13 +180,13 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 def jobs(name: str, scale: Scale) -> Iterator[Job]:
     """The trainings of an experiment at a scale; each seed's come before the next one's."""
     experiment = EXPERIMENTS[name]
-    small = experiment.quick if scale == "quick" else ()
+    small, briefly = (experiment.quick, experiment.briefly) if scale == "quick" else ((), {})
     for seed, latents, data, model in itertools.product(
         range(experiment.seeds[scale]), experiment.latents[scale], experiment.data, experiment.models
     ):
         wanted = latents in experiment.only.get(model, [latents])
         if wanted and (scale == "paper" or not {model, f"{data}, {model}"} & set(experiment.large)):
             words = [*EVERYWHERE, *small, *experiment.data[data], *experiment.models[model]]
-            words += experiment.briefly.get(model, ()) if scale == "quick" else ()
+            words += [*briefly.get(data, ()), *briefly.get(model, ())]
             words += [f"model.latents={latents + experiment.more.get(model, 0)}", f"train.seed={seed}"]
             yield Job(name, data, model, latents, seed, load_recipe(experiment.recipe, words))

@@ -58,7 +58,7 @@ def _mnist(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
     for panel, name in zip(axes[0], kinds, strict=True):
         panel.set_title(name, fontsize=9)
     for panel in axes.flat:
-        panel.set(xticks=[], yticks=[])
+        panel.set(xticks=[], yticks=[], frame_on=panel.has_data())
     figure.suptitle("Manifolds at Z = 2: theta = 0, shift = 0, z at equal steps of its prior's quantiles", fontsize=9)
     yield "mnist-manifolds", figure
     yield from _against_z(runs)
