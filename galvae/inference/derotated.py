@@ -10,6 +10,7 @@ from galvae.data.store import ImageStore
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.model import Posterior
 from galvae.sampling import displayed
+from galvae.uses.content import check_same_store
 from galvae.windows import View
 
 
@@ -72,22 +73,6 @@ def derotated(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray
     place, stretch = (torch.from_numpy(value).float() for value in (centre[:, None], wide[:, None, None] / half))
     images = resample(store.images(where), to_image(pixel_grid(n), turn) * stretch + place, store.shape[0])
     return images if store.dtype == np.uint8 else displayed(images)
-
-
-def check_same_store(store: ImageStore, catalog: Table) -> None:
-    """Refuse another store than the one that a catalog was made of, where the catalog says of which.
-
-    Raises
-    ------
-    ValueError
-        If it is another one.
-    """
-    told = catalog.meta.get("store_digest")
-    if told is not None and told != store.digest:
-        raise ValueError(
-            f"{store.path}: is not the store that the catalog was made of (digest {store.digest[:12]}, the catalog "
-            f"says {str(told)[:12]}); give that one, or make the catalog again with galvae catalog"
-        )
 
 
 def resample(fields: np.ndarray, points: torch.Tensor, window: int, oversample: int = 1) -> np.ndarray:

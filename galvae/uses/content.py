@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
+
+if TYPE_CHECKING:
+    from galvae.data.store import ImageStore
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,22 @@ def check_count(k: int, others: int, whose: str) -> None:
     """
     if not 1 <= k <= others:
         raise ValueError(f"-k {k}: there are {others} {whose} with content; choose 1 to {others}")
+
+
+def check_same_store(store: ImageStore, catalog: Table) -> None:
+    """Refuse another store than the one that a catalog was made of, where the catalog says of which.
+
+    Raises
+    ------
+    ValueError
+        If it is another one.
+    """
+    told = catalog.meta.get("store_digest")
+    if told is not None and told != store.digest:
+        raise ValueError(
+            f"{store.path}: is not the store that the catalog was made of (digest {store.digest[:12]}, the catalog "
+            f"says {str(told)[:12]}); give that one, or make the catalog again with galvae catalog"
+        )
 
 
 def listed(catalog: Table, rows: np.ndarray, **scores: tuple[np.ndarray, str]) -> Table:
