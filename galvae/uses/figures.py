@@ -40,11 +40,12 @@ def sheet(images: np.ndarray, titles: Sequence[str], *, columns: int, heading: s
     panel = figure.subplots()
     panel.imshow(picture, interpolation="nearest")
     panel.axis("off")
+    longest = max((len(line) for title in titles for line in title.split("\n")), default=0)
+    size = min(6.5, 6.5 * 22 / max(longest, 1))
     for number, title in enumerate(titles):
         x = number % columns * (n + gap) + (n - 1) / 2
         y = number // columns * (n + gap) + n + 1
-        longest = max(map(len, title.split("\n")))
-        panel.text(x, y, title, fontsize=min(6.5, 6.5 * 22 / max(longest, 1)), ha="center", va="top", parse_math=False)
+        panel.text(x, y, title, fontsize=size, ha="center", va="top", parse_math=False)
     return figure
 
 
@@ -88,5 +89,5 @@ def learning(found: dict[str, Any]) -> Figure:
     panel.set(xscale="log", xlabel="labels (open: cross-validated with all)", ylabel="balanced accuracy")
     panel.set_title(f"{found['label']}, {len(found['classes'])} classes", fontsize=10, parse_math=False)
     panel.grid(alpha=0.3)
-    panel.legend(frameon=False, fontsize=8, loc="lower right")
+    panel.legend(frameon=False, fontsize=8, loc="upper left")
     return figure
