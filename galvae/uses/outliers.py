@@ -107,7 +107,8 @@ def isolation(content: Content) -> np.ndarray:
     def reached(distances: np.ndarray, start: int) -> np.ndarray:
         own = place[start : start + len(distances)]
         distances[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf  # nobody is their own neighbour
-        return np.partition(distances, near - 1, 1)[:, near - 1]
+        distances.partition(near - 1, 1)
+        return distances[:, near - 1].copy()  # a view would keep them all
 
     return np.concatenate(
         list(pairwise_distances_chunked(z, z[chosen], reduce_func=reached, working_memory=_MEGABYTES))

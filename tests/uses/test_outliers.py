@@ -1,5 +1,7 @@
 """Unusual galaxies: planted ones are found, of every kind, and what must not count does not."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from galvae.flags import Flag
 from galvae.uses import outliers as module
-from galvae.uses.content import content_of
+from galvae.uses.content import Content, content_of
 from galvae.uses.outliers import isolation, outliers, rarity
 
 COUNT, PLANTED = 800, 8
@@ -113,6 +115,18 @@ def test_neighbours_among_some_galaxies_do_as_well_as_among_all(make_catalog, mo
     some = isolation(content)
     assert np.corrcoef(np.log(every), np.log(some))[0, 1] > 0.95
     assert np.median(some / every) == pytest.approx(1, abs=0.05)
+
+
+def test_memory_is_that_of_a_part_of_the_galaxies():
+    count = 12_000
+    z = np.random.default_rng(0).normal(size=(count, 2))
+    content = Content(np.arange(count), np.arange(count), z, np.ones_like(z), 0)
+    tracemalloc.start()
+    try:
+        isolation(content)
+        assert tracemalloc.get_traced_memory()[1] < 0.75 * 8 * count * module.REFERENCE
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))

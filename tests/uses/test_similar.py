@@ -84,6 +84,12 @@ def test_vectors_may_be_flat_and_galaxies_have_several_rows(make_catalog):
     assert found.meta == {"query": "1004", "latents": 12, "left_out": 0}
 
 
+def test_identifiers_may_be_text(make_catalog):
+    names = np.array(["NGC 4321", "NGC 1300", "M 87", "M 31"])
+    found = similar(make_catalog(np.array([[0.0], [5], [1], [1]]), id=names), "NGC 4321", k=3)
+    assert found["id"].tolist() == ["M 31", "M 87", "NGC 1300"]  # of equally near ones by identifier
+
+
 def test_what_has_no_content_is_near_to_nothing(make_catalog):
     z, z_err = np.zeros((5, 2)), np.ones((5, 2))
     z[1, 0], z_err[2, 1], z_err[3, 0] = np.nan, np.nan, 0
