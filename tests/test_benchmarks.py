@@ -159,3 +159,13 @@ def test_what_takes_too_long_is_ended_though_all_exceptions_are_caught(monkeypat
 
     with pytest.raises(gpu.Over, match="not done in 0 s"), gpu.within(0.05):
         careless()
+
+
+def test_odd_images_are_unlike_the_galaxy_and_of_its_size(ellipses):
+    odd = benchmark("odd")
+    field = ellipses(1, side=64)[0].astype(float)
+    for kind in odd.KINDS.values():
+        for seed in range(3):
+            made = kind(field.copy(), np.random.default_rng(seed))
+            assert made.shape == field.shape
+            assert np.abs(made - field).mean() > 2, kind.__name__
