@@ -72,3 +72,11 @@ def test_a_store_of_others_is_refused(survey, store):
     del catalog.meta["store_digest"]
     with pytest.raises(ValueError, match="no galaxy 77"):
         derotated(store, catalog, np.arange(2))
+
+
+def test_floats_of_any_range_are_shown(make_store, make_catalog, tmp_path):
+    fields = np.random.default_rng(0).normal(0, 3, (2, 24, 24, 1)).astype(np.float32)
+    store = make_store(tmp_path / "store", fields)
+    shown = derotated(store, make_catalog(np.zeros((2, 2)), scale=np.full(2, 7.5)), np.arange(2))
+    assert shown.shape == (2, 16, 16, 1)
+    assert (shown.min(), shown.max()) == (0, 1)
