@@ -40,8 +40,6 @@ def outliers(
         check_output(output, FORMATS, overwrite=overwrite)
     check_sheet(store, sheet, overwrite=overwrite)
 
-    import numpy as np
-
     from galvae.catalog import read_catalog
     from galvae.progress import say
     from galvae.uses.outliers import outliers as unusual
@@ -56,9 +54,9 @@ def outliers(
         write_table(found, output, overwrite=overwrite)
     if images:
         from galvae.inference.sheets import save_sheet
+        from galvae.uses.content import rows_of
 
-        ids = np.asarray(galaxies["id"]).tolist()
-        rows = np.array([ids.index(name) for name in found["id"].tolist()])
+        rows = rows_of(galaxies, found["id"])
         titles = [f"{number}. {why}" for number, why in zip(found["rank"], found["why"], strict=True)]
         save_sheet(sheet, images, galaxies, rows, titles, heading="The most unusual galaxies")
     told = {key: found.meta[key] for key in ("galaxies", "left_out")}

@@ -41,8 +41,6 @@ def similar(
         check_output(output, FORMATS, overwrite=overwrite)
     check_sheet(store, sheet, overwrite=overwrite)
 
-    import numpy as np
-
     from galvae.catalog import read_catalog
     from galvae.progress import say
     from galvae.uses.similar import similar as nearest
@@ -57,9 +55,9 @@ def similar(
         write_table(found, output, overwrite=overwrite)
     if images:
         from galvae.inference.sheets import save_sheet
+        from galvae.uses.content import rows_of
 
-        ids = np.asarray(galaxies["id"]).astype(str).tolist()
-        rows = np.array([ids.index(str(name)) for name in (identifier, *found["id"])])
+        rows = rows_of(galaxies, [identifier, *found["id"]])
         titles = ["asked about", *(f"{distance:.1f} errors" for distance in found["distance"])]
         save_sheet(sheet, images, galaxies, rows, titles, heading=f"Nearest to {identifier} in z")
     latents = found.meta["latents"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,13 @@ def _vectors(catalog: Table, name: str) -> np.ndarray:
 
 def _number(column: str) -> int:
     return int(column.rpartition("_")[2])
+
+
+def rows_of(catalog: Table, ids: Iterable[object]) -> np.ndarray:
+    """The first row of each of these galaxies in a catalog, by identifier or its text."""
+    names = np.asarray(catalog["id"]).astype(str)
+    place = {name: row for row, name in reversed(list(enumerate(names.tolist())))}
+    return np.array([place[str(identifier)] for identifier in ids], int)
 
 
 def check_count(k: int, others: int, whose: str) -> None:
