@@ -144,6 +144,23 @@ def store(make_store, ellipses, tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("tiny") / "store", ellipses(60))
 
 
+@pytest.fixture(scope="session")
+def make_catalog():
+    """A function: a catalog of galaxies with this content, whatever is not given being a usual value."""
+    from galvae.catalog import build_catalog, contract
+
+    def make(z, z_err=0.1, *, meta=None, **columns):
+        z = np.asarray(z, float)
+        count = len(z)
+        given = {"id": np.arange(1000, 1000 + count), "flags": np.zeros(count, np.int32), "z": z}
+        given |= {"z_err": np.broadcast_to(np.asarray(z_err, float), z.shape)}
+        given |= {"explained": np.full(count, 0.9), "scale": np.full(count, 10.0), "axis_ratio": np.full(count, 0.5)}
+        rows = [row for row in contract() if row["when"] == "always" and row["name"] not in given]
+        return build_catalog({**given, **{row["name"]: np.zeros(count) for row in rows}, **columns}, meta=meta or {})
+
+    return make
+
+
 def comma(u):
     """Light without symmetry in the object frame: a long body and a knot off its axis, shape (..., 3)."""
     x, y = u[..., 0], u[..., 1]

@@ -174,3 +174,13 @@ def test_both_precisions_are_trained_once_and_compared(tmp_path, monkeypatch):
     before = (tmp_path / "runs" / "plain-0" / "model.json").stat().st_mtime_ns
     assert run("precision", *words).splitlines()[-1] == json.dumps(told)
     assert (tmp_path / "runs" / "plain-0" / "model.json").stat().st_mtime_ns == before
+
+
+def test_odd_images_are_unlike_the_galaxy_and_of_its_size(ellipses):
+    odd = benchmark("odd")
+    field = ellipses(1, side=64)[0].astype(float)
+    for kind in odd.KINDS.values():
+        for seed in range(3):
+            made = kind(field.copy(), np.random.default_rng(seed))
+            assert made.shape == field.shape
+            assert np.abs(made - field).mean() > 2, kind.__name__

@@ -19,7 +19,8 @@ from galvae.cli.main import app
 from galvae.data.store import ImageStore
 from galvae.flags import Flag
 from galvae.inference.catalog import infer_columns
-from galvae.inference.figures import Selection, canonical_images, compass, plot_run
+from galvae.inference.derotated import canonical_images
+from galvae.inference.figures import Selection, compass, plot_run
 from galvae.inference.model import Posterior, load
 from galvae.sampling import contact_sheet
 from galvae.training.checkpoint import load_model

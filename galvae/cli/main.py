@@ -16,11 +16,14 @@ from galvae.cli.catalog import catalog
 from galvae.cli.info import info
 from galvae.cli.ingest import ingest
 from galvae.cli.join import join
+from galvae.cli.outliers import outliers
 from galvae.cli.paper import paper
 from galvae.cli.plot import plot
+from galvae.cli.probe import probe
 from galvae.cli.recipe import recipe
 from galvae.cli.run import run as run_recipe
 from galvae.cli.sample import interpolate, sample
+from galvae.cli.similar import similar
 from galvae.cli.simulate import simulate
 from galvae.cli.train import train
 from galvae.cli.verify import verify
@@ -35,7 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (simulate, ingest, train, catalog, join, sample, interpolate, plot, verify, paper, info):
+for command in (
+    simulate, ingest, train, catalog, join, similar, outliers, probe, sample, interpolate, plot, verify, paper, info
+):  # fmt: skip
     app.command()(command)
 app.command("run")(run_recipe)
 app.add_typer(recipe, name="recipe")

@@ -17,6 +17,9 @@ import typer
 from galvae.runs import run_names, run_path
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from galvae.data.store import ImageStore
     from galvae.inference.settings import CatalogSettings
     from galvae.recipe import Recipe
 
@@ -41,6 +44,14 @@ Table = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes (default: as many as cores).")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first N galaxies.")]
+CatalogFile = Annotated[Path, typer.Argument(metavar="CATALOG", help="A catalog, from galvae catalog.")]
+SheetStore = Annotated[
+    Path | None, typer.Option("--store", metavar="STORE", help="The store of the catalog's images, for --sheet.")
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option("--sheet", metavar="FILE.png", help="Draw the galaxies, turned by theta and centred; needs --store."),
+]
 
 
 def print_result(result: Any, text: str, *, as_json: bool) -> None:
@@ -90,6 +101,28 @@ def _torch_version() -> str:
         return version("torch")
     except PackageNotFoundError:
         return ""
+
+
+def check_sheet(store: Path | None, sheet: Path | None, *, overwrite: bool) -> None:
+    """Refuse a contact sheet that could not be written, or a store without one."""
+    from galvae.files import check_output
+
+    if (store is None) != (sheet is None):
+        raise ValueError("--store and --sheet go together: where the images are, and the picture to make of them")
+    if sheet:
+        check_output(sheet, (".png",), overwrite=overwrite)
+
+
+def sheet_images(store: Path | None, catalog: Table) -> ImageStore | None:
+    """The store of ``--store``, if it is given, which must be the catalog's."""
+    if store is None:
+        return None
+    from galvae.data.store import ImageStore
+    from galvae.uses.content import check_same_store
+
+    images = ImageStore(store)
+    check_same_store(images, catalog)
+    return images
 
 
 @contextmanager

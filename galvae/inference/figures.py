@@ -16,9 +16,10 @@ from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.description import METRICS, read_metrics, weighted
 from galvae.flags import Flag
-from galvae.geometry import Pose, pixel_grid, to_image
+from galvae.geometry import pixel_grid
 from galvae.inference.catalog import infer_columns
-from galvae.inference.model import Model, Posterior
+from galvae.inference.derotated import canonical_images, resample
+from galvae.inference.model import Model
 from galvae.inference.settings import CatalogSettings
 from galvae.model.settings import bound
 from galvae.progress import say
@@ -26,7 +27,6 @@ from galvae.runs import run_path
 from galvae.sampling import displayed
 from galvae.sky import local_sky
 from galvae.training.checkpoint import load_model
-from galvae.windows import View
 
 GALAXIES = 400
 STEPS = np.linspace(-2, 2, 9)
@@ -168,7 +168,7 @@ def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarra
     fields = some.store.images(some.rows[:12])
     posterior = model.encode(fields, oversample=some.ingest["oversample"])
     columns["north"], columns["east"] = compass(some.column("wcs")[:12], some.column("size")[:12])
-    images = _resample(fields, pixel_grid(model.window), model.window, some.ingest["oversample"])
+    images = resample(fields, pixel_grid(model.window), model.window, some.ingest["oversample"])
     # Alike, for the residual is their difference.
     three = (_shown(model, shown, images) for shown in (images, model.decode(posterior), model.canonical(posterior)))
     return pictures.reconstructions(*three, columns, note=_whose(columns))
@@ -190,33 +190,11 @@ def compass(headers: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndar
     return sky.angle_in_image(0), sky.angle_in_image(90)
 
 
-def canonical_images(fields: np.ndarray, posterior: Posterior, *, window: int, oversample: int = 1) -> np.ndarray:
-    """Images carried into the canonical frame: the pose inferred is taken off by resampling them.
-
-    Parameters
-    ----------
-    fields
-        uint8, or floats; shape (N, F, F, C), row 0 at the bottom.
-    posterior
-        What was inferred of them.
-    window, oversample
-        Pixels along a side of the window, field pixels per window pixel.
-
-    Returns
-    -------
-    ndarray
-        Display values in [0, 1], or floats as they are; shape (N, window, window, C), row 0 at the bottom; what the
-        field does not hold is its border's.
-    """
-    pose = Pose(torch.from_numpy(-np.radians(posterior.theta)).float(), torch.from_numpy(posterior.shift).float())
-    return _resample(fields, to_image(pixel_grid(window), pose), window, oversample)
-
-
 def _canonical(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:
     columns = _first(columns, 16)
     fields, oversample = some.store.images(some.rows[:16]), some.ingest["oversample"]
     posterior = model.encode(fields, oversample=oversample)
-    images = _resample(fields, pixel_grid(model.window), model.window, oversample)
+    images = resample(fields, pixel_grid(model.window), model.window, oversample)
     turned = canonical_images(fields, posterior, window=model.window, oversample=oversample)
     seen = (_shown(model, shown, images) for shown in (images, turned))
     return pictures.canonical_views(
@@ -242,8 +220,3 @@ def _traversals(model: Model, latents: np.ndarray, mean: np.ndarray, std: np.nda
         z[number, :, latent] += STEPS * std[latent]
     images = model.canonical(z.reshape(-1, model.latents))
     return images.reshape(*z.shape[:2], *images.shape[1:])
-
-
-def _resample(fields: np.ndarray, points: torch.Tensor, window: int, oversample: int) -> np.ndarray:
-    values = View.central(torch.from_numpy(fields), window, oversample).sample(points.expand(len(fields), -1, -1))
-    return values.reshape(len(fields), window, window, -1).numpy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from galvae.data.store import ImageStore
 from galvae.geometry import pixel_grid
+from galvae.labels import read_by_id
 from galvae.windows import View
 
 
@@ -102,25 +102,6 @@ def rows_of(
     known = [name for name in text if name in table.colnames]
     nothing = {name: np.full(len(ids), "") for name in text if name not in known}
     return numbers | nothing | {name: np.ma.filled(np.ma.asarray(chosen[name]).astype(str), "") for name in known}
-
-
-def read_by_id(path: str | Path, columns: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
-    """A table, and the row of each identifier; the column that has them is found as in :mod:`galvae.data.table`.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, or an identifier is there twice.
-    """
-    from galvae.data.table import key_column, rows_by_name
-    from galvae.tableio import read_table
-
-    table = read_table(path)
-    key = key_column(table, path, remedy="call the one that does id")
-    missing = [name for name in columns if name not in table.colnames]
-    if missing:
-        raise ValueError(f"{path}: no column {missing[0]}; its columns are {', '.join(table.colnames)}")
-    return table, rows_by_name(table[key], f"{path}: column {key!r}")
 
 
 def window_pixel(store: ImageStore, rows: np.ndarray) -> np.ndarray:

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from galvae.data.store import ImageStore
 from galvae.geometry import Pose, pixel_grid, pixels_to_grid, to_image
+from galvae.labels import FOLDS, check_labels, classes_of, labels_by_id, line
 from galvae.moments import Moments
-from galvae.verify.copies import read_by_id
 from galvae.windows import View
 
-FOLDS = 5
 # The model-free descriptions of :func:`appearance`.
 MEASURED, ALIGNED, UPRIGHT = "colour, axis ratio, size", "PCA of aligned pixels", "PCA of pixels"
 
@@ -31,7 +30,7 @@ def read_labels(store: ImageStore, rows: np.ndarray, column: str, table: str | P
     column
         Of the table, or of the one that was joined when the store was ingested.
     table
-        Any that astropy reads; see :func:`galvae.verify.copies.read_by_id`.
+        Any that astropy reads; see :func:`galvae.labels.read_by_id`.
 
     Raises
     ------
@@ -46,22 +45,10 @@ def read_labels(store: ImageStore, rows: np.ndarray, column: str, table: str | P
             )
         found = store.column(name)[rows]
     else:
-        read, place = read_by_id(table, (column,))
-        where = np.array([place.get(str(identifier), -1) for identifier in store.column("id")[rows]])
-        values = read[column]
-        known = (where >= 0) & ~np.ma.getmaskarray(values)[where]
-        if values.dtype.kind == "f":
-            found = np.where(known, np.asarray(values, float)[where], np.nan)
-        else:
-            found = np.where(known, np.asarray(values).astype(str)[where], "")
+        found = labels_by_id(table, column, store.column("id")[rows])
     if found.dtype.kind not in "fU":
         found = found.astype(str)
-    many = np.isfinite(found).sum() >= 10 * FOLDS if found.dtype.kind == "f" else len(_classes(found)) >= 2
-    if not many:
-        raise ValueError(
-            f"{table or store.path}: column {column} says too little of the galaxies to be measured: expected two "
-            f"labels with {FOLDS} galaxies each, or {10 * FOLDS} numbers"
-        )
+    check_labels(found, table or store.path, column)
     return found
 
 
@@ -128,11 +115,11 @@ def probe(
         ``score``, and ``same_when_turned``: the share of galaxies that get the same class again.
     """
     numbers = labels.dtype.kind == "f"
-    kept = np.isfinite(labels) if numbers else np.isin(labels, list(_classes(labels)))
+    kept = np.isfinite(labels) if numbers else np.isin(labels, list(classes_of(labels)))
     wanted, components = labels[kept], z[0].shape[1]
     found = {
         "galaxies": int(kept.sum()),
-        "classes": None if numbers else _classes(labels),
+        "classes": None if numbers else classes_of(labels),
         "score": "R^2" if numbers else "balanced accuracy",
         "z": _score(*(values[kept] for values in z), wanted),
     }
@@ -142,31 +129,22 @@ def probe(
     return found
 
 
-def _classes(labels: np.ndarray) -> dict[str, int]:
-    names, counts = np.unique(labels, return_counts=True)
-    return {str(name): int(count) for name, count in zip(names, counts, strict=True) if name and count >= FOLDS}
-
-
 def _score(
     start: np.ndarray, end: np.ndarray, wanted: np.ndarray, *, components: int | None = None
 ) -> dict[str, float | None]:
     """Each galaxy is predicted, as it is and turned, by what was fitted to the other folds."""
     from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.metrics import balanced_accuracy_score, r2_score
     from sklearn.model_selection import KFold, StratifiedKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     numbers = wanted.dtype.kind == "f"
     fold = (KFold if numbers else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
-    line = RidgeCV(np.logspace(-2, 5, 15)) if numbers else LogisticRegression(class_weight="balanced", max_iter=5000)
     # Half of the training fold: of a few galaxies there are not as many components as z has.
     most = None if components is None else min(components, len(start) // 2)
     reduced = [] if most is None else [PCA(most, svd_solver="randomized", random_state=0)]
     said, again = np.empty_like(wanted), np.empty_like(wanted)
     for fitted, left in fold.split(start, wanted):
-        model = make_pipeline(*reduced, StandardScaler(), line).fit(start[fitted].astype(np.float32), wanted[fitted])
+        model = line(*reduced, numbers=numbers).fit(start[fitted].astype(np.float32), wanted[fitted])
         said[left], again[left] = (model.predict(values[left].astype(np.float32)) for values in (start, end))
     if numbers:
         return {"score": float(r2_score(wanted, said)), "same_when_turned": None}

@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from galvae.catalog import write_catalog
 from galvae.cli.main import app, run
 
 
@@ -45,6 +47,13 @@ def refused(arguments, capsys):
         (["catalog", "absent", "absent", "-o", "out.ecsv"], "galvae ingest"),
         (["catalog", "absent", "absent", "-o", "out.docx"], "docx"),
         (["join", "absent.ecsv", "absent.csv", "-o", "out.ecsv", "--on", "id"], "absent.ecsv"),
+        (["similar", "absent.ecsv", "1"], "absent.ecsv: no such file"),
+        (["similar", "absent.ecsv"], "ID"),
+        (["outliers", "absent.ecsv", "-k", "0"], "-k"),
+        (["outliers", "absent.ecsv", "--sheet", "out.png"], "--store and --sheet go together"),
+        (["probe", "absent.ecsv", "absent.csv"], "--label"),
+        (["probe", "absent.ecsv", "absent.csv", "--label", "x", "--store", "s"], "--store and --sheet go together"),
+        (["similar", "absent.ecsv", "1", "--store", "s", "--sheet", "out.jpg"], "use one of .png"),
         (["sample", "absent", "-o", "out.png"], "galvae train"),
         (["interpolate", "absent", "absent", "1", "2", "-o", "out.png"], "galvae train"),
         (["verify", "absent", "absent"], "absent"),
@@ -77,6 +86,12 @@ def test_bad_input_is_refused_in_one_line(arguments, says, capsys, tmp_path, mon
         (["plot", "RUN", "STORE", "-o", "RUN"], "is a run itself; choose another folder, such as"),
         (["run", "smoke", "SOURCE", "-o", "STORE"], "is an image store itself"),
         (["run", "smoke", "SOURCE", "-o", "RUN"], "is a run itself"),
+        (["similar", "RUN", "1000"], "no such file"),
+        (["similar", "CATALOG", "100"], "no galaxy 100 in the catalog; did you mean 100"),
+        (["similar", "CATALOG", "1000", "-k", "3"], "-k 3: there are 2 other galaxies with content; choose 1 to 2"),
+        (["outliers", "CATALOG", "-k", "2"], "3 galaxies with content, too few to call any of them unusual"),
+        (["probe", "CATALOG", "TABLE", "--label", "x"], "no galaxy of the catalog (such as 1000) has a label x in it"),
+        (["probe", "CATALOG", "TABLE", "--label", "x", "-o", "STORE", "--overwrite"], "is an image store itself"),
         (["interpolate", "RUN", "STORE", "1000", "zebra", "-o", "x.png"], "no galaxy zebra; its identifiers are like"),
         (["info", "ALL"], "such as ALL/store"),
     ],
@@ -97,16 +112,26 @@ def test_a_recipe_that_is_no_toml_is_refused(capsys, tmp_path, monkeypatch):
 FILES = {
     "catalog": ["catalog", "RUN", "STORE"],
     "join": ["join", "TABLE", "TABLE", "--on", "id"],
+    "similar": ["similar", "CATALOG", "1000"],
+    "outliers": ["outliers", "CATALOG"],
     "sample": ["sample", "RUN"],
     "interpolate": ["interpolate", "RUN", "STORE", "1", "2"],
 }
-ENDING = {"catalog": ".ecsv", "join": ".fits", "sample": ".png", "interpolate": ".npy"}
+ENDING = {
+    "catalog": ".ecsv",
+    "join": ".fits",
+    "similar": ".vot",
+    "outliers": ".h5",
+    "sample": ".png",
+    "interpolate": ".npy",
+}
 FOLDERS = {
     "simulate": ["simulate", "-n", "2"],
     "ingest": ["ingest", "SOURCE"],
     "train": ["train", "STORE"],
     "plot": ["plot", "RUN", "STORE"],
     "verify": ["verify", "RUN", "STORE"],
+    "probe": ["probe", "CATALOG", "TABLE", "--label", "x"],
     "run": ["run", "smoke", "SOURCE"],
     "paper": ["paper", "hinge"],
 }
@@ -120,19 +145,20 @@ def test_every_command_is_tried():
 
 
 @pytest.fixture
-def inputs(store, tmp_path, monkeypatch):
+def inputs(store, make_catalog, tmp_path, monkeypatch):
     """A function: a command on inputs of which those named exist, and all that may not change for it."""
     monkeypatch.chdir(tmp_path)
     images = tmp_path / "images"
     images.mkdir()
     Image.effect_noise((64, 64), 90).save(images / "1.png")
     (tmp_path / "table.csv").write_text("id,x\n1,2\n")
+    write_catalog(make_catalog(np.zeros((3, 2))), tmp_path / "catalog.ecsv")
     # No model that could be run: what is refused for its output is refused before.
     (tmp_path / "trained").mkdir()
     (tmp_path / "trained" / "model.json").write_text("{}")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("years of work")
-    there = {"RUN": "trained", "STORE": store.path, "SOURCE": "images", "TABLE": "table.csv"}
+    there = {"RUN": "trained", "STORE": store.path, "SOURCE": "images", "TABLE": "table.csv", "CATALOG": "catalog.ecsv"}
 
     def words(command, **changes):
         return [{**there, **changes}.get(word, word) for word in command]

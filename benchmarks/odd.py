@@ -1,0 +1,160 @@
+"""Are odd images found? Some are made of a store's, mixed into its catalog at 1%, and looked for in its first 2%.
+
+    python benchmarks/odd.py RUN STORE CATALOG -o DIR [--each 8] [--draws 30] [--seed 0]
+
+CATALOG is that of RUN and STORE. The odd images, `--each` of a kind, are ingested and cataloged by the same run through
+the commands alone. For each kind: the share that `galvae outliers` lists among the first 2% of a catalog into which it
+was mixed, mean over draws of 1% from all kinds. What odd images the survey has itself are in the way. JSON on the last
+line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable, vstack
+from PIL import Image, ImageDraw
+
+import galvae
+from galvae.uses.outliers import outliers
+
+Field = np.ndarray
+
+
+def page(field: Field, random: np.random.Generator) -> Field:
+    """A server's message."""
+    side = len(field)
+    picture = Image.new("RGB", (side, side), (int(random.choice([0, 255])),) * 3)
+    draw, ink = ImageDraw.Draw(picture), tuple(int(value) for value in random.integers(60, 200, 3))
+    for row in range(3):
+        draw.text((int(random.integers(0, side // 5)), side // 4 + side // 6 * row), "503: try again later", fill=ink)
+    return np.asarray(picture, float)[::-1]
+
+
+def trail(field: Field, random: np.random.Generator) -> Field:
+    """A satellite has passed."""
+    x, y = coordinates(len(field))
+    angle, offset = random.uniform(0, np.pi), random.uniform(-10, 10)
+    away = x * np.sin(angle) - y * np.cos(angle) - offset
+    return field + 250 * np.exp(-0.5 * (away / 1.5) ** 2)[..., None]
+
+
+def off_centre(field: Field, random: np.random.Generator) -> Field:
+    """Cut out a third of the field away from the galaxy."""
+    move = random.choice([-1, 1], 2) * random.integers(round(0.2 * len(field)), round(0.32 * len(field)), 2)
+    return np.roll(field, tuple(move), (0, 1))
+
+
+def too_near(field: Field, random: np.random.Generator) -> Field:
+    """Cut out three times too small."""
+    side = len(field)
+    cut = round(side * 0.36)
+    return resized(field[cut : side - cut, cut : side - cut], side)
+
+
+def star(field: Field, random: np.random.Generator) -> Field:
+    """A saturated star with four spikes."""
+    x, y = coordinates(len(field))
+    far = np.hypot(x, y)
+    light = 400 / (1 + (far / 3) ** 2) + 255 * np.exp(-0.5 * (np.minimum(abs(x), abs(y)) / 1.2) ** 2 - far / 40)
+    return light[..., None] + 8 + random.normal(0, 4, field.shape)
+
+
+def noise(field: Field, random: np.random.Generator) -> Field:
+    """Nothing but noise."""
+    return random.uniform(0, 255, field.shape)
+
+
+def sky(field: Field, random: np.random.Generator) -> Field:
+    """Nothing but sky."""
+    return random.normal(15, 6, field.shape)
+
+
+def band_lost(field: Field, random: np.random.Generator) -> Field:
+    """One channel black or white."""
+    field[..., random.integers(3)] = random.choice([0, 255])
+    return field
+
+
+def half_lost(field: Field, random: np.random.Generator) -> Field:
+    """Black from somewhere near the middle on."""
+    field[: random.integers(round(0.34 * len(field)), round(0.66 * len(field)))] = 0
+    return field.swapaxes(0, 1) if random.random() < 0.5 else field
+
+
+KINDS: dict[str, Callable[[Field, np.random.Generator], Field]] = {
+    kind.__name__: kind for kind in (page, off_centre, too_near, noise, sky, band_lost, half_lost, trail, star)
+}
+
+
+def coordinates(side: int) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    return x, y
+
+
+def resized(field: Field, side: int) -> Field:
+    return np.asarray(Image.fromarray(field.astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC), float)
+
+
+def write(store: galvae.ImageStore, folder: Path, each: int, random: np.random.Generator) -> list[str]:
+    """Pictures called by their number, and the kind of each."""
+    folder.mkdir(parents=True)
+    kinds = [name for name in KINDS for _ in range(each)]
+    for number, name in enumerate(kinds):
+        field = store.images([int(random.integers(len(store)))])[0].astype(float)
+        odd = np.clip(np.round(KINDS[name](field, random)), 0, 255).astype(np.uint8)
+        Image.fromarray(odd[::-1]).save(folder / f"{number}.png")
+    return kinds
+
+
+def mixed(catalog: QTable, odd: QTable, rows: np.ndarray) -> tuple[QTable, np.ndarray]:
+    """Both together, the odd ones under identifiers of their own."""
+    names = [f"odd {number}" for number in rows]
+    first, second = catalog.copy(), odd[rows]
+    first["id"], second["id"] = np.asarray(first["id"]).astype(str), names
+    return vstack([first, second], metadata_conflicts="silent"), np.array(names)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("store", type=Path)
+    parser.add_argument("catalog", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--each", type=int, default=8)
+    parser.add_argument("--draws", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    random = np.random.default_rng(given.seed)
+    store, catalog = galvae.ImageStore(given.store), galvae.read_catalog(given.catalog)
+    kinds = write(store, given.output / "images", given.each, random)
+    made, listed = given.output / "store", given.output / "catalog.ecsv"
+    keys = [f"--set=ingest.{key}={store.ingest[key]}" for key in ("field", "window", "oversample")]
+    for words in (["ingest", given.output / "images", "-o", made, *keys], ["catalog", given.run, made, "-o", listed]):
+        subprocess.run([sys.executable, "-m", "galvae", *map(str, words), "-q"], check=True, stdout=subprocess.DEVNULL)
+    odd = galvae.read_catalog(listed)
+    kind = np.array(kinds)[np.asarray(odd["id"]).astype(int)]
+    found: dict[str, list[bool]] = {name: [] for name in KINDS}
+    for _ in range(given.draws):
+        rows = random.choice(len(odd), min(len(odd), round(0.01 * len(catalog))), replace=False)
+        together, names = mixed(catalog, odd, rows)
+        first = outliers(together, k=round(0.02 * len(together)))
+        for name, hit in zip(kind[rows], np.isin(names, first["id"]), strict=True):
+            found[name].append(bool(hit))
+    share = {name: float(np.mean(hits)) if hits else None for name, hits in found.items()}
+    share["all"] = float(np.mean([hit for hits in found.values() for hit in hits]))
+    skipped = {name: kinds.count(name) - int((kind == name).sum()) for name in KINDS}
+    for name, value in share.items():
+        out = f"; {skipped[name]} of {given.each} kept out by ingest" if skipped.get(name) else ""
+        print(f"{name:12} {'-' if value is None else f'{100 * value:.0f}%':>5}{out}")
+    print(json.dumps({"found": share, "skipped": skipped, "galaxies": len(catalog)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""``galvae similar``: the galaxies most like one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galvae.cli.options import (
+    CatalogFile,
+    Json,
+    Overwrite,
+    Quiet,
+    Sheet,
+    SheetStore,
+    check_sheet,
+    print_result,
+    sheet_images,
+)
+
+
+def similar(
+    catalog: CatalogFile,
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="Identifier of a galaxy in the catalog.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many galaxies.")] = 10,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the table, format by ending.")
+    ] = None,
+    store: SheetStore = None,
+    sheet: Sheet = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the galaxies that are nearest to one in z, by how many errors they are apart."""
+    from galvae.files import check_output
+    from galvae.tableio import FORMATS, write_table
+
+    if output:
+        check_output(output, FORMATS, overwrite=overwrite)
+    check_sheet(store, sheet, overwrite=overwrite)
+
+    from galvae.catalog import read_catalog
+    from galvae.progress import say
+    from galvae.uses.similar import similar as nearest
+    from galvae.uses.text import as_rows, as_text
+
+    galaxies = read_catalog(catalog)
+    images = sheet_images(store, galaxies)
+    found = nearest(galaxies, identifier, k=k)
+    if found.meta["left_out"]:
+        say(f"{found.meta['left_out']} galaxies have no content and are left out", quiet=quiet)
+    if output:
+        write_table(found, output, overwrite=overwrite)
+    if images:
+        from galvae.inference.sheets import save_sheet
+        from galvae.uses.content import rows_of
+
+        rows = rows_of(galaxies, [identifier, *found["id"]])
+        titles = ["asked about", *(f"{distance:.1f} errors" for distance in found["distance"])]
+        save_sheet(sheet, images, galaxies, rows, titles, heading=f"Nearest to {identifier} in z")
+    latents = found.meta["latents"]
+    told = {"query": identifier, "latents": latents, "left_out": found.meta["left_out"], "similar": as_rows(found)}
+    text = f"{as_text(found)}\nTwo exposures of one galaxy are about {latents**0.5:.1f} errors apart."
+    print_result(told, text, as_json=as_json)

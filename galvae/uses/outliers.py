@@ -1,0 +1,120 @@
+"""The most unusual galaxies of a catalog, by its columns alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.table import Table
+from sklearn.metrics import pairwise_distances_chunked
+
+from galvae.data.split import identifier_hashes
+from galvae.flags import Flag
+from galvae.uses.content import Content, check_count, content_of, listed
+
+# Odd galaxies that are all alike do not hide each other while they are fewer than this share of the catalog.
+NEIGHBOURS = 0.05
+# Neighbours are looked for among so many galaxies at most.
+REFERENCE = 2000
+FEWEST = 20
+_NORMAL = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
+_MEGABYTES = 64
+
+
+def outliers(catalog: Table, *, k: int = 20) -> Table:
+    """The `k` most unusual galaxies of a catalog, the most unusual first.
+
+    A galaxy can be unusual in three respects, and is as unusual as in the one in which it is most:
+
+    - ``z``: far from others in content (:func:`isolation`);
+    - ``fit``: its image is not what z says, for the reconstruction explains little of the light (``explained``): what
+      the model cannot draw, an artifact say, may well have a usual z;
+    - ``place``: it lies far from the cutout's middle, of which z by construction knows nothing. Only galaxies that the
+      catalog itself doubts to be the ones meant count (flag ``OFF_CENTRE``): in a survey cut at random places the list
+      would otherwise fill with whatever lies outermost.
+
+    In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. Shares can be compared
+    where the quantities, of which one has heavier tails than the other, cannot: what is among the first per cent in z
+    or in fit is among the first two per cent of the list (and those flagged), whatever the other respect has in store.
+    Of a sum or a product this is not true: what is moderately unusual in both comes before what is extremely so in one.
+
+    Parameters
+    ----------
+    catalog
+        From :func:`galvae.read_catalog`.
+    k
+        How many.
+
+    Returns
+    -------
+    Table
+        ``rank, id, rarity, why, isolation, explained, displacement, ra, dec, flags``; ``why`` is z, fit or place.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than `k` galaxies, or so few that none can be unusual among them.
+    """
+    content = content_of(catalog)
+    if len(content) < FEWEST:
+        raise ValueError(
+            f"{len(content)} galaxies with content, too few to call any of them unusual; expected at least {FEWEST}"
+        )
+    check_count(k, len(content), "galaxies")
+    apart = isolation(content)
+    dx, dy, scale, explained, flags = (
+        np.asarray(getattr(catalog[name], "value", catalog[name]))[content.rows]
+        for name in ("dx", "dy", "scale", "explained", "flags")
+    )
+    away = np.hypot(dx, dy) / scale
+    doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
+    respects = {"z": apart, "fit": -np.nan_to_num(explained), "place": doubted}
+    rarities = np.stack([rarity(values) for values in respects.values()])
+    order = np.lexsort((content.ids, *np.sort(rarities, 0)[::-1]))[:k]
+    table = listed(
+        catalog, content.rows[order],
+        rarity=(rarities.min(0)[order], "share of galaxies at least as unusual in the respect where this one is most"),
+        why=(np.array(list(respects))[rarities.argmin(0)[order]],
+             "that respect: z (far from others), fit (badly explained) or place (off the middle, and doubted)"),
+        isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
+        explained=(explained[order], "share of the light that the reconstruction explains, from the catalog"),
+        displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),
+    )  # fmt: skip
+    table.meta |= {"galaxies": len(content), "left_out": content.left_out}
+    return table
+
+
+def isolation(content: Content) -> np.ndarray:
+    """How far from each galaxy one has to go in z to have met one in twenty of the others, shape (N,).
+
+    Distances are Euclidean, each latent in units of the population's width: the root of the squares of its spread
+    (from the median absolute deviation) and of its typical error (the median). Of a latent that tells galaxies
+    apart this is its spread; one that carries nothing, of which spread alone would make as much, is measured by its
+    error and hardly counts. Not by each galaxy's own errors, as in :func:`galvae.uses.similar.distances`: bright
+    galaxies would all be unusual, and what the model makes nothing of would be near to everything.
+
+    Medians, and one in twenty, do not mind a few per cent of galaxies that are odd, however far, nor, as the nearest
+    neighbour would, that they are odd all in the same way. Beyond 2,000 galaxies neighbours are looked for among
+    2,000, chosen by their identifiers.
+    """
+    spread = _NORMAL * np.median(np.abs(content.z - np.median(content.z, 0)), 0)
+    z = content.z / np.hypot(spread, np.median(content.z_err, 0))
+    chosen = np.arange(len(z))
+    if len(z) > REFERENCE:
+        chosen = np.argsort(identifier_hashes(content.ids), kind="stable")[:REFERENCE]
+    place = np.full(len(z), -1)
+    place[chosen] = np.arange(len(chosen))
+    near = max(1, round(NEIGHBOURS * (len(chosen) - 1)))
+
+    def reached(distances: np.ndarray, start: int) -> np.ndarray:
+        own = place[start : start + len(distances)]
+        distances[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf  # nobody is their own neighbour
+        distances.partition(near - 1, 1)
+        return distances[:, near - 1].copy()  # a view would keep them all
+
+    return np.concatenate(
+        list(pairwise_distances_chunked(z, z[chosen], reduce_func=reached, working_memory=_MEGABYTES))
+    )
+
+
+def rarity(values: np.ndarray) -> np.ndarray:
+    """Share of the values that are at least as large as each, from 1 / N to 1, shape (N,)."""
+    return 1 - np.searchsorted(np.sort(values), values, "left") / len(values)

@@ -1,0 +1,153 @@
+"""Unusual galaxies: planted ones are found, of every kind, and what must not count does not."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galvae.flags import Flag
+from galvae.uses import outliers as module
+from galvae.uses.content import Content, content_of
+from galvae.uses.outliers import isolation, outliers, rarity
+
+COUNT, PLANTED = 800, 8
+
+
+def survey(seed, *, z=None, explained=None):
+    """Galaxies in two classes and of varied brightness; five latents of nine carry something; the first are odd."""
+    rng = np.random.default_rng(seed)
+    content = np.hstack([rng.normal(0, 1, (COUNT, 5)), rng.normal(0, 0.1, (COUNT, 4))])
+    content[COUNT // 2 :, 0] += 4
+    error = np.where(np.arange(9) < 5, 0.15, 1.0) * rng.uniform(0.7, 1.4, (COUNT, 1))
+    share = 1 - 0.05 * rng.lognormal(0, 0.6, COUNT)
+    if z is not None:
+        content[: len(z)] = z
+    if explained is not None:
+        share[: len(explained)] = explained
+    return {"z": content, "z_err": error, "explained": np.clip(share, 0, 1)}
+
+
+def found(catalog, planted, share=0.02):
+    first = outliers(catalog, k=round(share * len(catalog)))
+    return np.isin(1000 + np.asarray(planted), first["id"]).mean()
+
+
+@given(st.integers(0, 50))
+def test_galaxies_far_in_z_are_among_the_first_two_per_cent(make_catalog, seed):
+    far = np.random.default_rng(seed + 100).normal(0, 1, (PLANTED, 9))
+    far = 9 * far / np.linalg.norm(far[:, :5], axis=1, keepdims=True)
+    assert found(make_catalog(**survey(seed, z=far)), range(PLANTED)) == 1
+
+
+@given(st.integers(0, 50))
+def test_galaxies_of_usual_z_that_are_badly_explained_are_too(make_catalog, seed):
+    catalog = make_catalog(**survey(seed, explained=np.linspace(0, 0.1, PLANTED)))
+    assert found(catalog, range(PLANTED)) == 1
+    first = outliers(catalog, k=16)
+    assert set(first["why"][np.isin(first["id"], 1000 + np.arange(PLANTED))]) <= {"fit", "z"}
+
+
+def test_both_kinds_at_once_do_not_drown_each_other(make_catalog):
+    """However extreme the one is, and however little the other stands out."""
+    far = np.full((PLANTED, 9), 1e6)
+    given = survey(0, z=far)
+    given["explained"][PLANTED : 2 * PLANTED] = 0.1
+    assert found(make_catalog(**given), range(2 * PLANTED), share=0.04) == 1
+
+
+def test_odd_galaxies_that_are_all_alike_do_not_hide_each_other(make_catalog):
+    """Ten identical pages of a server are each other's nearest neighbours."""
+    alike = np.tile(np.where(np.arange(9) < 5, 6.0, 0.0), (PLANTED, 1))
+    assert found(make_catalog(**survey(0, z=alike)), range(PLANTED)) == 1
+
+
+def test_galaxies_far_from_the_middle_count_where_the_catalog_doubts_them(make_catalog):
+    dx, flags = np.zeros(COUNT), np.zeros(COUNT, np.int32)
+    dx[:PLANTED], dx[-400:] = 8, 7
+    given = survey(0)
+    doubted = flags.copy()
+    doubted[:PLANTED] = Flag.OFF_CENTRE
+    assert found(make_catalog(**given, dx=dx, flags=doubted), range(PLANTED), share=0.03) == 1
+    table = outliers(make_catalog(**given, dx=dx, flags=doubted), k=20)
+    assert set(table["displacement"][table["why"] == "place"]) == {0.8}
+    unasked = outliers(make_catalog(**given, dx=dx, flags=flags), k=20)
+    assert "place" not in unasked["why"]
+
+
+def test_a_few_per_cent_of_odd_galaxies_leave_the_others_as_they_are(make_catalog):
+    """Robust: how isolated the rest are does not change by more than a few per cent, however far the odd ones lie."""
+    given = survey(0)
+    clean = isolation(content_of(make_catalog(**given)))
+    given["z"][:24] = 1e5
+    spoiled = isolation(content_of(make_catalog(**given)))
+    assert spoiled[24:] / clean[24:] == pytest.approx(1, abs=0.1)
+    assert spoiled[:24].min() > 100 * clean.max()
+
+
+def test_a_latent_that_carries_nothing_hardly_counts(make_catalog):
+    """As it would where spread alone were the unit: what is far in it is not far."""
+    given = survey(0)
+    usual = isolation(content_of(make_catalog(**given)))
+    given["z"][0, 8] = 0.5  # five times its spread, half its error
+    assert isolation(content_of(make_catalog(**given)))[0] < 1.1 * usual[0]
+
+
+@given(st.integers(0, 20), st.sampled_from([0.125, 8.0]))
+def test_the_order_of_rows_and_the_units_of_latents_count_for_nothing(make_catalog, seed, scale):
+    given = survey(seed)
+    catalog = make_catalog(**given)
+    shuffled = catalog[np.random.default_rng(seed).permutation(COUNT)]
+    unit = np.where(np.arange(9) % 2, scale, 1)
+    scaled = make_catalog(**(given | {"z": given["z"] * unit, "z_err": given["z_err"] * unit}))
+    first = outliers(catalog, k=30)
+    for other in (shuffled, scaled):
+        again = outliers(other, k=30)
+        assert again["id"].tolist() == first["id"].tolist()
+        assert again["isolation"] == pytest.approx(first["isolation"], rel=1e-5)
+
+
+def test_neighbours_among_some_galaxies_do_as_well_as_among_all(make_catalog, monkeypatch):
+    content = content_of(make_catalog(**survey(0)))
+    every = isolation(content)
+    monkeypatch.setattr(module, "REFERENCE", 300)
+    some = isolation(content)
+    assert np.corrcoef(np.log(every), np.log(some))[0, 1] > 0.95
+    assert np.median(some / every) == pytest.approx(1, abs=0.05)
+
+
+def test_memory_is_that_of_a_part_of_the_galaxies():
+    count = 12_000
+    z = np.random.default_rng(0).normal(size=(count, 2))
+    content = Content(np.arange(count), np.arange(count), z, np.ones_like(z), 0)
+    tracemalloc.start()
+    try:
+        isolation(content)
+        assert tracemalloc.get_traced_memory()[1] < 0.75 * 8 * count * module.REFERENCE
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_rarity_is_the_share_that_is_at_least_as_large(values):
+    values = np.array(values)
+    assert rarity(values) == pytest.approx([(values >= value).mean() for value in values])
+
+
+def test_the_list_says_why_and_what_was_left_out(make_catalog):
+    given = survey(0, explained=np.zeros(1))
+    given["z"][5] = np.nan
+    table = outliers(make_catalog(**given, meta={"store_digest": "abc", "recipe": {}}), k=5)
+    assert table.meta == {"store_digest": "abc", "galaxies": COUNT - 1, "left_out": 1}
+    assert table["id"][table["why"] == "fit"][0] == 1000
+    assert (np.diff(table["rarity"]) >= 0).all()
+    assert all(column.info.description for column in table.itercols())
+
+
+@pytest.mark.parametrize(
+    ("count", "k", "says"), [(19, 5, "expected at least 20"), (20, 21, "-k 21: there are 20 galaxies")]
+)
+def test_of_too_few_there_is_no_list(make_catalog, count, k, says):
+    with pytest.raises(ValueError, match=says):
+        outliers(make_catalog(np.random.default_rng(0).normal(size=(count, 3))), k=k)
