@@ -22,7 +22,7 @@ from galvae.inference.figures import Selection
 from galvae.paper.data import Sources, check_sources, stores
 from galvae.paper.experiments import EXPERIMENTS, Job, Scale, jobs
 from galvae.paper.measure import MEASURES, Measured
-from galvae.paper.results import RESULT, as_table, folder_of, write
+from galvae.paper.results import FOUND, RESULT, as_table, folder_of, write
 from galvae.progress import say
 from galvae.stages import differing, read_json
 from galvae.training.checkpoint import DESCRIPTION, STATE, load_model, load_tensors
@@ -33,8 +33,6 @@ from galvae.training.run import trained_recipe
 SEEN = 500
 # Another number wherever something is measured otherwise: what was measured before is then measured again.
 MEASURED = 1
-# In a run folder: what was found on the test images.
-FOUND = "test.npz"
 
 
 def run_paper(
@@ -113,7 +111,6 @@ def run_job(
     if read_json(run / RESULT).get("made_from") == json.loads(json.dumps(made_from)):
         return False
     say(f"{job.experiment}: {job.name}", quiet=quiet)
-    (run / FOUND).unlink(missing_ok=True)
     begun = (run / STATE).is_file()
     described = read_json(run / DESCRIPTION) or (load_tensors(run / STATE)[1] if begun else {})
     now = {"store": made_from["store"], **made_from["recipe"]}
@@ -123,6 +120,7 @@ def run_job(
             f"{run}: was trained with other {', '.join(changed)}; choose another output, or add --overwrite to begin "
             f"the experiment again"
         )
+    (run / FOUND).unlink(missing_ok=True)
     if not described.get("finished"):
         fit(train, job.recipe, run, device=device, resume=begun, quiet=quiet)
     last = json.loads((run / METRICS).read_text().splitlines()[-1])

@@ -70,6 +70,9 @@ def test_an_experiment_is_done_once_and_its_rows_stand_beside_the_papers(small, 
     elbo = {(d["model"], d["latents"], d["seed"]): d["values"]["test ELBO"][0] for d in done}
     wanted = np.mean([elbo["spatial", 1, s] - elbo["vanilla", 2, s] for s in (0, 1)])
     assert above[above["model"] == "spatial"]["ours"][0] == pytest.approx(wanted)
+    kept = {(d["model"], d["latents"], d["seed"]): np.load(d["found"])["elbo"] for d in done}
+    errors = [np.std(kept["spatial", 1, s] - kept["vanilla", 2, s], ddof=1) / math.sqrt(20) for s in (0, 1)]
+    assert above[above["model"] == "spatial"]["images_err"][0] == pytest.approx(np.mean(errors))
 
     missing = table[table["scale"] == "paper"]
     assert set(missing["quantity"]) == {NOT_YET}
