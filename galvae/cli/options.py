@@ -48,6 +48,9 @@ CatalogFile = Annotated[Path, typer.Argument(metavar="CATALOG", help="A catalog,
 SheetStore = Annotated[
     Path | None, typer.Option("--store", metavar="STORE", help="The store of the catalog's images, for --sheet.")
 ]
+ListFile = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the table, format by ending.")
+]
 Sheet = Annotated[
     Path | None,
     typer.Option("--sheet", metavar="FILE.png", help="Draw the galaxies, turned by theta and centred; needs --store."),
@@ -123,6 +126,26 @@ def sheet_images(store: Path | None, catalog: Table) -> ImageStore | None:
     images = ImageStore(store)
     check_same_store(images, catalog)
     return images
+
+
+def keep_list(
+    found: Table, catalog: Table, output: Path | None, images: ImageStore | None, sheet: Path | None,
+    titles: Iterable[str], *, heading: str, first: tuple[str, ...] = (), overwrite: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Write a list of a catalog's galaxies, and draw them, after some `first` ones, where that is asked for."""
+    from galvae.progress import say
+    from galvae.tableio import write_table
+
+    if found.meta["left_out"]:
+        say(f"{found.meta['left_out']} galaxies have no content and are left out", quiet=quiet)
+    if output:
+        write_table(found, output, overwrite=overwrite)
+    if images and sheet:
+        from galvae.inference.sheets import save_sheet
+        from galvae.uses.content import rows_of
+
+        rows = rows_of(catalog, [*first, *found["id"]])
+        save_sheet(sheet, images, catalog, rows, [*titles], heading=heading)
 
 
 @contextmanager

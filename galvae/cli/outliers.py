@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,11 +9,13 @@ import typer
 from galvae.cli.options import (
     CatalogFile,
     Json,
+    ListFile,
     Overwrite,
     Quiet,
     Sheet,
     SheetStore,
     check_sheet,
+    keep_list,
     print_result,
     sheet_images,
 )
@@ -23,9 +24,7 @@ from galvae.cli.options import (
 def outliers(
     catalog: CatalogFile,
     k: Annotated[int, typer.Option("-k", min=1, help="How many galaxies.")] = 20,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the table, format by ending.")
-    ] = None,
+    output: ListFile = None,
     store: SheetStore = None,
     sheet: Sheet = None,
     overwrite: Overwrite = False,
@@ -34,30 +33,23 @@ def outliers(
 ) -> None:
     """List the most unusual galaxies: far from others in z, badly explained, or out of place."""
     from galvae.files import check_output
-    from galvae.tableio import FORMATS, write_table
+    from galvae.tableio import FORMATS
 
     if output:
         check_output(output, FORMATS, overwrite=overwrite)
     check_sheet(store, sheet, overwrite=overwrite)
 
     from galvae.catalog import read_catalog
-    from galvae.progress import say
     from galvae.uses.outliers import outliers as unusual
     from galvae.uses.text import as_rows, as_text
 
     galaxies = read_catalog(catalog)
     images = sheet_images(store, galaxies)
     found = unusual(galaxies, k=k)
-    if found.meta["left_out"]:
-        say(f"{found.meta['left_out']} galaxies have no content and are left out", quiet=quiet)
-    if output:
-        write_table(found, output, overwrite=overwrite)
-    if images:
-        from galvae.inference.sheets import save_sheet
-        from galvae.uses.content import rows_of
-
-        rows = rows_of(galaxies, found["id"])
-        titles = [f"{number}. {why}" for number, why in zip(found["rank"], found["why"], strict=True)]
-        save_sheet(sheet, images, galaxies, rows, titles, heading="The most unusual galaxies")
+    keep_list(
+        found, galaxies, output, images, sheet,
+        (f"{number}. {why}" for number, why in zip(found["rank"], found["why"], strict=True)),
+        heading="The most unusual galaxies", overwrite=overwrite, quiet=quiet,
+    )  # fmt: skip
     told = {key: found.meta[key] for key in ("galaxies", "left_out")}
     print_result({**told, "outliers": as_rows(found)}, as_text(found), as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,11 +9,13 @@ import typer
 from galvae.cli.options import (
     CatalogFile,
     Json,
+    ListFile,
     Overwrite,
     Quiet,
     Sheet,
     SheetStore,
     check_sheet,
+    keep_list,
     print_result,
     sheet_images,
 )
@@ -24,9 +25,7 @@ def similar(
     catalog: CatalogFile,
     identifier: Annotated[str, typer.Argument(metavar="ID", help="Identifier of a galaxy in the catalog.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many galaxies.")] = 10,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the table, format by ending.")
-    ] = None,
+    output: ListFile = None,
     store: SheetStore = None,
     sheet: Sheet = None,
     overwrite: Overwrite = False,
@@ -35,31 +34,23 @@ def similar(
 ) -> None:
     """List the galaxies that are nearest to one in z, by how many errors they are apart."""
     from galvae.files import check_output
-    from galvae.tableio import FORMATS, write_table
+    from galvae.tableio import FORMATS
 
     if output:
         check_output(output, FORMATS, overwrite=overwrite)
     check_sheet(store, sheet, overwrite=overwrite)
 
     from galvae.catalog import read_catalog
-    from galvae.progress import say
     from galvae.uses.similar import similar as nearest
     from galvae.uses.text import as_rows, as_text
 
     galaxies = read_catalog(catalog)
     images = sheet_images(store, galaxies)
     found = nearest(galaxies, identifier, k=k)
-    if found.meta["left_out"]:
-        say(f"{found.meta['left_out']} galaxies have no content and are left out", quiet=quiet)
-    if output:
-        write_table(found, output, overwrite=overwrite)
-    if images:
-        from galvae.inference.sheets import save_sheet
-        from galvae.uses.content import rows_of
-
-        rows = rows_of(galaxies, [identifier, *found["id"]])
-        titles = ["asked about", *(f"{distance:.1f} errors" for distance in found["distance"])]
-        save_sheet(sheet, images, galaxies, rows, titles, heading=f"Nearest to {identifier} in z")
+    keep_list(
+        found, galaxies, output, images, sheet, ["asked about", *(f"{d:.1f} errors" for d in found["distance"])],
+        heading=f"Nearest to {identifier} in z", first=(identifier,), overwrite=overwrite, quiet=quiet,
+    )  # fmt: skip
     latents = found.meta["latents"]
     told = {"query": identifier, "latents": latents, "left_out": found.meta["left_out"], "similar": as_rows(found)}
     text = f"{as_text(found)}\nTwo exposures of one galaxy are about {latents**0.5:.1f} errors apart."

@@ -10,7 +10,7 @@ from galvae.data.store import ImageStore
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference.model import Posterior
 from galvae.sampling import displayed
-from galvae.uses.content import check_same_store
+from galvae.uses.content import check_same_store, numbers
 from galvae.windows import View
 
 
@@ -62,7 +62,7 @@ def derotated(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray
     """
     check_same_store(store, catalog)
     where = store.rows_of(np.asarray(catalog["id"])[rows].tolist())
-    theta, dx, dy, scale = (_plain(catalog[name])[rows] for name in ("theta", "dx", "dy", "scale"))
+    theta, dx, dy, scale = (numbers(catalog, name, rows).astype(float) for name in ("theta", "dx", "dy", "scale"))
     affine, size = store.column("affine")[where], store.column("size")[where]
     linear, half = affine[:, :, :2], (store.shape[0] - 1) / 2
     centre = (size[:, ::-1] - 1) / 2 + np.nan_to_num(np.stack([dx, dy], 1)) - affine[:, :, 2]
@@ -80,7 +80,3 @@ def resample(fields: np.ndarray, points: torch.Tensor, window: int, oversample: 
     values = View.central(torch.from_numpy(fields), window, oversample).sample(points.expand(len(fields), -1, -1))
     side = round(values.shape[1] ** 0.5)
     return values.reshape(len(fields), side, side, -1).numpy()
-
-
-def _plain(column: object) -> np.ndarray:
-    return np.asarray(getattr(column, "value", column), float)

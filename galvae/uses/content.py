@@ -74,6 +74,11 @@ def rows_of(catalog: Table, ids: Iterable[object]) -> np.ndarray:
     return np.array([place[str(identifier)] for identifier in ids], int)
 
 
+def numbers(catalog: Table, name: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Values of a column without its unit, as they are, of some rows or of all."""
+    return np.asarray(getattr(catalog[name], "value", catalog[name]))[rows]
+
+
 def check_count(k: int, others: int, whose: str) -> None:
     """Refuse to list more galaxies than there are.
 

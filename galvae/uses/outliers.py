@@ -8,7 +8,7 @@ from sklearn.metrics import pairwise_distances_chunked
 
 from galvae.data.split import identifier_hashes
 from galvae.flags import Flag
-from galvae.uses.content import Content, check_count, content_of, listed
+from galvae.uses.content import Content, check_count, content_of, listed, numbers
 
 # Odd galaxies that are all alike do not hide each other while they are fewer than this share of the catalog.
 NEIGHBOURS = 0.05
@@ -61,8 +61,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     check_count(k, len(content), "galaxies")
     apart = isolation(content)
     dx, dy, scale, explained, flags = (
-        np.asarray(getattr(catalog[name], "value", catalog[name]))[content.rows]
-        for name in ("dx", "dy", "scale", "explained", "flags")
+        numbers(catalog, name, content.rows) for name in ("dx", "dy", "scale", "explained", "flags")
     )
     away = np.hypot(dx, dy) / scale
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 from galvae.labels import FOLDS, check_labels, classes_of, labels_by_id, line
-from galvae.uses.content import content_of
+from galvae.uses.content import content_of, numbers
 
 REPEATS = 5
 SIZES, DRAWS = (10, 30, 100, 300), 20
@@ -118,7 +118,7 @@ def probe(catalog: Table, table: str | Path, label: str, *, seed: int = 0) -> tu
 
 def form_of(catalog: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
     """What the catalog says of galaxies' forms besides z, where it is not the same of all; as round where unknown."""
-    columns = {name: np.asarray(getattr(catalog[name], "value", catalog[name]), float)[rows] for name in FORM}
+    columns = {name: numbers(catalog, name, rows).astype(float) for name in FORM}
     known = {name: np.where(np.isfinite(values), values, 1) for name, values in columns.items()}
     return {name: values for name, values in known.items() if np.ptp(values) > 0}
 
