@@ -167,11 +167,12 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             "spatial, fixed std": ["model.noise=0.8"],  # that of the noise, where the signal to noise is 0.5
             "spatial, mean above 0": ["model.nonnegative=true"],
             "ours": (*OURS, AGREE_NORMAL),
+            "ours, mean above 0": (*OURS, AGREE_NORMAL, "model.nonnegative=true"),
         },
         measures=["elbo", "background"],
         latents={"quick": [20], "paper": [20]},
         quick=["train.epochs=4", "train.learning_rate=5e-4", "train.pixels=256"],
-        briefly={"ours": ["train.epochs=2"]},
+        briefly={"ours": ["train.epochs=2"], "ours, mean above 0": ["train.epochs=2"]},
         seeds={"quick": 1, "paper": 1},
     ),
 }  # fmt: skip
