@@ -5,7 +5,7 @@ import torch
 
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
-from galvae.training.optimizers import _ENDS, optimizers
+from galvae.training.optimizers import _ENDS, Muon, optimizers
 from galvae.training.settings import TrainSettings
 
 VANILLA = {"generator": "vanilla", "generator_layers": 3, "infer_rotation": False, "infer_translation": False}
@@ -86,3 +86,33 @@ def test_a_parameter_without_gradient_stays():
             part.step()
         same = [torch.equal(a, b) for a, b in zip(before, vae.parameters(), strict=True)]
         assert all(same) if kept else not any(same)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (8, 3, 2, 2)])
+def test_muon_is_torchs(shape):
+    """To the bit in its precision; the same but for rounding in another."""
+    torch.manual_seed(0)
+    found = {}
+    for name in ("torch", torch.bfloat16, torch.float32):
+        generator = torch.Generator().manual_seed(1)
+        parameter = torch.nn.Parameter(torch.zeros(shape))
+        matrix = parameter.detach().view(len(parameter), -1)
+        muon = (
+            torch.optim.Muon([matrix], 1e-2, weight_decay=0, adjust_lr_fn="match_rms_adamw")
+            if name == "torch"
+            else Muon([parameter], 1e-2, precision=name)
+        )
+        for _ in range(3):
+            parameter.grad = torch.randn(shape, generator=generator)
+            matrix.grad = parameter.grad.view_as(matrix)
+            muon.step()
+        found[name] = parameter.detach()
+    assert torch.equal(found["torch"], found[torch.bfloat16])
+    assert not torch.equal(found["torch"], found[torch.float32])
+    torch.testing.assert_close(found["torch"], found[torch.float32], rtol=0.1, atol=1e-3)
+
+
+def test_without_instructions_for_it_nothing_is_computed_in_bfloat16(monkeypatch):
+    monkeypatch.setattr("galvae.training.optimizers.native_precision", lambda device: None)
+    muon, _ = optimizers(build(encoder="polar"), TrainSettings(optimizer="muon"))
+    assert muon.precision == torch.float32
