@@ -65,7 +65,7 @@ def run_recipe(
         _ingest(recipe, sources or [survey], directory / "store", inputs, workers, quiet),
         _train(recipe, directory, device, quiet),
         _catalog(recipe, directory, device, quiet),
-        _plot(directory, device, quiet),
+        _plot(recipe, directory, device, quiet),
     ]
     yield from run_stages(stages, overwrite=overwrite)
 
@@ -156,7 +156,7 @@ def _catalog(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage
     return Stage("catalog", catalog, lambda: "model_digest" in _meta(), _compare, _make, feeds=False)
 
 
-def _plot(directory: Path, device: str, quiet: bool) -> Stage:
+def _plot(recipe: Recipe, directory: Path, device: str, quiet: bool) -> Stage:
     from galvae.data.store import ImageStore
     from galvae.device import choose_device
     from galvae.inference import figures as drawn
@@ -164,8 +164,11 @@ def _plot(directory: Path, device: str, quiet: bool) -> Stage:
 
     run, figures, described = directory / "run", directory / "figures", directory / "figures" / "figures.json"
 
-    def _wanted() -> dict[str, str]:
-        return {"model": digest(run / MODEL), "store": ImageStore(directory / "store").digest}
+    def _wanted() -> dict[str, Any]:
+        return {
+            "model": digest(run / MODEL), "store": ImageStore(directory / "store").digest,
+            "catalog": recipe.catalog.model_dump(mode="json"),
+        }  # fmt: skip
 
     def _compare() -> list[str] | None:
         before = read_json(described)
@@ -179,7 +182,9 @@ def _plot(directory: Path, device: str, quiet: bool) -> Stage:
         write_atomically(described, "{}\n")  # until all are drawn
         store = ImageStore(directory / "store")
         where = choose_device(device)
-        drawing = drawn.plot_run(run, figures, store=store, device=where, overwrite=True, quiet=quiet)
+        drawing = drawn.plot_run(
+            run, figures, store=store, settings=recipe.catalog, device=where, overwrite=True, quiet=quiet
+        )  # fmt: skip
         names = [path.name for path in drawing]
         (run / "figures").mkdir(exist_ok=True)
         for name in names:

@@ -84,7 +84,7 @@ def test_unchanged_stages_are_skipped_and_no_file_is_touched(drawn):
         ("simulate.galaxies=25", "simulate", STAGES),
         ("ingest.Q=9", "ingest", ["ingest", "train", "catalog", "plot"]),
         ("train.seed=1", "train", ["train", "catalog", "plot"]),
-        ("catalog.looks=3", "catalog", ["catalog"]),
+        ("catalog.looks=3", "catalog", ["catalog", "plot"]),
     ],
 )
 def test_a_changed_setting_is_named_and_redone_only_with_overwrite(directory, change, stage, redone):

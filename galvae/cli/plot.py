@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galvae.cli.options import Device, Json, Overwrite, Quiet, RunFolder, print_results
+from galvae.cli.options import Device, Json, Overwrite, Quiet, RunFolder, catalog_settings, print_results
 
 
 def plot(
@@ -31,5 +31,8 @@ def plot(
     from galvae.inference.figures import plot_run
 
     images = None if store is None else ImageStore(store)
-    drawn = plot_run(run, output, store=images, device=choose_device(device), overwrite=overwrite, quiet=quiet)
+    drawn = plot_run(
+        run, output, store=images, settings=catalog_settings(run, None, None), device=choose_device(device),
+        overwrite=overwrite, quiet=quiet,
+    )  # fmt: skip
     print_results(({"figure": str(path)} for path in drawn), lambda result: result["figure"], as_json=as_json)

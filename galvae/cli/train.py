@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from galvae.data.store import ImageStore
+    from galvae.inference.settings import CatalogSettings
 
 
 def train(
@@ -63,10 +64,10 @@ def train(
     held_out = f"{bound(settings.model.likelihood)} of galaxies held out {last['validation_elbo']:.1f} nats"
     print_result({"run": str(output), **last}, f"{output}: {last['step']} steps, {held_out}", as_json=as_json)
     calibrate(output, images, device=where, quiet=quiet)
-    _draw(output, images, where, quiet)
+    _draw(output, images, settings.catalog, where, quiet)
 
 
-def _draw(run: Path, images: ImageStore, device: torch.device, quiet: bool) -> None:
+def _draw(run: Path, images: ImageStore, settings: CatalogSettings, device: torch.device, quiet: bool) -> None:
     """Leave the figures in the run folder; the training is worth keeping without them."""
     import shlex
 
@@ -77,7 +78,10 @@ def _draw(run: Path, images: ImageStore, device: torch.device, quiet: bool) -> N
     try:
         from galvae.inference.figures import plot_run
 
-        for _ in plot_run(run, figures, store=images, device=device, overwrite=True, quiet=quiet):
+        drawing = plot_run(
+            run, figures, store=images, settings=settings, device=device, overwrite=True, quiet=quiet
+        )  # fmt: skip
+        for _ in drawing:
             pass
     except Exception as error:
         say(f"{figures}: not all drawn ({type(error).__name__}: {error}); the training is whole. To draw: {again}")

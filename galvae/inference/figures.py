@@ -34,7 +34,8 @@ STEPS = np.linspace(-2, 2, 9)
 
 def plot_run(
     run: str | Path, output: str | Path, *,
-    store: ImageStore | None = None, device: torch.device | str = "cpu", overwrite: bool = False, quiet: bool = False,
+    store: ImageStore | None = None, settings: CatalogSettings | None = None, device: torch.device | str = "cpu",
+    overwrite: bool = False, quiet: bool = False,
 ) -> Iterator[Path]:  # fmt: skip
     """Draw the figures of a run, one after the other.
 
@@ -47,6 +48,8 @@ def plot_run(
     store
         Galaxies to show, at most 400, those that were not trained on first; without them only the training and the
         prior are drawn.
+    settings
+        Of the catalog that the figures show; the defaults if None.
     device
         Where to compute.
     overwrite
@@ -91,7 +94,7 @@ def plot_run(
             raise FileExistsError(f"{path}: already exists; choose another output or add --overwrite")
     if store is not None:
         some = Selection(store, _rows(store, description))
-        columns = infer_columns(vae, description, some, CatalogSettings(), quiet=quiet) | {
+        columns = infer_columns(vae, description, some, settings or CatalogSettings(), quiet=quiet) | {
             "pixel_scale": some.column("pixel_scale")
         }
     output.mkdir(parents=True, exist_ok=True)
