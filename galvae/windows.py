@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from galvae.geometry import Pose, pixel_grid, rotation, to_image
+
+# Half of a close-up's width over its galaxy's size, and bounds of it over half of the field's.
+TIMES, NARROWEST, WIDEST = 1.7, 0.14, 0.5
 
 
 def as_float(fields: Tensor) -> Tensor:
@@ -39,6 +43,9 @@ class View:
         the centroid where not given.
     display
         Pixels are display values, in [0, 1] as floats: what is darker or brighter is cut, and was when they were made.
+    width
+        Of each window over the ordinary one's, of `oversample` field pixels per window pixel, shape (B,); 1 where not
+        given.
     """
 
     fields: Tensor
@@ -48,6 +55,7 @@ class View:
     angle: Tensor
     origin: Tensor | None = None
     display: bool = True
+    width: Tensor | None = None
 
     @classmethod
     def central(cls, fields: Tensor, window: int, oversample: int = 1, *, display: bool = True) -> View:
@@ -59,6 +67,14 @@ class View:
         """The same windows, where the inference network looks about a pose that was inferred before."""
         origin = to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0]
         return replace(self, angle=pose.theta, origin=origin)
+
+    def mirrored(self) -> View:
+        """The same windows in a mirror: left is right."""
+        flip = torch.tensor([-1.0, 1.0], device=self.offset.device)
+        origin = None if self.origin is None else self.origin * flip
+        return replace(
+            self, fields=self.fields.flip(2), offset=self.offset * flip, angle=-self.angle, origin=origin
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -88,7 +104,79 @@ class View:
     @property
     def middle(self) -> Tensor:
         """The window's centre from the field's, grid units of the window, shape (B, 2)."""
-        return self.offset / ((self.window - 1) / 2 * self.oversample)
+        return self.offset / self._half()[..., 0]
+
+    def _half(self) -> Tensor:
+        """Half of each window's width, field pixels, shape (B, 1, 1) or (1, 1, 1)."""
+        ordinary = (self.window - 1) / 2 * self.oversample
+        return ordinary * (self.offset.new_ones(1) if self.width is None else self.width)[:, None, None]
+
+    def close_up(self) -> View:
+        """Windows as wide as their galaxies ask for, about their centroids, wherever these windows are.
+
+        Half of the width is 1.7 times the major-axis standard deviation of the galaxy's matched Gaussian
+        (:mod:`galvae.moments`), from 0.14 to 0.5 of the field's half-width: turned, moved and magnified with the
+        galaxy, the window is the same of the same galaxy.
+        """
+        with torch.no_grad():
+            ordinary = (self.window - 1) / 2 * self.oversample / ((self.fields.shape[1] - 1) / 2)
+            width = torch.full_like(self.offset[:, 0], WIDEST / ordinary)
+            whole = replace(self, offset=torch.zeros_like(self.offset), width=width)
+            centre, sigma = whole.matched()
+            width = width * (TIMES * sigma).clamp(NARROWEST / WIDEST, 1)
+            return replace(self, offset=centre * whole._half()[:, 0], width=width, origin=None)
+
+    def matched(self, *, steps: int = 16) -> tuple[Tensor, Tensor]:
+        """Centre (B, 2) and major-axis standard deviation (B,) of each galaxy's matched Gaussian, grid units.
+
+        As :func:`galvae.moments.adaptive_moments` has them, on the device; a galaxy that has none is as it was when
+        that was found out.
+        """
+        n, grid = self.window, pixel_grid(self.window, device=self.fields.device)
+        light = self.sample(grid.expand(len(self), -1, -1)).mean(-1) - self._sky()
+        light, axis = light.unflatten(1, (n, n)), grid[:n, 0]
+        centre = self.centroid()
+        size = torch.full_like(centre[:, 0], 0.15**2)
+        shape = torch.stack([size, size, torch.zeros_like(size)], 1)  # xx, yy, xy
+        for _ in range(steps):
+            x, y = (axis - centre[:, which, None] for which in (0, 1))
+            xx, yy, xy = (element[:, None] for element in shape.unbind(1))
+            det = xx * yy - xy.square()
+            # The exponent is a product of three powers of y and three of x.
+            left = torch.stack([torch.ones_like(y), y * xy / det, -0.5 * y.square() * xx / det], 2)
+            right = torch.stack([-0.5 * x.square() * yy / det, x, torch.ones_like(x)], 1)
+            weighted = (left @ right).exp_().mul_(light)
+            powers = [torch.stack([torch.ones_like(value), value, value.square()], 1) for value in (y, x)]
+            sums = powers[0] @ (weighted @ powers[1].mT)  # of y^i x^j
+            total = sums[:, 0, 0]
+            first = torch.stack([sums[:, 0, 1], sums[:, 1, 0]], 1) / total[:, None]
+            second = torch.stack([sums[:, 0, 2], sums[:, 2, 0], sums[:, 1, 1]], 1) / total[:, None]
+            second = second - torch.stack([first[:, 0] ** 2, first[:, 1] ** 2, first[:, 0] * first[:, 1]], 1)
+            good = (total > 0) & (second[:, 0] * second[:, 1] - second[:, 2].square() > 1e-8)
+            good &= (second[:, :2] > 0).all(1) & (second[:, 0] + second[:, 1] < 0.5) & (first.abs() < 1).all(1)
+            # Under its own matched weight an object shows half its covariance, and half an offset of its centre.
+            shape = torch.where(good[:, None], 2 * second, shape)
+            centre = torch.where(good[:, None], centre + 2 * first, centre).clamp(-0.9, 0.9)
+        middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
+        return centre, (middle + torch.hypot(half, shape[:, 2])).sqrt()
+
+    def _sky(self) -> Tensor:
+        """Median of the channels' mean in the field's outermost pixels, shape (B, 1)."""
+        grey = self.values.mean(1)
+        edge = max(1, grey.shape[1] // 32)
+        sides = [grey[:, :edge], grey[:, -edge:], grey[:, :, :edge], grey[:, :, -edge:]]
+        return torch.cat([side.flatten(1) for side in sides], 1).median(1, keepdim=True).values
+
+    def in_field(self, place: np.ndarray) -> np.ndarray:
+        """Places from the middles of these windows in their pixels, from the field's in the ordinary window's, (B, 2).
+
+        Covariances (B, 2, 2) of places go through ``width`` alone, twice.
+        """
+        return self.offset.cpu().double().numpy() / self.oversample + self.widths()[:, None] * place
+
+    def widths(self) -> np.ndarray:
+        """The windows' widths over the ordinary one's, shape (B,)."""
+        return np.ones(len(self)) if self.width is None else self.width.cpu().double().numpy()
 
     def centroid(self) -> Tensor:
         """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2)."""
@@ -119,16 +207,20 @@ class View:
         Tensor
             Shape (B, P, C).
         """
-        half_window = (self.window - 1) / 2 * self.oversample
         half_field = (self.fields.shape[1] - 1) / 2
-        grid = (points * half_window + self.offset[:, None, :]) / half_field
+        grid = (points * self._half() + self.offset[:, None, :]) / half_field
         found = functional.grid_sample(self.values, grid[:, :, None], padding_mode="border", align_corners=True)
         return found[..., 0].mT
 
     def averaging(self, points: Tensor) -> Tensor:
-        """Share of white noise's standard deviation that is left at points (B, P, 2) between pixels, shape (B, P)."""
-        half_window = (self.window - 1) / 2 * self.oversample
-        beside = (points * half_window + self.offset[:, None, :] + (self.fields.shape[1] - 1) / 2) % 1
+        """Share of white noise's standard deviation that is left at points (B, P, 2) between pixels, shape (B, P).
+
+        In windows of their own width it is what sums over many of their pixels show: where these are smaller than the
+        field's, neighbours are alike, and each counts for more noise than it has.
+        """
+        if self.width is not None:
+            return (1 / (self.width * self.oversample).clamp(max=1))[:, None].expand(points.shape[:2])
+        beside = (points * self._half() + self.offset[:, None, :] + (self.fields.shape[1] - 1) / 2) % 1
         return (beside.square() + (1 - beside).square()).prod(2).sqrt()
 
     def images(self, grid: Tensor) -> Tensor:

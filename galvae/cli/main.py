@@ -27,6 +27,7 @@ from galvae.cli.similar import similar
 from galvae.cli.simulate import simulate
 from galvae.cli.train import train
 from galvae.cli.verify import verify
+from galvae.cli.winding import winding
 
 app = typer.Typer(
     name="galvae",
@@ -39,7 +40,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    simulate, ingest, train, catalog, join, similar, outliers, probe, sample, interpolate, plot, verify, paper, info
+    simulate, ingest, train, winding, catalog, join, similar, outliers, probe, sample, interpolate, plot, verify, paper,
+    info,
 ):  # fmt: skip
     app.command()(command)
 app.command("run")(run_recipe)

@@ -29,6 +29,7 @@ from galvae.inference.settings import CatalogSettings
 from galvae.keyed import normal, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
+from galvae.model.winding import Winding
 from galvae.progress import Progress
 from galvae.windows import View
 
@@ -45,8 +46,9 @@ def infer_columns(
 
 
 def infer_parts(
-    vae: SpatialVAE, description: dict[str, Any], store: ImageStore, settings: CatalogSettings, *, quiet: bool = False
-) -> Generator[tuple[slice, dict[str, np.ndarray]], None, None]:
+    vae: SpatialVAE, description: dict[str, Any], store: ImageStore, settings: CatalogSettings, *,
+    winding: Winding | None = None, quiet: bool = False,
+) -> Generator[tuple[slice, dict[str, np.ndarray]], None, None]:  # fmt: skip
     """Everything about every galaxy of a store that does not need the sky, in its order, some thousands at a time.
 
     Images are read and inferred `settings.batch` at a time. On processors every core infers a batch of its own, while
@@ -61,6 +63,8 @@ def infer_parts(
         The images.
     settings
         The recipe's ``[catalog]`` table.
+    winding
+        Knows which way arms wind, if the run was taught that.
     quiet
         No progress.
 
@@ -93,7 +97,9 @@ def infer_parts(
 
     def infer_one(batch: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
         keys, fields = batch
-        return infer_batch(vae, fields, keys, oversample=oversample, settings=settings, typical=typical)
+        return infer_batch(
+            vae, fields, keys, oversample=oversample, settings=settings, typical=typical, winding=winding
+        )  # fmt: skip
 
     done = on_every_core(infer_one, keyed(), parts=-(-len(store) // size), device=vae.grid.device)
     with Progress("catalog", len(store), quiet=quiet) as progress, closing(done):
@@ -134,11 +140,12 @@ def on_every_core(
 @torch.inference_mode()
 def infer_batch(
     vae: SpatialVAE, fields: np.ndarray, keys: np.ndarray, *, oversample: int, settings: CatalogSettings,
-    typical: Typical | None = None,
+    typical: Typical | None = None, winding: Winding | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Columns of one batch in the frame of the window: lengths in window pixels, angles in degrees.
+    """Columns of one batch from the field's middle: lengths in pixels of the ordinary window, angles in degrees.
 
-    Instead of ``dx_err`` and ``dy_err`` there is their ``covariance``, shape (B, 2, 2).
+    Instead of ``dx_err`` and ``dy_err`` there is their ``covariance``, shape (B, 2, 2); ``scale`` and ``scale_err`` are
+    over the ordinary window's width.
 
     Parameters
     ----------
@@ -154,16 +161,18 @@ def infer_batch(
         Whether to refine the pose, and how many looks the errors take.
     typical
         What is typical of the run.
+    winding
+        Knows which way arms wind.
     """
     device = vae.grid.device
     display = fields.dtype == np.uint8
-    view = View.central(torch.from_numpy(fields).to(device), vae.window, oversample, display=display)
+    view = vae.frame(View.central(torch.from_numpy(fields).to(device), vae.window, oversample, display=display))
     found = infer(vae, view, refine=settings.refine)
     galaxy = torch.from_numpy(keys).to(device)
     errors = look_again(vae, view, found, galaxy, settings)
     posterior, placed = found.posterior, found.placed
     share = explained(vae, view, found)
-    flags = odd(vae, found, share, errors.p_alt, typical)
+    flags = odd(view, found, share, errors.p_alt, typical)
     orientation_err = np.degrees(errors.orientation)
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
@@ -178,11 +187,16 @@ def infer_batch(
         "explained": share,
         "elbo": log_likelihood - divergence.content - divergence.pose,
     }
+    if winding is not None:
+        numbers["winding"] = torch.sigmoid(winding(view.close_up()).double())
+    widths = view.widths()
+    dx, dy = view.in_field(np.stack([placed.x, placed.y], 1)).T
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()},
         "theta": direction(found.pose), "theta_err": np.degrees(errors.theta),
         "theta_alt": wrap(-np.degrees(errors.theta_alt), 360), "p_alt": errors.p_alt,
-        "dx": placed.x, "dy": placed.y, "covariance": errors.centre,
+        "dx": dx, "dy": dy, "covariance": errors.centre * widths[:, None, None] ** 2,
+        "scale": widths, "scale_err": widths * errors.scale,
         "orientation": np.degrees(placed.orientation), "orientation_err": orientation_err,
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": errors.axis_ratio,
         "flags": flags,
@@ -215,17 +229,17 @@ def _to_original(
     x, y = (middle + _apply(linear, found["dx"], found["dy"])).T
     along = np.radians(found["orientation"])
     towards = _apply(linear, np.cos(along), np.sin(along))
-    scale = np.sqrt(np.abs(np.linalg.det(linear)))
+    half = np.sqrt(np.abs(np.linalg.det(linear))) * (window - 1) / 2
     covariance = carried(found["covariance"], linear)
     x_err, y_err = widths(covariance).T
     found |= {
         "x": x, "y": y, "dx": x - (size[:, 1] - 1) / 2, "dy": y - (size[:, 0] - 1) / 2,
         "dx_err": x_err, "dy_err": y_err, "covariance": covariance,
         "orientation": wrap(np.degrees(np.arctan2(towards[:, 1], towards[:, 0])), 180),
-        "scale": scale * (window - 1) / 2,
+        "scale": found["scale"] * half, "scale_err": found["scale_err"] * half,
     }  # fmt: skip
     arcsec = store.column("pixel_scale", rows)
-    for name in ("dx", "dy"):
+    for name in ("dx", "dy", "scale"):
         found[f"{name}_arcsec"], found[f"{name}_arcsec_err"] = found[name] * arcsec, found[f"{name}_err"] * arcsec
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from astropy.table import Table
@@ -33,7 +35,7 @@ def canonical_images(fields: np.ndarray, posterior: Posterior, *, window: int, o
         field does not hold is its border's.
     """
     pose = Pose(torch.from_numpy(-np.radians(posterior.theta)).float(), torch.from_numpy(posterior.shift).float())
-    return resample(fields, to_image(pixel_grid(window), pose), window, oversample)
+    return resample(fields, to_image(pixel_grid(window), pose), window, oversample, seen=posterior)
 
 
 def derotated(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray:
@@ -75,8 +77,17 @@ def derotated(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray
     return images if store.dtype == np.uint8 else displayed(images)
 
 
-def resample(fields: np.ndarray, points: torch.Tensor, window: int, oversample: int = 1) -> np.ndarray:
-    """Square images of the values at points (N, P, 2) or (P, 2), grid units of the central window of each field."""
-    values = View.central(torch.from_numpy(fields), window, oversample).sample(points.expand(len(fields), -1, -1))
+def resample(
+    fields: np.ndarray, points: torch.Tensor, window: int, oversample: int = 1, *, seen: Posterior | None = None
+) -> np.ndarray:
+    """Square images of the values at points (N, P, 2) or (P, 2), grid units of the central window of each field.
+
+    Or of those that a model looked at, where what it inferred from them is given.
+    """
+    view = View.central(torch.from_numpy(fields), window, oversample)
+    if seen is not None:
+        place, width = (torch.from_numpy(value).float() for value in (seen.place * oversample, seen.width))
+        view = replace(view, offset=place, width=width)
+    values = view.sample(points.expand(len(fields), -1, -1))
     side = round(values.shape[1] ** 0.5)
     return values.reshape(len(fields), side, side, -1).numpy()

@@ -103,7 +103,7 @@ def _of_all(
         rows, fields = part
         to_device: Callable[[np.ndarray], Tensor] = partial(torch.as_tensor, device=vae.grid.device)
         view = View.central(to_device(fields), vae.window, images.ingest["oversample"])
-        return work(rows, replace(view, offset=to_device(offset[rows]).float()))
+        return work(rows, vae.frame(replace(view, offset=to_device(offset[rows]).float())))
 
     parts = -(-len(images) // batch)
     with closing(on_every_core(of, images.batches(batch), parts=parts, device=vae.grid.device)) as done:

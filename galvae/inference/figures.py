@@ -19,7 +19,7 @@ from galvae.flags import Flag
 from galvae.geometry import pixel_grid
 from galvae.inference.catalog import infer_columns
 from galvae.inference.derotated import canonical_images, resample
-from galvae.inference.model import Model
+from galvae.inference.model import Model, Posterior
 from galvae.inference.settings import CatalogSettings
 from galvae.model.settings import bound
 from galvae.progress import say
@@ -148,8 +148,17 @@ def _whose(columns: dict[str, np.ndarray]) -> str:
     return f"{galaxies}, " + (f"{trained:,} of them trained on" if trained else "not trained on")
 
 
-def _first(columns: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
-    return {name: values[:count] for name, values in columns.items()}
+def _seen(
+    model: Model, some: Selection, columns: dict[str, np.ndarray], count: int
+) -> tuple[dict[str, np.ndarray], Posterior, np.ndarray, np.ndarray]:
+    """Of the first galaxies columns, their centres from the windows' middles, what is inferred, fields and windows."""
+    columns = {name: values[:count] for name, values in columns.items()}
+    fields, oversample = some.store.images(some.rows[:count]), some.ingest["oversample"]
+    posterior = model.encode(fields, oversample=oversample)
+    pixel = columns["scale"] / posterior.width / ((model.window - 1) / 2)
+    columns |= {name: columns[name] - pixel * posterior.place[:, axis] for axis, name in enumerate(("dx", "dy"))}
+    images = resample(fields, pixel_grid(model.window), model.window, oversample, seen=posterior)
+    return columns, posterior, fields, images
 
 
 def _prior(model: Model) -> Figure:
@@ -167,11 +176,8 @@ def _shown(model: Model, images: np.ndarray, like: np.ndarray | None = None) -> 
 
 
 def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:
-    columns = _first(columns, 12)
-    fields = some.store.images(some.rows[:12])
-    posterior = model.encode(fields, oversample=some.ingest["oversample"])
+    columns, posterior, _, images = _seen(model, some, columns, 12)
     columns["north"], columns["east"] = compass(some.column("wcs")[:12], some.column("size")[:12])
-    images = resample(fields, pixel_grid(model.window), model.window, some.ingest["oversample"])
     # Alike, for the residual is their difference.
     three = (_shown(model, shown, images) for shown in (images, model.decode(posterior), model.canonical(posterior)))
     return pictures.reconstructions(*three, columns, note=_whose(columns))
@@ -194,11 +200,8 @@ def compass(headers: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _canonical(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:
-    columns = _first(columns, 16)
-    fields, oversample = some.store.images(some.rows[:16]), some.ingest["oversample"]
-    posterior = model.encode(fields, oversample=oversample)
-    images = resample(fields, pixel_grid(model.window), model.window, oversample)
-    turned = canonical_images(fields, posterior, window=model.window, oversample=oversample)
+    columns, posterior, fields, images = _seen(model, some, columns, 16)
+    turned = canonical_images(fields, posterior, window=model.window, oversample=some.ingest["oversample"])
     seen = (_shown(model, shown, images) for shown in (images, turned))
     return pictures.canonical_views(
         *seen, _shown(model, model.canonical(posterior)), columns, note=_whose(columns)

@@ -18,7 +18,8 @@ from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
-# Resampling moves a galaxy by this much, window pixels: no exposure that lies otherwise is a copy of another.
+# Resampling moves a galaxy by this much, pixels of the ordinary window: no exposure that lies otherwise is a copy of
+# another.
 RESAMPLING = 0.004
 
 
@@ -37,6 +38,8 @@ class Errors(NamedTuple):
         How far the axis ratio is from the galaxy's, shape (B,).
     theta_alt, p_alt
         The rival angle, radians, and how probable it is (:func:`galvae.inference.infer.rival`), shape (B,).
+    scale
+        Scatter of the width of windows that galaxies ask for, as a share of it, shape (B,); 0 where none does.
     """
 
     theta: np.ndarray
@@ -45,6 +48,7 @@ class Errors(NamedTuple):
     axis_ratio: np.ndarray
     theta_alt: np.ndarray
     p_alt: np.ndarray
+    scale: np.ndarray
 
 
 def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, settings: CatalogSettings) -> Errors:
@@ -72,11 +76,12 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
-    looks, seen = [], [first.looks]
+    looks, seen, widths = [], [first.looks], []
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
         again = view.noisier(noise)
+        widths.append(vae.frame(again).widths() / view.widths())
         turned = again.about(first.pose) if refine else again
         if vae.settings.infer_rotation:
             turned = replace(turned, angle=turned.angle + 2 * math.pi * turn)
@@ -89,12 +94,15 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
             steps=3,
         )  # fmt: skip
         looks.append(found)
-    return _errors(first, looks, *rival(Posterior.joined(seen), first.pose.theta), settings)
+    scale = np.sqrt(np.square(np.log(widths)).mean(0))
+    rivals = rival(Posterior.joined(seen), first.pose.theta)
+    return _errors(first, looks, *rivals, scale, settings, least=RESAMPLING / view.widths())
 
 
 def _errors(
-    first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tensor, settings: CatalogSettings
-) -> Errors:
+    first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tensor, scale: np.ndarray,
+    settings: CatalogSettings, *, least: np.ndarray,
+) -> Errors:  # fmt: skip
     fitted, placed = first.fitted, first.placed
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
@@ -104,7 +112,7 @@ def _errors(
     count = np.where(known.any(0), known.sum(0), np.nan)
     centre = np.einsum("sb,sbi,sbj->bij", known, *[np.nan_to_num(off)] * 2)
     shape_var = (np.where(known[:, None], shapes, 0) ** 2).sum(0) / count
-    resampling = np.broadcast_to(RESAMPLING**2 * np.eye(2), centre.shape)
+    resampling = least[:, None, None] ** 2 * np.eye(2)
     if fitted.light is None:
         theta_var, centre = theta_var / len(looks), centre / count[:, None, None]
     else:
@@ -117,11 +125,11 @@ def _errors(
         others = fitted.light.beside, _shape_off(fitted.decoded, placed)
         for part in (settings.of_width * fitted.light.spread, *(settings.of_others * other for other in others)):
             shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
-    swing = (RESAMPLING / np.where(placed.ok, placed.sigma, 1)) ** 2
+    swing = (least / np.where(placed.ok, placed.sigma, 1)) ** 2
     orientation, axis_ratio = np.sqrt(shape_var)
     return Errors(
         np.sqrt(theta_var + swing), centre + resampling, np.minimum(orientation, math.pi / 2), axis_ratio,
-        theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
+        theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(), scale,
     )  # fmt: skip
 
 

@@ -33,6 +33,10 @@ class Posterior:
         Offset in the **object** frame in grid units (the window spans -1..1), and its root mean square about that under
         all hypotheses, shape (N, 2). Other hypotheses have other object frames: each counts by the shift with which
         this one would put the galaxy's centre where that one puts it in the image.
+    place, width
+        Where the middle of the window that the model looked at lies from the image's, right and up, in pixels of the
+        ordinary window, shape (N, 2), and its width over that one's, shape (N,): 0 and 1 but for runs whose windows are
+        as wide as their galaxies (``model.scale``).
     """
 
     z: np.ndarray
@@ -41,6 +45,8 @@ class Posterior:
     theta_err: np.ndarray
     shift: np.ndarray
     shift_err: np.ndarray
+    place: np.ndarray
+    width: np.ndarray
 
     def __len__(self) -> int:
         return len(self.z)
@@ -135,7 +141,7 @@ class Model:
     @torch.inference_mode()
     def _encode(self, images: np.ndarray, oversample: int, refine: bool) -> list[np.ndarray]:
         fields = torch.from_numpy(np.ascontiguousarray(images)).to(self._vae.grid.device)
-        view = View.central(fields, self.window, oversample, display=self.pixels != "normalised")
+        view = self._vae.frame(View.central(fields, self.window, oversample, display=self.pixels != "normalised"))
         found = infer(self._vae, view, refine=refine)
         posterior, pose, content = found.looks, found.pose, found.content
         theta_err = torch.rad2deg(circular_std(posterior))
@@ -144,7 +150,7 @@ class Model:
         z, z_err, theta_err, shift, shift_err = (
             t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_err)
         )
-        return [z, z_err, direction(pose), theta_err, shift, shift_err]
+        return [z, z_err, direction(pose), theta_err, shift, shift_err, view.in_field(np.zeros((1, 2))), view.widths()]
 
     def decode(self, posterior: Posterior, *, size: int | None = None) -> np.ndarray:
         """Reconstructions: mean images in the pose inferred, float32 (N, size, size, C), row 0 at the bottom."""

@@ -84,7 +84,7 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
         for part in np.array_split(rows, -(-len(rows) // 64)):
             fields = torch.from_numpy(store.images(part)).to(device)
             display = store.dtype == np.uint8
-            view = View.central(fields, vae.window, store.ingest["oversample"], display=display)
+            view = vae.frame(View.central(fields, vae.window, store.ingest["oversample"], display=display))
             found = infer(vae, view)
             shares.append(explained(vae, view, found).cpu().numpy())
             content.append(found.content.cpu().double().numpy())
@@ -140,13 +140,13 @@ def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
     return (1 - left / light.clamp(min=1e-12)).clamp(min=0)
 
 
-def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical: Typical | None) -> np.ndarray:
+def odd(view: View, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical: Typical | None) -> np.ndarray:
     """Flags of what a model finds odd about B galaxies in the middle of their cutouts, int32, shape (B,).
 
     Parameters
     ----------
-    vae
-        The model.
+    view
+        The windows that the model looks at.
     found
         What it infers about them.
     shares
@@ -156,17 +156,17 @@ def odd(vae: SpatialVAE, found: Inferred, shares: Tensor, p_alt: np.ndarray, typ
     typical
         Of the run; where it has none, nothing is unlike what is typical.
     """
-    placed, half = found.placed, vae.window / 2
-    x, y, ok = placed.x, placed.y, placed.ok
+    placed, half, ok = found.placed, view.window / 2, found.placed.ok
+    (x, y), sigma = view.in_field(np.stack([placed.x, placed.y], 1)).T, view.widths() * placed.sigma
     with np.errstate(invalid="ignore"):
         along = x * np.cos(placed.orientation) + y * np.sin(placed.orientation)
         across = y * np.cos(placed.orientation) - x * np.sin(placed.orientation)
         flatness = np.maximum(placed.axis_ratio, 0.1)
-        away = np.hypot(along, across / flatness) > REACH * placed.sigma
+        away = np.hypot(along, across / flatness) > REACH * sigma
         off = np.hypot(x, y)
         # How far the ellipse reaches in x and in y.
         cos, sin = np.cos(placed.orientation) ** 2, np.sin(placed.orientation) ** 2
-        wide = [REACH * placed.sigma * np.sqrt(a + flatness**2 * b) for a, b in ((cos, sin), (sin, cos))]
+        wide = [REACH * sigma * np.sqrt(a + flatness**2 * b) for a, b in ((cos, sin), (sin, cos))]
         inside = (np.abs(x) < half) & (np.abs(y) < half)
         signs = {
             Flag.NO_MOMENTS: ~ok,

@@ -24,6 +24,7 @@ from galvae.inference.settings import CatalogSettings
 from galvae.runs import run_path
 from galvae.sky import local_sky
 from galvae.training.checkpoint import MODEL, digest, load_model
+from galvae.training.winding import WINDING, load_winding
 from galvae.version import version
 
 # What the sky is made of, and no column of the catalog.
@@ -103,7 +104,8 @@ def catalog_parts(
         "versions": {name: installed(name) for name in ("torch", "astropy", "numpy", "h5py")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with closing(infer_parts(vae, description, store, settings, quiet=quiet)) as parts:
+    winding = load_winding(run, device=device)
+    with closing(infer_parts(vae, description, store, settings, winding=winding, quiet=quiet)) as parts:
         for rows, columns in parts:
             columns |= sky_columns(columns, store, rows)
             yield build_catalog({name: found for name, found in columns.items() if name not in INTERNAL}, meta=meta)
@@ -111,8 +113,10 @@ def catalog_parts(
 
 def provenance(run: str | Path, store: ImageStore, settings: CatalogSettings) -> dict[str, Any]:
     """What decides a catalog's content: digests of model and store, and the settings."""
+    winding = run_path(run) / WINDING
     return {
         "model_digest": digest(run_path(run) / MODEL),
+        "winding_digest": digest(winding) if winding.is_file() else "",
         "store_digest": store.digest,
         "catalog": settings.model_dump(mode="json"),
     }

@@ -18,12 +18,61 @@ from galvae.windows import View
 ANGLES, RADII, REACH, NEAR = 64, 24, 0.8, 0.2
 
 
-class PolarEncoder(Mixed):
-    """Looks at the galaxy in polar coordinates about its own centroid; each column of angles is a hypothesis.
+class Polar(Mixed):
+    """Columns of what surrounds the galaxy's centroid, each of them seen alike, wherever the galaxy points.
 
     The field is sampled on 64 angles x 24 radii about the centroid, wherever that lies and whatever the window's frame
-    cuts off, and convolved circularly in angle: turning the image rolls the columns, moving it moves the origin. Each
-    of the 32 columns left is a candidate for where the object's +x axis points, and says how probable it is, by how
+    cuts off, and convolved circularly in angle: turning the image rolls the columns, moving it moves the origin.
+
+    Parameters
+    ----------
+    outputs
+        Of each of the 32 columns that are left.
+    channels
+        Channels of an image.
+    """
+
+    def __init__(self, outputs: int, *, channels: int) -> None:
+        super().__init__()
+        radii = torch.linspace(0, 1, RADII + 1)[1:] ** 1.25 * REACH
+        self.register_buffer("radii", radii, persistent=False)
+        self.rings = nn.ModuleList(
+            [
+                _Ring(channels + 1, 32, kernel=5, stride=(1, 2)),
+                _Ring(32, 48, kernel=3, stride=(2, 1)),
+                _Ring(48, 64, kernel=3, stride=(2, 1)),
+                _Ring(64, 96, kernel=3, stride=(2, 1)),
+            ]
+        )
+        self.flat = nn.Conv1d(96 * (RADII // 8), 128, 1)
+        self.around = nn.ModuleList(_Around(128, dilation) for dilation in (1, 2, 3))
+        self.output = nn.Conv1d(128, outputs, 1)
+
+    def columns(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
+        """What each column says of the windows, (B, K, outputs), its direction, (B, K), and the centroids, (B, 2)."""
+        centre = view.centroid() if view.origin is None else view.origin
+        angle = torch.arange(ANGLES, device=centre.device) * (2 * math.pi / ANGLES) - view.angle[:, None]
+        direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+        points = centre[:, None, None] + self.radii[:, None, None] * direction[:, None]
+        light = view.sample(points.flatten(1, 2)).mT.reshape(len(view), -1, RADII, ANGLES)
+        radius = self.radii[:, None].expand(len(view), 1, RADII, ANGLES)
+        seen = torch.cat([light, radius], 1)
+        if not torch.is_grad_enabled():  # The faster layout of a processor's convolutions, but not of what goes back.
+            seen = seen.contiguous(memory_format=torch.channels_last)
+        with self.mixed(seen.device):
+            for ring in self.rings:
+                seen = ring(seen)
+            seen = functional.silu(self.flat(seen.flatten(1, 2)))
+            for around in self.around:
+                seen = seen + around(seen)
+        out = self.output(seen.to(light.dtype)).mT
+        return out, angle[:, :: ANGLES // out.shape[1]], centre
+
+
+class PolarEncoder(Polar):
+    """Looks at the galaxy in polar coordinates about its own centroid; each column of angles is a hypothesis.
+
+    Each of the 32 columns is a candidate for where the object's +x axis points, and says how probable it is, by how
     much it is off (within its own share of the circle), where the object's origin lies from the centroid in the
     object's frame (no farther than 0.2 in x and in y, or place would become a code for content), and z: read off the
     column that wins, z does not know how the image was turned.
@@ -42,48 +91,20 @@ class PolarEncoder(Mixed):
     """
 
     def __init__(self, settings: ModelSettings, *, window: int, channels: int) -> None:
-        super().__init__()
+        super().__init__(2 * settings.latents + 7, channels=channels)
         self.latents = settings.latents
-        radii = torch.linspace(0, 1, RADII + 1)[1:] ** 1.25 * REACH
-        self.register_buffer("radii", radii, persistent=False)
-        self.rings = nn.ModuleList(
-            [
-                _Ring(channels + 1, 32, kernel=5, stride=(1, 2)),
-                _Ring(32, 48, kernel=3, stride=(2, 1)),
-                _Ring(48, 64, kernel=3, stride=(2, 1)),
-                _Ring(64, 96, kernel=3, stride=(2, 1)),
-            ]
-        )
-        self.flat = nn.Conv1d(96 * (RADII // 8), 128, 1)
-        self.around = nn.ModuleList(_Around(128, dilation) for dilation in (1, 2, 3))
-        self.output = nn.Conv1d(128, 2 * self.latents + 7, 1)
         with torch.no_grad():  # Begin near the prior: what z starts away from zero it keeps for long.
             self.output.weight.mul_(0.1)
             self.output.bias.zero_()
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows."""
-        centre = view.centroid() if view.origin is None else view.origin
-        angle = torch.arange(ANGLES, device=centre.device) * (2 * math.pi / ANGLES) - view.angle[:, None]
-        direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
-        points = centre[:, None, None] + self.radii[:, None, None] * direction[:, None]
-        light = view.sample(points.flatten(1, 2)).mT.reshape(len(view), -1, RADII, ANGLES)
-        radius = self.radii[:, None].expand(len(view), 1, RADII, ANGLES)
-        seen = torch.cat([light, radius], 1)
-        if not torch.is_grad_enabled():  # The faster layout of a processor's convolutions, but not of what goes back.
-            seen = seen.contiguous(memory_format=torch.channels_last)
-        with self.mixed(seen.device):
-            for ring in self.rings:
-                seen = ring(seen)
-            seen = functional.silu(self.flat(seen.flatten(1, 2)))
-            for around in self.around:
-                seen = seen + around(seen)
-        out = self.output(seen.to(light.dtype)).mT
+        out, angle, centre = self.columns(view)
         columns, n = out.shape[1], self.latents
         weight, offset, theta_log_std, place, place_log_std, content, content_log_std = out.split(
             [1, 1, 1, 2, 2, n, n], 2
         )
-        theta = -(angle[:, :: ANGLES // columns] + torch.tanh(offset[..., 0]) * (math.pi / columns))
+        theta = -(angle + torch.tanh(offset[..., 0]) * (math.pi / columns))
         shift = NEAR * torch.tanh(place) - (centre[:, None, None] @ rotation(theta))[:, :, 0]
         return Posterior(
             weight[..., 0].log_softmax(1), content, content_log_std.exp(),

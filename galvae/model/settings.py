@@ -21,7 +21,8 @@ class ModelSettings(Settings):
     Lengths of priors are in pixels of the window, angles in radians. With a ``fitted`` prior each content latent is
     measured in units of its own spread over the training galaxies, about their mean, so that they are as N(0, 1) as a
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
-    are given to the generator beside it.
+    are given to the generator beside it. With a ``scale`` from ``moments`` a window is as wide as its galaxy
+    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them.
     """
 
     latents: PositiveInt = 50
@@ -41,6 +42,7 @@ class ModelSettings(Settings):
     theta_prior: Literal["uniform", "normal"] = "uniform"
     theta_sigma: PositiveFloat = math.pi
     shift_sigma: float = Field(8.0, gt=0)
+    scale: Literal["fixed", "moments"] = "fixed"
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ModelSettings:

@@ -53,6 +53,10 @@ class SpatialVAE(nn.Module):
         # Of the spatial generator's hidden layers while it computes, where more than it has are faster.
         self.units: int | None = None
 
+    def frame(self, view: View) -> View:
+        """The windows that the model looks at, of a view of ordinary ones."""
+        return view.close_up() if self.settings.scale == "moments" else view
+
     def encode(self, view: View) -> Posterior:
         """Posterior of content and pose of the upright windows of a view."""
         if view.window != self.window or view.fields.shape[3] != self.channels:

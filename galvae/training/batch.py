@@ -136,7 +136,10 @@ def draw_batch(
         if isinstance(crop, Tensor):
             crop = torch.where(mirrored[:, None], torch.stack([-crop[:, 0], crop[:, 1]], 1), crop)
     display = fields.dtype == torch.uint8
-    fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
+    fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).permute(0, 2, 3, 1)
+    frame = vae.frame(View.central(fields, vae.window, oversample, display=display))
+    fields = fields.permute(0, 3, 1, 2).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
+    width = None if frame.width is None else frame.width.repeat(views)
     galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):
         offset = crop.float().repeat(views, 1)
@@ -145,14 +148,15 @@ def draw_batch(
         offset = (normal("crop", each, 2, **key) * (crop * oversample)).round()
         offset = offset.clamp(-margin, margin)
     angle = uniform("turn", each, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
-    view = View(fields, vae.window, oversample, offset, angle, display=display)
+    place = frame.offset.repeat(views, 1) + offset * (1 if width is None else width[:, None])
+    view = View(fields, vae.window, oversample, place, angle, display=display, width=width)
     if jitter:
         view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
     seen = _noisier(view, each, noise, sheet, **key) if noise else view
     if not 0 < pixels < vae.window**2:
         return Batch(seen, galaxy, each, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
     middle = -pixels_to_grid(offset / oversample, vae.window)
-    density = pixel_density(vae.grid, middle, focus=focus)
+    density = pixel_density(vae.grid, middle, focus=focus, width=0.3 if width is None else 0.5)
     chosen, weight = random_pixels(density, pixels, each, **key)
     if not unbiased:
         weight = torch.full_like(weight, vae.window**2 / pixels)

@@ -132,12 +132,12 @@ def measure(
                 for content in (fields, copies.of(fields, part, oversample))
             ]
             key = keys[part].to(vae.grid.device)
-            found = [infer(vae, view, refine=settings.refine) for view in views]
+            found = [infer(vae, vae.frame(view), refine=settings.refine) for view in views]
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
-                said[("start", "end")[number]].append(say(vae, view, found[number], key, typical, settings))
+                said[("start", "end")[number]].append(say(vae, vae.frame(view), found[number], key, typical, settings))
                 around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
                 white = torch.randn(fields.shape, generator=generator).to(key.device)
-                exposure = view.noisier(around.grain * white.permute(0, 3, 1, 2))
+                exposure = vae.frame(view.noisier(around.grain * white.permute(0, 3, 1, 2)))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
                 anew = infer(vae, exposure, refine=settings.refine, around=around)
                 said[name].append(say(vae, exposure, anew, key + number, typical, settings))
@@ -168,8 +168,8 @@ def say(
     return Found(
         direction(found.pose), np.degrees(errors.theta), errors.p_alt,
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio, errors.axis_ratio,
-        np.stack([placed.x, placed.y], 1), errors.centre, found.content.cpu().numpy(),
-        share.cpu().numpy(), odd(vae, found, share, errors.p_alt, typical),
+        view.in_field(np.stack([placed.x, placed.y], 1)), errors.centre * view.widths()[:, None, None] ** 2,
+        found.content.cpu().numpy(), share.cpu().numpy(), odd(view, found, share, errors.p_alt, typical),
     )  # fmt: skip
 
 

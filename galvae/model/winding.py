@@ -1,0 +1,33 @@
+"""Which way a galaxy's arms wind."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from galvae.model.polar import Polar
+from galvae.windows import View
+
+
+class Winding(Polar):
+    """Log odds that arms wind as an S against a Z, as displayed.
+
+    What the polar network's columns say, in the mean, of the image less what they say of its mirror image: turning and
+    moving change nothing, and mirroring the sign alone, by construction. What has no handedness, or none that can be
+    seen, is as likely either.
+
+    Parameters
+    ----------
+    channels
+        Channels of an image.
+    """
+
+    def __init__(self, *, channels: int) -> None:
+        super().__init__(1, channels=channels)
+        # Odds are too long at first: what makes them those that come true is found after training.
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, view: View) -> Tensor:
+        """Log odds of close-ups (:meth:`galvae.windows.View.close_up`), shape (B,)."""
+        both = [self.columns(seen)[0].mean((1, 2)) for seen in (view, view.mirrored())]
+        return (both[0] - both[1]) / self.temperature

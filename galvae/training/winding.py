@@ -1,0 +1,202 @@
+"""Which way arms wind, learned from some labelled galaxies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.nn import functional
+
+from galvae.data.store import ImageStore
+from galvae.model.winding import Winding
+from galvae.progress import Progress
+from galvae.runs import run_path
+from galvae.training.checkpoint import load_tensors, save_tensors
+from galvae.windows import View, as_float
+
+WINDING = "winding.safetensors"
+
+# Each galaxy with arms is once in an epoch, and of those without so many for each of them.
+EPOCHS, BATCH, ARMLESS = 40, 64, 0.33
+RATE, DECAY = 2e-3, 0.05
+# What is shown is as if noisier, brighter or fainter, nearer or farther and placed otherwise by up to these.
+NOISE, GAIN, ZOOM, PLACE = 0.02, 0.2, 0.15, 0.04
+# Networks that are fitted beside the last one, each without a third of the galaxies, to see how good that will be.
+FOLDS = 3
+
+
+def save_winding(run: str | Path, winding: Winding, description: dict[str, Any]) -> None:
+    """Leave a network in a run folder, where its catalogs find it, with what `description` says of it."""
+    channels = winding.rings[0].convolve.in_channels - 1
+    save_tensors(run_path(run) / WINDING, winding.state_dict(), {"channels": channels, **description})
+
+
+def load_winding(run: str | Path, *, device: torch.device | str = "cpu") -> Winding | None:
+    """The network of a run that was taught which way arms wind, ready to infer, else None.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or by another galvae.
+    """
+    path = run_path(run) / WINDING
+    if not path.is_file():
+        return None
+    tensors, described = load_tensors(path)
+    try:
+        winding = Winding(channels=described["channels"])
+        winding.load_state_dict(tensors)
+    except (KeyError, RuntimeError, TypeError):
+        raise ValueError(f"{path}: not a network of this galvae; make it again with galvae winding") from None
+    return winding.to(device).eval().requires_grad_(False)
+
+
+class Learned(NamedTuple):
+    """A network that knows which way arms wind, and how well.
+
+    Parameters
+    ----------
+    winding
+        Fitted to all galaxies, its odds made such as come true.
+    odds
+        Log odds of an S of each galaxy by a network that was not shown it, those too, shape (N,).
+    """
+
+    winding: Winding
+    odds: np.ndarray
+
+
+def learn_winding(
+    store: ImageStore, rows: np.ndarray, sense: np.ndarray, *, seed: int = 0, device: torch.device | str = "cpu",
+    epochs: int = EPOCHS, quiet: bool = False,
+) -> Learned:  # fmt: skip
+    """Fit a network to galaxies of known handedness, and find out on those kept from it how far to trust it.
+
+    Parameters
+    ----------
+    store
+        The images.
+    rows
+        Which of them are labelled, indices, shape (N,).
+    sense
+        +1 of an S as displayed, -1 of a Z, 0 of what has no arms: of that the odds are even. Shape (N,).
+    seed
+        Of the first parameters, and of all that is drawn.
+    device, epochs, quiet
+        Where to compute, how often each galaxy with arms is seen, and no progress.
+    """
+    fields = torch.from_numpy(store.images(rows))
+    target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
+    fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
+    odds = np.zeros(len(rows))
+    seen = {"window": store.ingest["window"], "oversample": store.ingest["oversample"]}
+    options = {**seen, "seed": seed, "device": device, "epochs": epochs}
+    with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
+        for out in range(FOLDS):
+            net = _fit(fields[fold != out], target[fold != out], **options)
+            odds[fold == out] = winding_odds(net, fields[fold == out], **seen)
+            progress.advance(1)
+        net = _fit(fields, target, **options)
+        progress.advance(1)
+    temperature = _temperature(odds[sense != 0] * sense[sense != 0])
+    net.temperature.fill_(temperature)
+    return Learned(net, odds / temperature)
+
+
+@torch.inference_mode()
+def winding_odds(net: Winding, fields: Tensor, *, window: int, oversample: int) -> np.ndarray:
+    """Log odds of an S of fields (N, F, F, C), shape (N,)."""
+    device = net.radii.device
+    views = (View.central(part.to(device), window, oversample) for part in fields.split(BATCH))
+    return np.concatenate([net(view.close_up()).double().cpu().numpy() for view in views])
+
+
+def _fit(
+    fields: Tensor, target: Tensor, *, window: int, oversample: int, seed: int, device: torch.device | str, epochs: int
+) -> Winding:
+    """A network in evaluation mode, fitted with the same randomness each time."""
+    torch.manual_seed(seed)
+    drawn = torch.Generator().manual_seed(seed)
+    net = Winding(channels=fields.shape[3]).to(device)
+    armed, armless = (torch.nonzero(target != 0.5)[:, 0], torch.nonzero(target == 0.5)[:, 0])
+    beside = min(len(armless), round(ARMLESS * len(armed)))
+    steps = epochs * -(-(len(armed) + beside) // BATCH)
+    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
+    for _ in range(epochs):
+        order = torch.cat([armed, armless[torch.randperm(len(armless), generator=drawn)[:beside]]])
+        order = order[torch.randperm(len(order), generator=drawn)]
+        for which in order.split(BATCH):
+            view = _varied(fields[which].to(device), window, oversample, drawn)
+            loss = functional.binary_cross_entropy_with_logits(net(view), target[which].to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return net.eval().requires_grad_(False)
+
+
+def _varied(fields: Tensor, window: int, oversample: int, drawn: torch.Generator) -> View:
+    """Close-ups of galaxies, turned and otherwise changed at random in what has nothing to do with handedness."""
+    count = len(fields)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(count, *shape, generator=drawn).to(fields.device)
+
+    gain = torch.exp(GAIN * random(1, 1, 1))
+    values = as_float(fields) * gain
+    noise = NOISE * torch.rand(1, generator=drawn).to(values) * torch.randn(values.shape, generator=drawn).to(values)
+    view = View.central((values + noise).clamp_(0, 1), window, oversample).close_up()
+    view = replace(view, width=view.width * torch.exp(ZOOM * random()))
+    angle = 2 * math.pi * torch.rand(count, generator=drawn).to(fields.device)
+    return replace(view, angle=angle, origin=view.centroid() + PLACE * random(2))
+
+
+def _temperature(odds: np.ndarray) -> float:
+    """What the log odds of what is true, (N,), are divided by to be those that come true most probably."""
+    found = minimize_scalar(lambda log: np.logaddexp(0, -odds / np.exp(log)).mean(), bounds=(-3, 3), method="bounded")
+    return float(np.exp(found.x))
+
+
+def handedness(labels: np.ndarray, *, s: str, z: str, armless: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Which galaxies have one of these labels, indices (N,), and their sense: +1 of an S, -1 of a Z, 0 without arms.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 20 of an S or of a Z: nothing can be learned of so few.
+    """
+    sense = np.where(labels == s, 1, np.where(labels == z, -1, 0))
+    for name, sign in ((s, 1), (z, -1)):
+        if (sense == sign).sum() < 20:
+            raise ValueError(
+                f"{(sense == sign).sum()} galaxies are labelled {name!r}; expected 20 at least of each of {s!r} and "
+                f"{z!r} (the labels are {', '.join(sorted(set(labels)))})"
+            )
+    rows = np.flatnonzero((sense != 0) | np.isin(labels, list(armless)))
+    return rows, sense[rows]
+
+
+def told(odds: np.ndarray, sense: np.ndarray) -> dict[str, Any]:
+    """How many galaxies with arms there are, the share told rightly with its standard error, and if odds come true.
+
+    ``sure`` is how sure the network is of them in the mean: the share that should be told rightly; ``even`` is how sure
+    it is of those without arms, which should be a half.
+    """
+    arms, sure = sense != 0, 1 / (1 + np.exp(-np.abs(odds)))
+    right = (np.sign(odds) == sense)[arms]
+    found = {"galaxies": int(arms.sum()), "right": float(right.mean()), "sure": float(sure[arms].mean())}
+    found["right_err"] = float(np.sqrt(found["right"] * (1 - found["right"]) / len(right)))
+    return found | {
+        "armless_galaxies": int((~arms).sum()),
+        "even": float(sure[~arms].mean()) if (~arms).any() else None,
+    }

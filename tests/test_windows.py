@@ -1,0 +1,101 @@
+"""A window as wide as its galaxy asks for."""
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.moments import adaptive_moments, luminance
+from galvae.windows import NARROWEST, TIMES, WIDEST, View
+
+SIZE = 129
+
+
+def galaxies(sigma, *, axis_ratio=0.6, angle=0.4, place=(0.0, 0.0), size=SIZE, sky=0.1):
+    """Gaussian ones whose major axis has these standard deviations, in pixels of the field."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    found = []
+    for one in np.atleast_1d(sigma):
+        u, v = x - place[0], y - place[1]
+        along, across = u * np.cos(angle) + v * np.sin(angle), v * np.cos(angle) - u * np.sin(angle)
+        found.append(sky + 0.6 * np.exp(-0.5 * (along**2 + (across / axis_ratio) ** 2) / one**2))
+    return torch.from_numpy(np.repeat(np.array(found)[..., None], 3, 3)).float()
+
+
+def half_width(fields, **options):
+    """Of the windows, pixels of the field."""
+    view = View.central(fields, 33, **options).close_up()
+    return view.widths() * 16 * view.oversample
+
+
+@pytest.mark.parametrize("sigma", [6.0, 8.0, 12.0, 15.0])
+@pytest.mark.parametrize("options", [{}, {"oversample": 2}])
+def test_it_is_so_many_times_the_size(sigma, options):
+    np.testing.assert_allclose(half_width(galaxies(sigma), **options), TIMES * sigma, rtol=0.02)
+
+
+def test_a_field_magnified_gives_a_window_as_many_times_as_wide():
+    sigmas = 6 * 1.25 ** np.arange(5)
+    widths = half_width(galaxies(sigmas, axis_ratio=0.4))
+    np.testing.assert_allclose(widths[1:] / widths[:-1], 1.25, rtol=0.01)
+
+
+@pytest.mark.parametrize("angle", np.radians([10, 47, 90, 151]))
+@pytest.mark.parametrize("place", [(0, 0), (3.3, -7.6), (-11, 5)])
+def test_turned_and_moved_it_goes_along(angle, place):
+    view = View.central(galaxies(7.0, angle=angle, place=place), 33).close_up()
+    np.testing.assert_allclose(view.widths(), TIMES * 7 / 16, rtol=0.02)
+    np.testing.assert_allclose(view.in_field(np.zeros((1, 2))), [place], atol=0.05)
+
+
+def test_it_is_that_of_adaptive_moments():
+    fields = galaxies([6.0, 9.0], axis_ratio=0.3, place=(2, 1))
+    moments = adaptive_moments(luminance(fields.numpy()))
+    np.testing.assert_allclose(half_width(fields), TIMES * moments.sigma, rtol=0.02)
+
+
+def test_it_is_neither_smaller_nor_larger_than_the_field_allows():
+    np.testing.assert_allclose(half_width(galaxies([1.5, 40.0])) / ((SIZE - 1) / 2), [NARROWEST, WIDEST], rtol=1e-5)
+
+
+def test_where_the_windows_were_counts_for_nothing():
+    fields = galaxies([7.0, 12.0], place=(3, 4))
+    one, other = (View.central(fields, 33), View.central(fields, 33))
+    other = View(fields, 33, 1, torch.tensor([[9.0, -4.0], [0.0, 2.0]]), torch.zeros(2))
+    assert torch.equal(one.close_up().width, other.close_up().width)
+    assert torch.equal(one.close_up().offset, other.close_up().offset)
+
+
+@pytest.mark.parametrize("field", [np.zeros((1, 65, 65, 3)), np.random.default_rng(0).random((1, 65, 65, 3))])
+def test_of_nothing_it_is_something(field):
+    view = View.central(torch.from_numpy(field).float(), 33).close_up()
+    assert torch.isfinite(view.width).all()
+    assert torch.isfinite(view.offset).all()
+    assert torch.isfinite(view.images(torch.zeros(33 * 33, 2))).all()
+
+
+def test_a_close_up_shows_what_lies_there():
+    """The same galaxy twice as large looks the same, and places in it are those in the field."""
+    small, large = (
+        View.central(galaxies(size, place=place), 33).close_up() for size, place in ((7, (2, 4)), (14, (4, 8)))
+    )
+    grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 33), torch.linspace(-1, 1, 33), indexing="xy"), -1)
+    grid = grid.reshape(-1, 2)
+    torch.testing.assert_close(small.images(grid), large.images(grid), atol=0.015, rtol=0)
+    np.testing.assert_allclose(
+        large.in_field(np.array([[3.0, -2.0]])), [[4 + 3 * 14 / 16 * TIMES, 8 - 2 * 14 / 16 * TIMES]], rtol=0.02
+    )
+
+
+@pytest.mark.parametrize("sigma", [6.0, 13.0])
+def test_sums_over_its_pixels_are_as_noisy_as_it_says(sigma):
+    """Of white noise in the field, whatever its pixels are of the field's."""
+    generator = torch.Generator().manual_seed(0)
+    fields = galaxies(np.full(400, sigma), axis_ratio=0.9)
+    close = View.central(fields, 65).close_up()
+    noise = torch.randn(fields.shape, generator=generator)
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 65)] * 2, indexing="xy"), -1).reshape(1, -1, 2)
+    points = grid.expand(400, -1, -1)
+    weight = torch.exp(-0.5 * grid.square().sum(-1) / 0.3**2)
+    sums = (weight * close.of(noise.permute(0, 3, 1, 2)).sample(points)[..., 0]).sum(1)
+    said = (weight * close.averaging(points)).square().sum(1).sqrt()
+    np.testing.assert_allclose(sums.std(), said.mean(), rtol=0.08)

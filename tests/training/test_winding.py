@@ -1,0 +1,127 @@
+"""Which way arms wind: what turning, moving and mirroring must do, and what is learned of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.model.winding import Winding
+from galvae.training import winding as module
+from galvae.training.winding import handedness, learn_winding, load_winding, save_winding, told, winding_odds
+from galvae.windows import View
+
+SIZE = 48
+
+
+def spirals(sense, *, turn=0.0, move=(0.0, 0.0), size=SIZE, seed=0):
+    """uint8 fields of two arms: +1 winds as an S as displayed, -1 as a Z; 0 has none."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    found = []
+    for one in sense:
+        u, v = x - move[0], y - move[1]
+        radius, azimuth = np.hypot(u, v) + 1e-6, np.arctan2(v, u) - turn - random.uniform(0, np.pi)
+        # The letter Z, followed outwards, turns counter-clockwise; the letter S clockwise.
+        arm = 1 + 0.9 * one**2 * np.cos(2 * (azimuth + one * 2.5 * np.log(radius)))
+        found.append(np.exp(-radius / 5) * arm * 0.5 + 0.05 + 0.01 * random.standard_normal(x.shape))
+    grey = (255 * np.clip(found, 0, 1)).astype(np.uint8)
+    return torch.from_numpy(np.repeat(grey[..., None], 3, 3))
+
+
+def odds(net, fields):
+    return winding_odds(net, fields, window=24, oversample=1)
+
+
+class Store:
+    """As much of a store as is asked for."""
+
+    def __init__(self, fields):
+        self.fields, self.ingest = fields.numpy(), {"window": 24, "oversample": 1}
+
+    def images(self, rows):
+        return self.fields[rows]
+
+
+@pytest.fixture(scope="module")
+def sense():
+    return np.tile([1, -1, 1, -1, 0], 16)
+
+
+@pytest.fixture(scope="module")
+def learned(sense):
+    return learn_winding(Store(spirals(sense)), np.arange(len(sense)), sense, epochs=10, quiet=True)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Winding(channels=3).eval().requires_grad_(False)
+
+
+def test_a_mirror_changes_the_sign_alone(net):
+    fields = spirals([1, -1, 0, 1])
+    view = View.central(fields, 24).close_up()
+    assert (net(view).abs() > 0).all()
+    assert torch.equal(net(view.mirrored()), -net(view))
+    # Also where the mirrored field came as a file: its centre and size are measured anew.
+    np.testing.assert_allclose(
+        odds(net, fields.flip(2)), -odds(net, fields), atol=1e-4 * np.abs(odds(net, fields)).max()
+    )
+
+
+def test_a_mirror_is_its_own_opposite():
+    view = View(spirals([1]), 24, 1, torch.tensor([[2.0, 3.0]]), torch.tensor([0.4]), origin=torch.tensor([[0.1, 0.2]]))
+    twice = view.mirrored().mirrored()
+    points = torch.rand(1, 9, 2)
+    torch.testing.assert_close(view.sample(points), twice.sample(points))
+    torch.testing.assert_close(view.mirrored().sample(points * torch.tensor([-1.0, 1.0])), view.sample(points))
+    assert torch.equal(twice.angle, view.angle)
+    assert torch.equal(twice.origin, view.origin)
+
+
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+def test_turned_it_stays(net, quarter):
+    fields = spirals([1, -1, 0, 1])
+    turned = torch.rot90(fields, quarter, (1, 2))
+    np.testing.assert_allclose(
+        odds(net, turned), odds(net, fields), rtol=0, atol=0.02 * np.abs(odds(net, fields)).max()
+    )
+
+
+def test_letters_are_told_apart_and_what_has_no_arms_is_either(learned, sense):
+    said = told(learned.odds, sense)
+    assert said["galaxies"] == 64
+    assert said["right"] > 0.9
+    assert said["armless_galaxies"] == 16
+    assert said["even"] < said["sure"]
+    new = odds(learned.winding, spirals([1, -1, 1, -1], turn=0.7, move=(2, -1), seed=5))
+    assert (np.sign(new) == [1, -1, 1, -1]).all()
+
+
+def test_odds_come_true():
+    """Those of a network three times too sure of itself are divided by three."""
+    random = np.random.default_rng(0)
+    true = random.normal(0, 2, 20000)
+    sense = np.where(random.random(20000) < 1 / (1 + np.exp(-true)), 1, -1)
+    assert module._temperature(3 * true * sense) == pytest.approx(3, rel=0.1)
+    said = told(true, sense)
+    assert said["sure"] == pytest.approx(said["right"], abs=4 * said["right_err"])
+
+
+def test_it_is_kept_with_the_run(learned, tmp_path):
+    assert load_winding(tmp_path) is None
+    save_winding(tmp_path, learned.winding, {"column": "class"})
+    fields = spirals([1, -1])
+    np.testing.assert_array_equal(odds(load_winding(tmp_path), fields), odds(learned.winding, fields))
+    (tmp_path / module.WINDING).write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_winding(tmp_path)
+
+
+def test_labels_become_senses_and_too_few_are_refused():
+    labels = np.array(["left"] * 20 + ["right"] * 21 + ["round"] * 3 + [""] * 2)
+    rows, sense = handedness(labels, s="left", z="right", armless=["round"])
+    assert rows.tolist() == list(range(44))
+    assert sense.tolist() == [1] * 20 + [-1] * 21 + [0] * 3
+    assert len(handedness(labels, s="left", z="right")[0]) == 41
+    with pytest.raises(ValueError, match="3 galaxies are labelled 'round'"):
+        handedness(labels, s="left", z="round")
