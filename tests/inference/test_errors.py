@@ -83,7 +83,7 @@ def test_a_decoded_image_without_a_galaxy_has_no_moments(knowing, make_store, tm
         "y",
         "covariance",
     }
-    assert missing == measured | {"dx_arcsec", "dy_arcsec", "dx_arcsec_err", "dy_arcsec_err"}
+    assert missing == measured | {f"{name}_arcsec{err}" for name in ("dx", "dy", "scale") for err in ("", "_err")}
     assert found["theta"][0] == pytest.approx(360 - math.degrees(0.1))
 
 

@@ -28,7 +28,7 @@ from galvae.inference.settings import CatalogSettings
 from galvae.inference.tables import sky_columns
 from galvae.model.polar import PolarEncoder
 from galvae.model.settings import ModelSettings
-from galvae.windows import View
+from galvae.windows import TIMES, View
 
 SIZES = [212, 423, 424, 64, 65]
 DESCRIPTION = {"trained_on": np.array([], np.uint64)}
@@ -269,3 +269,34 @@ class Centred(torch.nn.Module):
         q = self.encoder(view)
         content = 0.1 * torch.tanh(q.content) + torch.tensor([1.0, 0, 0, 0.5])
         return replace(q, content=content, content_std=torch.full_like(content, 0.01))
+
+
+@pytest.mark.parametrize("catalog", [CATALOG, CatalogSettings(looks=2, batch=3)])
+@pytest.mark.parametrize(
+    ("size", "changes"), [((300, 212), {}), ((424, 424), {"field": 192}), ((424, 424), {"field": 256, "oversample": 2})]
+)
+def test_what_is_seen_close_up_leaves_in_the_files_own_pixels(size, changes, catalog, knowing, tmp_path):
+    """The model is told of each galaxy that it lies in the middle and fills the window as a close-up has it."""
+    settings, rng = IngestSettings(window=64, **changes), np.random.default_rng(size[0])
+    place, axis, ratio = np.array([rng.uniform(-14, 14, 3), rng.uniform(0, math.pi, 3), [0.4, 0.6, 0.7]])
+    sigma, place = min(size) * np.array([0.06, 0.08, 0.11]), np.stack([place, place[::-1]], 1)
+    content = torch.from_numpy(np.column_stack([axis, np.zeros((3, 2)), ratio]))
+    vae = knowing(torch.zeros(3), torch.zeros(3, 2), content, sigma=1 / TIMES)
+    vae.settings = vae.settings.model_copy(update={"scale": "moments"})
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(3):
+        y, x = np.mgrid[: size[0], : size[1]]
+        points = torch.from_numpy(np.stack([x - (size[1] - 1) / 2, y - (size[0] - 1) / 2], -1) - place[number])
+        points = points.reshape(-1, 2) / (TIMES * sigma[number])
+        light = vae.generator(points, Pose(torch.zeros(1), torch.zeros(1, 2)), content[number : number + 1])
+        write_png(folder / f"{number}.png", light[0].numpy().reshape(*size, 3))
+    store, columns = catalogued(vae, folder, settings, tmp_path, catalog)
+    if catalog.refine:  # else the decoded galaxy is measured, of which the window's frame cuts off something
+        hold_to_photutils(columns, store, folder, within=0.1)
+    assert np.allclose(columns["dx"], place[:, 0], atol=0.1)
+    assert np.allclose(columns["dy"], place[:, 1], atol=0.1)
+    assert np.allclose(columns["scale"], TIMES * sigma, rtol=0.02)
+    assert np.all(columns["scale_err"] < 0.05 * columns["scale"])
+    assert np.all(columns["scale_err"] > 0)
+    assert np.allclose(columns["axis_ratio"], ratio, atol=0.02)
