@@ -15,7 +15,6 @@ import json
 
 import numpy as np
 
-from galvae.data.galaxies import BANDS
 from galvae.data.survey import ELECTRONS, SKY_NOISE, Field, field
 from galvae.data.truth import truth_of
 from galvae.recipe import load_recipe
@@ -27,16 +26,15 @@ TURN, MOVE = 0.2, 0.1  # degrees and pixels, either way
 
 def bound(seen: Field) -> np.ndarray:
     """Covariance of the turn about the cutout's middle (deg) and of the move right and up (pixels)."""
+    pairs = []
+    for (angle, (x, y)), step in [((TURN, (0, 0)), TURN), ((0, (MOVE, 0)), MOVE), ((0, (0, MOVE)), MOVE)]:
+        there, back = seen.turned(angle, (x, y)), seen.turned(-angle, (-x, -y))
+        pairs.append((there.draw(alone=True), back.draw(alone=True), 2 * step))
     information = np.zeros((3, 3))
-    for band in BANDS:
-        light = seen.draw(band, alone=True)
-        steps = [((TURN, (0, 0)), TURN), ((0, (MOVE, 0)), MOVE), ((0, (0, MOVE)), MOVE)]
-        slopes = []
-        for (angle, (x, y)), step in steps:
-            there, back = seen.turned(angle, (x, y)), seen.turned(-angle, (-x, -y))
-            slopes.append((there.draw(band, alone=True) - back.draw(band, alone=True)).ravel() / (2 * step))
+    for band, light in seen.draw(alone=True).items():
+        slopes = np.array([(there[band] - back[band]).ravel() / apart for there, back, apart in pairs])
         weight = 1 / (SKY_NOISE[band] ** 2 + np.maximum(light, 0) / ELECTRONS).ravel()
-        information += (np.array(slopes) * weight) @ np.array(slopes).T
+        information += (slopes * weight) @ slopes.T
     return np.linalg.inv(information)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.modeling.models import Sersic1D
 from astropy.wcs import WCS
-from scipy.fft import next_fast_len
+from scipy.fft import fftfreq, hfft, ifftshift, irfft2, next_fast_len, rfft, rfftfreq
 from scipy.special import gamma, gammaincinv, i0e
 
 BANDS = ("g", "r", "i")
@@ -49,11 +48,11 @@ class Arms:
     start: float
     share: tuple[float, float, float]
 
-    def modulation(self, radius: np.ndarray, azimuth: np.ndarray, share: float) -> np.ndarray:
-        """Factor on the disk's light, of mean 1 along every circle."""
+    def excess(self, radius: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
+        """What arms of share 1 add to the disk's light, relative to it; of mean 0 along every circle."""
         turn = self.sense * np.log(np.maximum(radius, 1e-9) / self.start) / np.tan(np.radians(self.pitch))
         arm = np.exp(self.width * (np.cos(2 * (azimuth - self.phase - turn)) - 1)) / i0e(self.width)
-        return 1 + share * -np.expm1(-((radius / self.start) ** 2)) * (arm - 1)
+        return -np.expm1(-((radius / self.start) ** 2)) * (arm - 1)
 
 
 @dataclass(frozen=True)
@@ -81,20 +80,27 @@ class Component:
     pa: float = 0.0
     arms: Arms | None = None
 
-    def brightness(self, east: np.ndarray, north: np.ndarray, band: str) -> np.ndarray:
-        """Surface brightness at offsets from the centre in arcsec, nanomaggies per square arcsec."""
+    @property
+    def weights(self) -> np.ndarray:
+        """Flux of each of the `patterns` in nanomaggies, of shape (bands, patterns)."""
+        return np.stack([self.flux] if self.arms is None else [self.flux, np.multiply(self.flux, self.arms.share)], 1)
+
+    def patterns(self, east: np.ndarray, north: np.ndarray) -> np.ndarray:
+        """Surface brightness at offsets from the centre in arcsec, per square arcsec and unit flux.
+
+        First the smooth profile, then, where there are arms, what they add to it. Both are the same in all bands,
+        and after half a turn.
+        """
         angle = np.radians(90 + self.pa)
         major = -east * np.cos(angle) + north * np.sin(angle)
         minor = (east * np.sin(angle) + north * np.cos(angle)) / self.axis_ratio
-        radius = np.hypot(major, minor)
-        b, twice = gammaincinv(2 * self.index, 0.5), 2 * self.index
-        total = np.pi * twice * np.exp(b) * b**-twice * gamma(twice) * self.radius**2 * self.axis_ratio
-        amplitude = self.flux[BANDS.index(band)] / total
-        light = Sersic1D.evaluate(radius, amplitude, self.radius, self.index)
-        if self.arms is not None:
-            share = self.arms.share[BANDS.index(band)]
-            light = light * self.arms.modulation(radius, np.arctan2(minor, major), share)
-        return light
+        square, twice = major**2 + minor**2, 2 * self.index
+        b = gammaincinv(twice, 0.5)
+        total = np.pi * twice * b**-twice * gamma(twice) * self.radius**2 * self.axis_ratio
+        smooth = np.exp(-b * (square / self.radius**2) ** (1 / twice)) / total
+        if self.arms is None:
+            return smooth[None]
+        return np.stack([smooth, smooth * self.arms.excess(np.sqrt(square), np.arctan2(minor, major))])
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,10 @@ def pixels_per_arcsec(wcs: WCS, ra: float, dec: float) -> np.ndarray:
     return np.column_stack([ahead_e - behind_e, ahead_n - behind_n]) / 2
 
 
-def render(source: Source, wcs: WCS, *, band: str, fwhm: float, shape: tuple[int, int]) -> np.ndarray:
-    """Draw one source without noise.
+def render(
+    source: Source, frames: dict[str, WCS], *, fwhm: dict[str, float], shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Draw one source without noise, in all bands.
 
     The profile is averaged over pixels on a grid that has the source's centre on a pixel's centre, so that
     symmetry keeps the centroid exact however steep the cusp. The PSF, which leaves next to nothing at the
@@ -130,72 +138,64 @@ def render(source: Source, wcs: WCS, *, band: str, fwhm: float, shape: tuple[int
     ----------
     source
         What to draw.
-    wcs
-        Celestial WCS of the image.
-    band
-        ``g``, ``r`` or ``i``.
+    frames
+        Celestial WCS of the image in each of `BANDS`; they differ by a few pixels' shift at most.
     fwhm
-        Full width at half maximum of the PSF's core, arcsec.
+        Full width at half maximum of the PSF's core in each band, arcsec.
     shape
         Rows and columns of the image.
 
     Returns
     -------
-    numpy.ndarray
-        Nanomaggies per pixel, float64 of shape `shape`, row 0 at the bottom.
+    dict of numpy.ndarray
+        Nanomaggies per pixel by band, float64 of shape `shape`, row 0 at the bottom.
     """
-    place = wcs.wcs_world2pix([[source.ra, source.dec]], 0)[0]
-    jacobian = pixels_per_arcsec(wcs, source.ra, source.dec)
+    places = np.array([frames[band].wcs_world2pix([[source.ra, source.dec]], 0)[0] for band in BANDS])
+    jacobian = pixels_per_arcsec(frames[BANDS[0]], source.ra, source.dec)
     scale = 1 / np.sqrt(abs(np.linalg.det(jacobian)))
-    nearest = np.rint(place).astype(int)
+    nearest = np.rint(places).astype(int)
     extent = np.array(shape[::-1])
     cover = int(max(abs(nearest).max(), abs(extent - nearest).max())) + 2 * _MARGIN
     reach = int(_REACH * max(c.radius for c in source.components) / scale) + _PSF_REACH
     half = next_fast_len(min(cover, reach), real=True)
-    stamp = _convolved(source, np.linalg.inv(jacobian), band, fwhm / scale, half, place - nearest)
+    arcsec = np.linalg.inv(jacobian)
+    spectra = sum(np.tensordot(part.weights, _spectra(part, arcsec, half), 1) for part in source.components)
 
-    image = np.zeros(shape)
-    low = np.clip(nearest - half, 0, extent)
-    high = np.clip(nearest + half, 0, extent)
-    first, last = low - nearest + half, high - nearest + half
-    image[low[1] : high[1], low[0] : high[0]] = stamp[first[1] : last[1], first[0] : last[0]]
-    return image
-
-
-def _convolved(source: Source, arcsec: np.ndarray, band: str, fwhm: float, half: int, shift: np.ndarray) -> np.ndarray:
-    kx, ky = np.fft.rfftfreq(2 * half), np.fft.fftfreq(2 * half)
-    spectrum = np.zeros((len(ky), len(kx)), complex)
-    for component in source.components:
-        if component.radius > 0:
-            spectrum += np.fft.rfft2(np.fft.ifftshift(_pixels(component, arcsec, band, half)))
-        else:
-            spectrum += component.flux[BANDS.index(band)] * np.outer(np.sinc(ky), np.sinc(kx))
-    psf = sum(w * np.outer(_blur(ky, s * fwhm), _blur(kx, s * fwhm)) for w, s in PSF_WEIGHTS)
-    spectrum *= psf * np.outer(np.exp(-2j * np.pi * shift[1] * ky), np.exp(-2j * np.pi * shift[0] * kx))
-    spectrum[half] = spectrum[:, half] = 0  # a shift is not defined at the Nyquist frequency
-    return np.fft.fftshift(np.fft.irfft2(spectrum, s=(2 * half, 2 * half)))
+    images = {}
+    for band, spectrum, place, middle in zip(BANDS, spectra, places, nearest, strict=True):
+        seen = spectrum * _camera(fwhm[band] / scale, place - middle + half, half)
+        stamp = irfft2(seen, (2 * half, 2 * half), overwrite_x=True)
+        low, high = (np.clip(middle + side, 0, extent) for side in (-half, half))
+        first, last = low - middle + half, high - middle + half
+        images[band] = np.zeros(shape)
+        images[band][low[1] : high[1], low[0] : high[0]] = stamp[first[1] : last[1], first[0] : last[0]]
+    return images
 
 
-def _blur(frequency: np.ndarray, fwhm: float) -> np.ndarray:
-    return np.exp(-2 * (np.pi * frequency * fwhm / _FWHM) ** 2)
+def _camera(fwhm: float, shift: np.ndarray, half: int) -> np.ndarray:
+    """Spectrum of the PSF, moved by `shift` (x, y) pixels."""
+    share, width = np.array(PSF_WEIGHTS).T
+    x, y = (
+        np.exp(-2 * (np.pi * k * fwhm / _FWHM * width[:, None]) ** 2 - 2j * np.pi * k * step)
+        for k, step in zip((rfftfreq(2 * half), fftfreq(2 * half)), shift, strict=True)
+    )
+    x[:, half] = y[:, half] = 0  # a shift is not defined at the Nyquist frequency
+    return (share * y.T) @ x
 
 
-def _pixels(component: Component, arcsec: np.ndarray, band: str, half: int) -> np.ndarray:
-    area = abs(np.linalg.det(arcsec))
-    image = area * component.brightness(*_sky(np.arange(-half, half), arcsec), band)
-    for size, times in _CORES:
-        count = 2 * size + 1
-        fine = (np.arange(count * times) + 0.5) / times - 0.5 - size
-        light = area * component.brightness(*_sky(fine, arcsec), band)
-        block = slice(half - size, half + size + 1)
-        image[block, block] = light.reshape(count, times, count, times).mean((1, 3))
-    # A dark margin, as wide on either side of the centre, so that the PSF carries no light around the edge.
-    framed = np.zeros_like(image)
-    bright = slice(_MARGIN + 1, -_MARGIN)
-    framed[bright, bright] = image[bright, bright]
-    return framed
-
-
-def _sky(steps: np.ndarray, arcsec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y = steps[None, :], steps[:, None]
-    return arcsec[0, 0] * x + arcsec[0, 1] * y, arcsec[1, 0] * x + arcsec[1, 1] * y
+def _spectra(component: Component, arcsec: np.ndarray, half: int) -> np.ndarray:
+    """Of the component's patterns on 2 `half` x 2 `half` pixels, centred on the first one."""
+    if component.radius == 0:
+        return np.outer(np.sinc(fftfreq(2 * half)), np.sinc(rfftfreq(2 * half)))[None]
+    # Only the upper half, as the lower one is the same; and a dark margin, as wide on either side of the centre,
+    # so that the PSF carries no light around the edge.
+    image = np.zeros((component.weights.shape[1], half + 1, 2 * half))
+    bright = half - _MARGIN - 1
+    for size, times in ((bright, 1), *_CORES):
+        size = min(size, bright)
+        x = (np.arange((2 * size + 1) * times) + 0.5) / times - 0.5 - size
+        east, north = (step[0] * x + step[1] * x[size * times :, None] for step in arcsec)
+        light = component.patterns(east, north).reshape(-1, size + 1, times, 2 * size + 1, times)
+        image[:, : size + 1, half - size : half + size + 1] = light.mean(2).mean(3)
+    image *= abs(np.linalg.det(arcsec))
+    return hfft(rfft(ifftshift(image, axes=-1)), 2 * half, axis=1)

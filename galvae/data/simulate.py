@@ -13,7 +13,6 @@ from astropy.io import fits
 from astropy.table import Table
 
 from galvae.cores import cores
-from galvae.data.galaxies import BANDS
 from galvae.data.pool import run_in_processes
 from galvae.data.settings import SimulateSettings
 from galvae.data.survey import ELECTRONS, SKY_NOISE, Field, field
@@ -101,7 +100,7 @@ def write_cutout(folder: Path, seen: Field, *, name: str = "", exposure: int = 0
         Which noise (see :meth:`galvae.data.survey.Field.draw`).
     """
     name = name or name_of(*seen.key)
-    for band in BANDS:
+    for band, image in seen.draw(exposure=exposure).items():
         header = seen.frames[band].to_header()
         header["FILTER"] = band
         header["BUNIT"] = "nanomaggy"
@@ -110,8 +109,7 @@ def write_cutout(folder: Path, seen: Field, *, name: str = "", exposure: int = 0
         header["GAIN"] = (ELECTRONS, "photo-electrons per nanomaggy")
         header["SKYSIG"] = (SKY_NOISE[band], "[nanomaggy] sky noise in a pixel")
         header["PSFFWHM"] = (round(seen.fwhm[band], 6), "[arcsec] core of the PSF")
-        pixels = seen.draw(band, exposure=exposure).astype(np.float32)
-        fits.PrimaryHDU(pixels, header).writeto(folder / f"{name}_{band}.fits")
+        fits.PrimaryHDU(image.astype(np.float32), header).writeto(folder / f"{name}_{band}.fits")
 
 
 def _write_some(

@@ -84,18 +84,15 @@ class Field:
 
     def draw(
         self,
-        band: str,
         *,
         alone: bool = False,
         exposure: int | None = None,
         shape: tuple[int, int] = (SIZE, SIZE),
-    ) -> np.ndarray:
-        """Image in one band, nanomaggies per pixel, float64, row 0 at the bottom.
+    ) -> dict[str, np.ndarray]:
+        """Image in each band, nanomaggies per pixel, float64, row 0 at the bottom.
 
         Parameters
         ----------
-        band
-            ``g``, ``r`` or ``i``.
         alone
             Leave out neighbours and stars.
         exposure
@@ -103,13 +100,14 @@ class Field:
         shape
             Rows and columns.
         """
-        image = np.zeros(shape)
-        for source in (self.galaxy,) if alone else (self.galaxy, *self.others):
-            image += render(source, self.frames[band], band=band, fwhm=self.fwhm[band], shape=shape)
-        if exposure is None:
-            return image
-        noise = _stream(*self.key, 1, BANDS.index(band), exposure).standard_normal(shape)
-        return image + noise * np.sqrt(SKY_NOISE[band] ** 2 + np.maximum(image, 0) / ELECTRONS)
+        sources = (self.galaxy,) if alone else (self.galaxy, *self.others)
+        drawn = [render(source, self.frames, fwhm=self.fwhm, shape=shape) for source in sources]
+        images = {band: sum(image[band] for image in drawn) for band in BANDS}
+        if exposure is not None:
+            for number, (band, image) in enumerate(images.items()):
+                noise = _stream(*self.key, 1, number, exposure).standard_normal(shape)
+                image += noise * np.sqrt(SKY_NOISE[band] ** 2 + np.maximum(image, 0) / ELECTRONS)
+        return images
 
 
 def field(number: int, *, seed: int, settings: SimulateSettings) -> Field:
