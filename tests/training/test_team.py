@@ -13,7 +13,7 @@ import torch
 
 from galvae.training.checkpoint import STATE, load_tensors
 from galvae.training.fit import fit
-from galvae.training.team import ALONE, Team
+from galvae.training.team import ALONE
 
 POLAR = {"model": {"encoder": "polar", "content_prior": "fitted"}}
 RECIPES = {
@@ -132,11 +132,11 @@ def test_a_process_that_dies_ends_the_training_and_it_can_go_on(dies, store, tin
     assert load_tensors(run / STATE)[1]["step"] == state["step"] + 3
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_batch_has_one_galaxy_for_each(rank, store, tiny_recipe, tmp_path):
-    recipe, team = tiny_recipe(train={"batch": 1}), Team(rank, 2)
-    with pytest.raises(ValueError, match="a batch of 1 galaxies has not one for each of 2 processes"):
-        fit(store, recipe, tmp_path / "run", device=torch.device("cpu"), team=team, quiet=True)
+def test_a_batch_has_one_galaxy_for_each(store, written, tmp_path):
+    words = ["train", store.path, "-o", tmp_path / "run", "--recipe", written(train={"batch": 1}), "--device", "cpu"]
+    code, _, err = finish(torchrun(2, *words))
+    assert code != 0
+    assert "a batch of 1 galaxies has not one for each of 2 processes" in err
     assert not (tmp_path / "run").exists()
 
 
