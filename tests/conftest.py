@@ -39,6 +39,19 @@ def ctrl_c():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def draw_quickly(run, output, **_):
+    """In the place of what draws a run's figures, which takes longer than a tiny training."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "curves.png").write_bytes(b"")
+    return [output / "curves.png"]
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No figures but an empty one."""
+    monkeypatch.setattr("galvae.inference.figures.plot_run", draw_quickly)
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe():
     """A function: a recipe that trains in a second, with changes of some tables."""

@@ -34,17 +34,6 @@ def contents(directory):
     return {path: path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
 
 
-def draw_quickly(run, output, **_):
-    (output / "curves.png").write_bytes(b"")
-    return [output / "curves.png"]
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Pictures are slow."""
-    monkeypatch.setattr(figures, "plot_run", draw_quickly)
-
-
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
@@ -53,7 +42,7 @@ def drawn(tmp_path_factory):
 
 
 @pytest.fixture
-def directory(drawn, tmp_path, quick):
+def directory(drawn, tmp_path, undrawn):
     """A finished run to spoil, at the same path each time: where the cutouts lie counts."""
     whole = shutil.copytree(drawn, tmp_path / "whole")
     yield drawn
@@ -210,7 +199,7 @@ def test_killed_pictures_are_drawn_again(directory, monkeypatch):
     assert stages(directory) == made()
 
 
-def test_a_folder_that_holds_the_output_does_not_take_in_its_pictures(tmp_path, quick):
+def test_a_folder_that_holds_the_output_does_not_take_in_its_pictures(tmp_path, undrawn):
     rng = np.random.default_rng(0)
     for number in range(12):
         Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / f"{number}.png")
@@ -223,7 +212,7 @@ def test_a_folder_that_holds_the_output_does_not_take_in_its_pictures(tmp_path, 
         stages(tmp_path / "out", "train.batch=4", sources=[tmp_path])
 
 
-def test_the_folder_of_the_images_can_be_that_of_the_output(tmp_path, quick, monkeypatch):
+def test_the_folder_of_the_images_can_be_that_of_the_output(tmp_path, undrawn, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for number in range(12):
@@ -238,7 +227,7 @@ def test_a_finished_run_can_be_moved_and_copied_whole(directory, tmp_path):
     assert stages(shutil.copytree(directory, tmp_path / "moved")) == made()
 
 
-def test_a_table_and_a_limit_are_part_of_what_is_compared(tmp_path, quick):
+def test_a_table_and_a_limit_are_part_of_what_is_compared(tmp_path, undrawn):
     (tmp_path / "in").mkdir()
     rng = np.random.default_rng(0)
     for number in range(12):

@@ -2,7 +2,9 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,13 +35,16 @@ SMALL = (
 )  # fmt: skip
 
 
+def shrink(patch):
+    tiny = replace(EXPERIMENTS["hinge"], quick=SMALL, seeds={"quick": 2, "paper": 3})
+    patch.setitem(EXPERIMENTS, "hinge", tiny)
+    patch.setitem(SIZES["hinge"], "quick", (60, 20))
+
+
 @pytest.fixture
 def small(monkeypatch):
     """The hinge, so small that it takes seconds."""
-    hinge = EXPERIMENTS["hinge"]
-    tiny = replace(hinge, quick=SMALL, seeds={"quick": 2, "paper": 3})
-    monkeypatch.setitem(EXPERIMENTS, "hinge", tiny)
-    monkeypatch.setitem(SIZES["hinge"], "quick", (60, 20))
+    shrink(monkeypatch)
 
 
 def do(output):
@@ -47,18 +52,25 @@ def do(output):
     return [result for _, result in results(output, ["hinge"], "quick")]
 
 
-def test_an_experiment_is_done_once_and_its_rows_stand_beside_the_papers(small, tmp_path):
-    done = do(tmp_path)
+@pytest.fixture(scope="module")
+def at_first(tmp_path_factory):
+    """What the small hinge leaves, its results; and a folder to copy."""
+    folder = tmp_path_factory.mktemp("paper") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        return folder, do(folder)
+
+
+def test_an_experiment_is_done_once_and_its_rows_stand_beside_the_papers(small, at_first):
+    folder, done = at_first
     assert [d["model"] for d in done[:2]] == ["spatial", "vanilla"]
     assert {d["seed"] for d in done} == {0, 1}
-    made = [
-        path for path in tmp_path.rglob("*") if path.is_file() and path.parent != tmp_path
-    ]  # all but table and page
+    made = [path for path in folder.rglob("*") if path.is_file() and path.parent != folder]  # all but table and page
     before = {path: path.stat().st_mtime_ns for path in made}
-    assert json.dumps(do(tmp_path)) == json.dumps(done)
+    assert json.dumps(do(folder)) == json.dumps(done)
     assert {path: path.stat().st_mtime_ns for path in made} == before
 
-    table = as_table(tmp_path, ["hinge"])
+    table = as_table(folder, ["hinge"])
     quick = table[table["scale"] == "quick"]
     row = quick[(quick["model"] == "spatial") & (quick["quantity"] == "|r| of z1, conformation")]
     values = [d["values"]["|r| of z1, conformation"][0] for d in done if d["model"] == "spatial"]
@@ -81,13 +93,15 @@ def test_an_experiment_is_done_once_and_its_rows_stand_beside_the_papers(small, 
     assert "0.95 (Table 1)" in page(table)
 
 
-def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, tmp_path, monkeypatch, capsys):
-    do(tmp_path)
+def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, at_first, tmp_path, monkeypatch):
+    shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
+    one = replace(EXPERIMENTS["hinge"], seeds={"quick": 1, "paper": 1})
+    monkeypatch.setitem(EXPERIMENTS, "hinge", one)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".md"}
     for change in ("recipe", "data"):
         with monkeypatch.context() as patch:
             if change == "recipe":
-                tiny = replace(EXPERIMENTS["hinge"], quick=(*SMALL, "train.learning_rate=3e-3"))
+                tiny = replace(one, quick=(*SMALL, "train.learning_rate=3e-3"))
                 patch.setitem(EXPERIMENTS, "hinge", tiny)
             else:
                 patch.setattr(data, "SNR", 2.0)
@@ -101,8 +115,8 @@ def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, tmp_pa
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".md"}
 
 
-def test_figures_are_drawn_of_what_was_measured(small, tmp_path, monkeypatch):
-    do(tmp_path)
+def test_figures_are_drawn_of_what_was_measured(small, at_first, tmp_path, monkeypatch):
+    shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
     picture = next((tmp_path / "figures").iterdir())
     before = picture.read_bytes()
     picture.unlink()
@@ -111,9 +125,8 @@ def test_figures_are_drawn_of_what_was_measured(small, tmp_path, monkeypatch):
     assert picture.read_bytes() == before
 
 
-def test_no_cell_of_the_page_breaks_its_table(small, tmp_path):
-    do(tmp_path)
-    lines = [line for line in page(as_table(tmp_path, ["hinge"])).splitlines() if line.startswith("|")]
+def test_no_cell_of_the_page_breaks_its_table(small, at_first):
+    lines = [line for line in page(as_table(at_first[0], ["hinge"])).splitlines() if line.startswith("|")]
     assert len(lines) > 10
     assert {line.replace("\\|", "").count("|") for line in lines} == {9}
 
@@ -161,7 +174,9 @@ def test_the_command_says_what_is_missing(tmp_path, capsys):
         assert says in capsys.readouterr().err
 
 
-def test_the_time_given_is_kept_and_the_same_command_goes_on(small, tmp_path, capsys, monkeypatch):
+def test_the_time_given_is_kept_and_the_same_command_goes_on(small, at_first, tmp_path, capsys, monkeypatch):
+    data = Path("quick") / "data"
+    shutil.copytree(at_first[0] / data, tmp_path / "out" / data)
     tiny = replace(
         EXPERIMENTS["hinge"],
         quick=(*SMALL, "train.epochs=100000"),
@@ -170,7 +185,7 @@ def test_the_time_given_is_kept_and_the_same_command_goes_on(small, tmp_path, ca
     )
     monkeypatch.setitem(EXPERIMENTS, "hinge", tiny)
     with pytest.raises(SystemExit) as stop:
-        galvae(["paper", "hinge", "-o", str(tmp_path / "out"), "--minutes", "0.15", "--json", "--device", "cpu"])
+        galvae(["paper", "hinge", "-o", str(tmp_path / "out"), "--minutes", "0.1", "--json", "--device", "cpu"])
     said = capsys.readouterr()
     assert stop.value.code == 0
     assert json.loads(said.out)["finished"] is False

@@ -74,7 +74,7 @@ def stop(process, run, number, *, after):
     return process.returncode, out, err
 
 
-def test_killed_interrupted_terminated_and_resumed_is_unbroken(store, recipe, command, tmp_path):
+def test_killed_interrupted_terminated_and_resumed_is_unbroken(store, recipe, command, undrawn, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     words = ["train", store.path, "-o", run, "--recipe", recipe, "--device", "cpu"]
     delays = [random.SystemRandom().uniform(0, 0.1) for _ in range(3)]

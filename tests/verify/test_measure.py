@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import galvae.verify.measure
 from galvae.cli.main import app
 from galvae.geometry import Pose, rotation
+from galvae.inference.settings import CatalogSettings
 from galvae.model.posterior import Posterior
 from galvae.moments import adaptive_moments, luminance
 from galvae.training.fit import fit
@@ -25,6 +26,7 @@ from galvae.verify.summary import angle_from_z, summarize
 WINDOW, FIELD = 64, 112
 SIGMA = 0.2 * (WINDOW - 1) / 2  # of the generator's ellipse, window pixels
 HALF = (WINDOW - 1) / 2
+FEW = CatalogSettings(looks=2)  # what errors come out at is not asked here
 
 
 def galaxies(count, *, seed=0, side=FIELD):
@@ -90,7 +92,7 @@ def measured(knowing, make_store, tmp_path, monkeypatch):
         vae.encoder = encoder
         description = {"trained_on": np.array(trained_on, np.uint64)}
         monkeypatch.setattr("galvae.verify.measure.load_model", lambda run, device: (vae, description))
-        return verify(["run"], store, quiet=True, **options)["run"][0]
+        return verify(["run"], store, settings={"run": FEW}, quiet=True, **options)["run"][0]
 
     make.store, make.truth = store, truth
     return make
@@ -164,13 +166,13 @@ def test_runs_are_measured_on_the_same_galaxies_known_to_none(measured, monkeypa
     from galvae.data.split import identifier_hashes
 
     hashes = identifier_hashes(measured.store.column("id"))
-    measured(Measures())
+    measured(Measures(), limit=1)
     vae, description = galvae.verify.measure.load_model("run", device="cpu")
     known = {"a": hashes[:25], "b": hashes[20:30], "c": hashes[25:]}
     monkeypatch.setattr(
         galvae.verify.measure, "load_model", lambda run, device: (vae, {**description, "trained_on": known[run]})
     )
-    found = verify(["a", "b"], measured.store, quiet=True)
+    found = verify(["a", "b"], measured.store, settings=dict.fromkeys("ab", FEW), quiet=True)
     assert list(found) == ["a", "b"]
     assert found["a"][0] == found["b"][0]
     assert found["a"][0]["galaxies"] == 10
@@ -249,7 +251,7 @@ def test_the_turn_is_over_360_degrees_and_the_axis_modulo_180(turn, theta, wrong
 
 
 def test_the_table_says_what_is_missing(measured, monkeypatch):
-    found = measured(Measures())
+    found = measured(Measures(), limit=10)
     found["axis"]["missing"] = 3
     monkeypatch.setattr("galvae.verify.measure.verify", lambda *args, **options: {"run": (found, None)})
     arguments = ["verify", "run", str(measured.store.path)]
