@@ -37,13 +37,11 @@ def winding(
     from galvae.verify.probe import read_labels
 
     check_output(run / WINDING, overwrite=overwrite)
-    vae, _ = load_model(run)
+    load_model(run)  # a run it must be
     images = ImageStore(store)
     labels = read_labels(images, range(len(images)), label, table)
     rows, sense = handedness(labels, s=s, z=z, armless=armless or ())
-    learned = learn_winding(
-        images, rows, sense, seed=seed, device=choose_device(device), start=vae.encoder, quiet=quiet
-    )  # fmt: skip
+    learned = learn_winding(images, rows, sense, seed=seed, device=choose_device(device), quiet=quiet)
     found = {"column": label, "s": s, "z": z, "armless": armless or [], "seed": seed, **told(learned.odds, sense)}
     save_winding(run, learned.winding, found)
     print_result(

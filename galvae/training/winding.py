@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from galvae.data.store import ImageStore
-from galvae.model.polar import Polar
 from galvae.model.winding import Winding
 from galvae.progress import Progress
 from galvae.runs import run_path
@@ -76,7 +75,7 @@ class Learned(NamedTuple):
 
 def learn_winding(
     store: ImageStore, rows: np.ndarray, sense: np.ndarray, *, seed: int = 0, device: torch.device | str = "cpu",
-    epochs: int = EPOCHS, start: nn.Module | None = None, quiet: bool = False,
+    epochs: int = EPOCHS, quiet: bool = False,
 ) -> Learned:  # fmt: skip
     """Fit a network to galaxies of known handedness, and find out on those kept from it how far to trust it.
 
@@ -92,15 +91,13 @@ def learn_winding(
         Of the first parameters, and of all that is drawn.
     device, epochs, quiet
         Where to compute, how often each galaxy with arms is seen, and no progress.
-    start
-        An inference network: if it is a polar one the network begins with what that has learned to see.
     """
     fields = torch.from_numpy(store.images(rows))
     target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
     fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
     odds = np.zeros(len(rows))
     seen = {"window": store.ingest["window"], "oversample": store.ingest["oversample"]}
-    options = {**seen, "seed": seed, "device": device, "epochs": epochs, "start": start}
+    options = {**seen, "seed": seed, "device": device, "epochs": epochs}
     with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
         for out in range(FOLDS):
             net = _fit(fields[fold != out], target[fold != out], **options)
@@ -122,17 +119,12 @@ def winding_odds(net: Winding, fields: Tensor, *, window: int, oversample: int) 
 
 
 def _fit(
-    fields: Tensor, target: Tensor, *, window: int, oversample: int, seed: int, device: torch.device | str, epochs: int,
-    start: nn.Module | None,
-) -> Winding:  # fmt: skip
+    fields: Tensor, target: Tensor, *, window: int, oversample: int, seed: int, device: torch.device | str, epochs: int
+) -> Winding:
     """A network in evaluation mode, fitted with the same randomness each time."""
     torch.manual_seed(seed)
     drawn = torch.Generator().manual_seed(seed)
-    net = Winding(channels=fields.shape[3])
-    if isinstance(start, Polar):
-        learned = {name: value for name, value in start.state_dict().items() if not name.startswith("output.")}
-        net.load_state_dict(learned, strict=False)
-    net = net.to(device).requires_grad_(True)
+    net = Winding(channels=fields.shape[3]).to(device)
     armed, armless = (torch.nonzero(target != 0.5)[:, 0], torch.nonzero(target == 0.5)[:, 0])
     beside = min(len(armless), round(ARMLESS * len(armed)))
     steps = epochs * -(-(len(armed) + beside) // BATCH)
