@@ -28,7 +28,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/tested
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # Figures of speed and quality on this machine; IMAGES: a zip of JPEG cutouts, ORIGINAL: a checkout of the original;
 # PEERS: the interpreter of an environment with pyroVED and AtomAI (benchmarks/peers.py).

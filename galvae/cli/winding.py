@@ -36,7 +36,7 @@ def winding(
     from galvae.training.winding import WINDING, handedness, learn_winding, save_winding, told
     from galvae.verify.probe import read_labels
 
-    check_output(run / WINDING, overwrite=overwrite)
+    check_output(run / WINDING, (".safetensors",), overwrite=overwrite)
     load_model(run)  # a run it must be
     images = ImageStore(store)
     labels = read_labels(images, range(len(images)), label, table)
