@@ -68,13 +68,10 @@ class View:
         origin = to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0]
         return replace(self, angle=pose.theta, origin=origin)
 
-    def mirrored(self) -> View:
-        """The same windows in a mirror: left is right."""
-        flip = torch.tensor([-1.0, 1.0], device=self.offset.device)
-        origin = None if self.origin is None else self.origin * flip
-        return replace(
-            self, fields=self.fields.flip(2), offset=self.offset * flip, angle=-self.angle, origin=origin
-        )  # fmt: skip
+    def some(self, which: Tensor | slice) -> View:
+        """Those of the windows."""
+        parts = {name: getattr(self, name) for name in ("fields", "offset", "angle", "origin", "width")}
+        return replace(self, **{name: part if part is None else part[which] for name, part in parts.items()})
 
     def __len__(self) -> int:
         return len(self.fields)

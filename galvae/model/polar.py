@@ -48,14 +48,17 @@ class Polar(Mixed):
         self.around = nn.ModuleList(_Around(128, dilation) for dilation in (1, 2, 3))
         self.output = nn.Conv1d(128, outputs, 1)
 
-    def columns(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
-        """What each column says of the windows, (B, K, outputs), its direction, (B, K), and the centroids, (B, 2)."""
+    def around_centre(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
+        """Light about the centroids, (B, C, 24, 64), the directions, radians, (B, 64), and the centroids, (B, 2)."""
         centre = view.centroid() if view.origin is None else view.origin
         angle = torch.arange(ANGLES, device=centre.device) * (2 * math.pi / ANGLES) - view.angle[:, None]
         direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
         points = centre[:, None, None] + self.radii[:, None, None] * direction[:, None]
-        light = view.sample(points.flatten(1, 2)).mT.reshape(len(view), -1, RADII, ANGLES)
-        radius = self.radii[:, None].expand(len(view), 1, RADII, ANGLES)
+        return view.sample(points.flatten(1, 2)).mT.reshape(len(view), -1, RADII, ANGLES), angle, centre
+
+    def columns(self, light: Tensor) -> Tensor:
+        """What each of 32 columns says of the light about a centre, (B, C, 24, 64), shape (B, 32, outputs)."""
+        radius = self.radii[:, None].expand(len(light), 1, RADII, ANGLES)
         seen = torch.cat([light, radius], 1)
         if not torch.is_grad_enabled():  # The faster layout of a processor's convolutions, but not of what goes back.
             seen = seen.contiguous(memory_format=torch.channels_last)
@@ -65,8 +68,7 @@ class Polar(Mixed):
             seen = functional.silu(self.flat(seen.flatten(1, 2)))
             for around in self.around:
                 seen = seen + around(seen)
-        out = self.output(seen.to(light.dtype)).mT
-        return out, angle[:, :: ANGLES // out.shape[1]], centre
+        return self.output(seen.to(light.dtype)).mT
 
 
 class PolarEncoder(Polar):
@@ -99,12 +101,13 @@ class PolarEncoder(Polar):
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows."""
-        out, angle, centre = self.columns(view)
+        light, angle, centre = self.around_centre(view)
+        out = self.columns(light)
         columns, n = out.shape[1], self.latents
         weight, offset, theta_log_std, place, place_log_std, content, content_log_std = out.split(
             [1, 1, 1, 2, 2, n, n], 2
         )
-        theta = -(angle + torch.tanh(offset[..., 0]) * (math.pi / columns))
+        theta = -(angle[:, :: ANGLES // columns] + torch.tanh(offset[..., 0]) * (math.pi / columns))
         shift = NEAR * torch.tanh(place) - (centre[:, None, None] @ rotation(theta))[:, :, 0]
         return Posterior(
             weight[..., 0].log_softmax(1), content, content_log_std.exp(),

@@ -12,9 +12,9 @@ from galvae.windows import View
 class Winding(Polar):
     """Log odds that arms wind as an S against a Z, as displayed.
 
-    What the polar network's columns say, in the mean, of the image less what they say of its mirror image: turning and
-    moving change nothing, and mirroring the sign alone, by construction. What has no handedness, or none that can be
-    seen, is as likely either.
+    What the polar network's columns say, in the mean, of the light about the centroid less what they say of its mirror
+    image: turning and moving change nothing, and mirroring the sign alone, by construction. What has no handedness, or
+    none that can be seen, is as likely either.
 
     Parameters
     ----------
@@ -29,5 +29,10 @@ class Winding(Polar):
 
     def forward(self, view: View) -> Tensor:
         """Log odds of close-ups (:meth:`galvae.windows.View.close_up`), shape (B,)."""
-        both = [self.columns(seen)[0].mean((1, 2)) for seen in (view, view.mirrored())]
-        return (both[0] - both[1]) / self.temperature
+        return self.odds(self.around_centre(view)[0])
+
+    def odds(self, light: Tensor) -> Tensor:
+        """Log odds of light about a centre, (B, C, 24, 64), shape (B,)."""
+        mirrored = light.flip(3).roll(1, 3)  # angle -a for a
+        found, opposite = self.columns(torch.cat([light, mirrored])).mean((1, 2)).chunk(2)
+        return (found - opposite) / self.temperature

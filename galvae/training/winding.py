@@ -19,7 +19,7 @@ from galvae.model.winding import Winding
 from galvae.progress import Progress
 from galvae.runs import run_path
 from galvae.training.checkpoint import load_tensors, save_tensors
-from galvae.windows import View, as_float
+from galvae.windows import View
 
 WINDING = "winding.safetensors"
 
@@ -92,18 +92,17 @@ def learn_winding(
     device, epochs, quiet
         Where to compute, how often each galaxy with arms is seen, and no progress.
     """
-    fields = torch.from_numpy(store.images(rows))
+    galaxies = close_ups(store, rows)
     target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
     fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
     odds = np.zeros(len(rows))
-    seen = {"window": store.ingest["window"], "oversample": store.ingest["oversample"]}
-    options = {**seen, "seed": seed, "device": device, "epochs": epochs}
+    options = {"seed": seed, "device": device, "epochs": epochs}
     with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
         for out in range(FOLDS):
-            net = _fit(fields[fold != out], target[fold != out], **options)
-            odds[fold == out] = winding_odds(net, fields[fold == out], **seen)
+            kept, rest = (torch.from_numpy(np.flatnonzero(which)) for which in (fold == out, fold != out))
+            odds[fold == out] = winding_odds(_fit(galaxies.some(rest), target[rest], **options), galaxies.some(kept))
             progress.advance(1)
-        net = _fit(fields, target, **options)
+        net = _fit(galaxies, target, **options)
         progress.advance(1)
     temperature = _temperature(odds[sense != 0] * sense[sense != 0])
     net.temperature.fill_(temperature)
@@ -111,20 +110,32 @@ def learn_winding(
 
 
 @torch.inference_mode()
-def winding_odds(net: Winding, fields: Tensor, *, window: int, oversample: int) -> np.ndarray:
-    """Log odds of an S of fields (N, F, F, C), shape (N,)."""
-    device = net.radii.device
-    views = (View.central(part.to(device), window, oversample) for part in fields.split(BATCH))
-    return np.concatenate([net(view.close_up()).double().cpu().numpy() for view in views])
+def close_ups(store: ImageStore, rows: np.ndarray) -> View:
+    """Close-ups of galaxies of a store, on the CPU, which are looked at about their centroids."""
+    fields, ingest = torch.from_numpy(store.images(rows)), store.ingest
+    whole = View.central(fields, ingest["window"], ingest["oversample"])
+    parts = [whole.some(slice(start, start + BATCH)).close_up() for start in range(0, len(fields), BATCH)]
+    offset, width = (torch.cat([getattr(part, name) for part in parts]) for name in ("offset", "width"))
+    return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid() for part in parts]))
 
 
-def _fit(
-    fields: Tensor, target: Tensor, *, window: int, oversample: int, seed: int, device: torch.device | str, epochs: int
-) -> Winding:
+@torch.inference_mode()
+def winding_odds(net: Winding, view: View) -> np.ndarray:
+    """Log odds of an S of the galaxies of close-ups, shape (N,)."""
+    parts = (view.some(slice(start, start + BATCH)) for start in range(0, len(view), BATCH))
+    return np.concatenate([net(_to(part, net.radii.device)).double().cpu().numpy() for part in parts])
+
+
+def _to(view: View, device: torch.device | str) -> View:
+    names = "fields", "offset", "angle", "origin", "width"
+    return replace(view, **{name: getattr(view, name).to(device) for name in names})
+
+
+def _fit(galaxies: View, target: Tensor, *, seed: int, device: torch.device | str, epochs: int) -> Winding:
     """A network in evaluation mode, fitted with the same randomness each time."""
     torch.manual_seed(seed)
     drawn = torch.Generator().manual_seed(seed)
-    net = Winding(channels=fields.shape[3]).to(device)
+    net = Winding(channels=galaxies.fields.shape[3]).to(device)
     armed, armless = (torch.nonzero(target != 0.5)[:, 0], torch.nonzero(target == 0.5)[:, 0])
     beside = min(len(armless), round(ARMLESS * len(armed)))
     steps = epochs * -(-(len(armed) + beside) // BATCH)
@@ -136,8 +147,8 @@ def _fit(
         order = torch.cat([armed, armless[torch.randperm(len(armless), generator=drawn)[:beside]]])
         order = order[torch.randperm(len(order), generator=drawn)]
         for which in order.split(BATCH):
-            view = _varied(fields[which].to(device), window, oversample, drawn)
-            loss = functional.binary_cross_entropy_with_logits(net(view), target[which].to(device))
+            light = _varied(net, _to(galaxies.some(which), device), drawn)
+            loss = functional.binary_cross_entropy_with_logits(net.odds(light), target[which].to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -145,20 +156,17 @@ def _fit(
     return net.eval().requires_grad_(False)
 
 
-def _varied(fields: Tensor, window: int, oversample: int, drawn: torch.Generator) -> View:
-    """Close-ups of galaxies, turned and otherwise changed at random in what has nothing to do with handedness."""
-    count = len(fields)
+def _varied(net: Winding, view: View, drawn: torch.Generator) -> Tensor:
+    """What a network is shown of close-ups, changed at random in what has nothing to do with handedness."""
 
     def random(*shape: int) -> Tensor:
-        return torch.randn(count, *shape, generator=drawn).to(fields.device)
+        return torch.randn(len(view), *shape, generator=drawn).to(view.offset)
 
-    gain = torch.exp(GAIN * random(1, 1, 1))
-    values = as_float(fields) * gain
-    noise = NOISE * torch.rand(1, generator=drawn).to(values) * torch.randn(values.shape, generator=drawn).to(values)
-    view = View.central((values + noise).clamp_(0, 1), window, oversample).close_up()
-    view = replace(view, width=view.width * torch.exp(ZOOM * random()))
-    angle = 2 * math.pi * torch.rand(count, generator=drawn).to(fields.device)
-    return replace(view, angle=angle, origin=view.centroid() + PLACE * random(2))
+    angle = 2 * math.pi * torch.rand(len(view), generator=drawn).to(view.offset)
+    view = replace(view, width=view.width * torch.exp(ZOOM * random()), angle=angle)
+    light, _, _ = net.around_centre(replace(view, origin=view.origin + PLACE * random(2)))
+    gain, noise = torch.exp(GAIN * random(1, 1, 1)), NOISE * random(1, 1, 1).abs()
+    return (light * gain + noise * random(*light.shape[1:])).clamp(0, 1)
 
 
 def _temperature(odds: np.ndarray) -> float:
