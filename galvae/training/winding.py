@@ -24,7 +24,7 @@ from galvae.windows import View
 WINDING = "winding.safetensors"
 
 # Each galaxy with arms is once in an epoch, and of those without so many for each of them.
-EPOCHS, BATCH, ARMLESS = 40, 64, 0.33
+EPOCHS, BATCH, ARMLESS = 60, 64, 0.33
 RATE, DECAY = 2e-3, 0.05
 # What is shown is as if noisier, brighter or fainter, nearer or farther and placed otherwise by up to these.
 NOISE, GAIN, ZOOM, PLACE = 0.02, 0.2, 0.15, 0.04
