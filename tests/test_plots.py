@@ -334,7 +334,9 @@ def test_prior_is_drawn_with_few_samples_and_latents(tmp_path):
 def test_taking_the_pose_off_turns_the_image_back(quarter):
     fields = np.random.default_rng(0).integers(0, 256, (1, 9, 9, 3), np.uint8)
     nothing = np.zeros((1, 2))
-    posterior = Posterior(nothing, nothing, np.array([90.0 * quarter]), nothing[:, 0], nothing, nothing)
+    posterior = Posterior(
+        nothing, nothing, np.array([90.0 * quarter]), nothing[:, 0], nothing, nothing, nothing, np.ones(1)
+    )
     turned = canonical_images(fields, posterior, window=9)
     # Clockwise as displayed is counter-clockwise to rot90, which counts rows from the top.
     assert turned[0] == pytest.approx(np.rot90(fields[0], quarter) / 255, abs=1e-5)

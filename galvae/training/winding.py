@@ -113,7 +113,7 @@ def learn_winding(
 def close_ups(store: ImageStore, rows: np.ndarray) -> View:
     """Close-ups of galaxies of a store, on the CPU, which are looked at about their centroids."""
     fields, ingest = torch.from_numpy(store.images(rows)), store.ingest
-    whole = View.central(fields, ingest["window"], ingest["oversample"])
+    whole = View.central(fields, ingest["window"], ingest["oversample"], display=fields.dtype == torch.uint8)
     parts = [whole.some(slice(start, start + BATCH)).close_up() for start in range(0, len(fields), BATCH)]
     offset, width = (torch.cat([getattr(part, name) for part in parts]) for name in ("offset", "width"))
     return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid() for part in parts]))
@@ -166,7 +166,8 @@ def _varied(net: Winding, view: View, drawn: torch.Generator) -> Tensor:
     view = replace(view, width=view.width * torch.exp(ZOOM * random()), angle=angle)
     light, _, _ = net.around_centre(replace(view, origin=view.origin + PLACE * random(2)))
     gain, noise = torch.exp(GAIN * random(1, 1, 1)), NOISE * random(1, 1, 1).abs()
-    return (light * gain + noise * random(*light.shape[1:])).clamp(0, 1)
+    light = light * gain + noise * random(*light.shape[1:])
+    return light.clamp(0, 1) if view.display else light
 
 
 def _temperature(odds: np.ndarray) -> float:
@@ -198,7 +199,7 @@ def told(odds: np.ndarray, sense: np.ndarray) -> dict[str, Any]:
     """How many galaxies with arms there are, the share told rightly with its standard error, and if odds come true.
 
     ``sure`` is how sure the network is of them in the mean: the share that should be told rightly; ``even`` is how sure
-    it is of those without arms, which should be a half.
+    it is of those without arms, at best little more than a half.
     """
     arms, sure = sense != 0, 1 / (1 + np.exp(-np.abs(odds)))
     right = (np.sign(odds) == sense)[arms]

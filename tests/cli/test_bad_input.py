@@ -136,12 +136,17 @@ FOLDERS = {
     "paper": ["paper", "hinge"],
 }
 WRITING = FILES | FOLDERS
-READING = WRITING | {"info": ["info", "RUN"], "run --table": ["run", "smoke", "SOURCE", "--table", "TABLE"]}
+READING = WRITING | {
+    "info": ["info", "RUN"],
+    "run --table": ["run", "smoke", "SOURCE", "--table", "TABLE"],
+    "winding": ["winding", "RUN", "STORE", "--table", "TABLE", "--label", "x", "--s", "1", "--z", "2"],
+}
 
 
 def test_every_command_is_tried():
-    names = {command.callback.__name__ for command in app.registered_commands} - {"info"}
-    assert names == set(WRITING)
+    names = {command.callback.__name__ for command in app.registered_commands}
+    assert names == set(READING) - {"run --table"}
+    assert names - {"info", "winding"} == set(WRITING)  # winding writes into the run
 
 
 @pytest.fixture
@@ -177,7 +182,7 @@ INPUTS = [(name, word) for name, words in READING.items() for word in sorted(set
 @pytest.mark.parametrize(("name", "word"), INPUTS)
 def test_an_input_that_is_not_there_or_is_something_else_is_named(name, word, wrong, inputs, capsys, tmp_path):
     given = {"RUN": "absent", word: wrong}  # the store is looked at where there is no run, too
-    output = [] if name == "info" else ["-o", f"out{ENDING.get(name, '')}"]
+    output = [] if name in ("info", "winding") else ["-o", f"out{ENDING.get(name, '')}"]
     before = kept(tmp_path)
     said = refused([*inputs(READING[name], **given), *output], capsys)
     assert wrong in said or "absent" in said

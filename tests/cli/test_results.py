@@ -32,7 +32,7 @@ def test_every_command_has_json_and_those_that_write_have_overwrite():
             assert {"overwrite", "quiet"} <= set(command.__annotations__), name
         if "run" in command.__annotations__:
             assert "device" in command.__annotations__, name
-    assert len(commands) == 18
+    assert len(commands) == 19
 
 
 def test_json_has_null_for_what_is_no_number():

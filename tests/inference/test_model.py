@@ -35,7 +35,8 @@ def test_encode(model, images):
     found = model.encode(images)
     assert len(found) == 9
     assert {name: value.shape for name, value in vars(found).items()} == {
-        "z": (9, 3), "z_err": (9, 3), "theta": (9,), "theta_err": (9,), "shift": (9, 2), "shift_err": (9, 2)
+        "z": (9, 3), "z_err": (9, 3), "theta": (9,), "theta_err": (9,), "shift": (9, 2), "shift_err": (9, 2),
+        "place": (9, 2), "width": (9,),
     }  # fmt: skip
     assert all(isinstance(value, np.ndarray) for value in vars(found).values())
     assert ((found.theta >= 0) & (found.theta < 360)).all()
