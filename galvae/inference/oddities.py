@@ -167,11 +167,13 @@ def odd(view: View, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical:
         # How far the ellipse reaches in x and in y.
         cos, sin = np.cos(placed.orientation) ** 2, np.sin(placed.orientation) ** 2
         wide = [REACH * sigma * np.sqrt(a + flatness**2 * b) for a, b in ((cos, sin), (sin, cos))]
-        inside = (np.abs(x) < half) & (np.abs(y) < half)
+        # Of windows that go along with their galaxies the field is the limit.
+        limit = half if view.width is None else view.fields.shape[1] / (2 * view.oversample)
+        inside = (np.abs(x) < limit) & (np.abs(y) < limit)
         signs = {
             Flag.NO_MOMENTS: ~ok,
             Flag.OUTSIDE: ok & ~inside,
-            Flag.AT_EDGE: ok & ((np.abs(x) + wide[0] > half) | (np.abs(y) + wide[1] > half)),
+            Flag.AT_EDGE: ok & ((np.abs(x) + wide[0] > limit) | (np.abs(y) + wide[1] > limit)),
             Flag.OFF_CENTRE: ok & (off > CENTRED) & (away | (off > FAR * half)),
             Flag.TWO_RIVALS: p_alt > 0.1,
         }

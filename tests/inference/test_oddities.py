@@ -129,3 +129,18 @@ def test_a_run_remembers_what_is_typical_of_galaxies_it_was_not_trained_on(store
     assert len(typical.mean) == len(typical.precision) == tiny_recipe().model.latents
     assert typical.distance > 0
     assert json.loads((tmp_path / "run" / "model.json").read_text())["finished"]
+
+
+def test_a_window_that_goes_along_with_its_galaxy_ends_where_the_field_does(knowing):
+    """Of windows twice as wide as the ordinary one, which is half as wide as the field."""
+    vae, view = scene(knowing)
+    found = infer(vae, view)
+
+    def at_edge(view, sigma):
+        placed = replace(found.placed, x=np.zeros(1), y=np.zeros(1), sigma=np.array([sigma]))
+        there = found._replace(fitted=found.fitted._replace(placed=placed))
+        return bool(Flag(int(odd(view, there, torch.ones(1), np.zeros(1), None)[0])) & Flag.AT_EDGE)
+
+    close = replace(view, width=torch.full((1,), 2.0))
+    assert [at_edge(view, sigma) for sigma in (15.0, 30.0, 50.0)] == [False, True, True]
+    assert [at_edge(close, sigma / 2) for sigma in (15.0, 30.0, 50.0)] == [False, False, True]
