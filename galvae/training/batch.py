@@ -11,7 +11,7 @@ from torch import Tensor
 from galvae.geometry import pixels_to_grid
 from galvae.keyed import cut, normal, sheet_of_noise, uniform
 from galvae.model.vae import SpatialVAE
-from galvae.windows import View, as_float
+from galvae.windows import View
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ def draw_batch(
         if isinstance(crop, Tensor):
             crop = torch.where(mirrored[:, None], torch.stack([-crop[:, 0], crop[:, 1]], 1), crop)
     display = fields.dtype == torch.uint8
-    fields = as_float(fields.permute(0, 3, 1, 2).contiguous()).permute(0, 2, 3, 1)
-    frame = vae.frame(View.central(fields, vae.window, oversample, display=display))
-    fields = fields.permute(0, 3, 1, 2).repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
+    whole = View.central(fields, vae.window, oversample, display=display)
+    frame = vae.frame(whole.of(whole.values))
+    fields = frame.values.repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     width = None if frame.width is None else frame.width.repeat(views)
     galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):
