@@ -28,7 +28,7 @@ from galvae.sampling import displayed
 from galvae.sky import local_sky
 from galvae.training.checkpoint import load_model
 
-GALAXIES = 400
+GALAXIES = 250
 STEPS = np.linspace(-2, 2, 9)
 
 
@@ -46,7 +46,7 @@ def plot_run(
     output
         The folder of the figures, made where it is not there.
     store
-        Galaxies to show, at most 400, those that were not trained on first; without them only the training and the
+        Galaxies to show, at most 250, those that were not trained on first; without them only the training and the
         prior are drawn.
     settings
         Of the catalog that the figures show; the defaults if None.
