@@ -132,9 +132,10 @@ def measure(
                 for content in (fields, copies.of(fields, part, oversample))
             ]
             key = keys[part].to(vae.grid.device)
-            found = [infer(vae, vae.frame(view), refine=settings.refine) for view in views]
+            framed = [vae.frame(view) for view in views]
+            found = [infer(vae, view, refine=settings.refine) for view in framed]
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
-                said[("start", "end")[number]].append(say(vae, vae.frame(view), found[number], key, typical, settings))
+                said[("start", "end")[number]].append(say(vae, framed[number], found[number], key, typical, settings))
                 around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
                 white = torch.randn(fields.shape, generator=generator).to(key.device)
                 exposure = vae.frame(view.noisier(around.grain * white.permute(0, 3, 1, 2)))
