@@ -14,6 +14,8 @@ from galvae.geometry import Pose, pixel_grid, rotation, to_image
 
 # Half of a close-up's width over its galaxy's size, and bounds of it over half of the field's.
 TIMES, NARROWEST, WIDEST = 1.7, 0.14, 0.5
+# What is brighter than what lies opposite, by so much of a galaxy's peak, is none of it.
+BESIDE = 0.1
 
 
 def as_float(fields: Tensor) -> Tensor:
@@ -67,6 +69,14 @@ class View:
         """The same windows, where the inference network looks about a pose that was inferred before."""
         origin = to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0]
         return replace(self, angle=pose.theta, origin=origin)
+
+    def carried(self, pose: Pose, other: View) -> Pose:
+        """A pose that was inferred in other windows of the same fields, in these: the origin stays where it is."""
+        if self.width is other.width:
+            return pose
+        place = to_image(torch.zeros_like(pose.shift[:1]), pose) * other._half() + other.offset[:, None]
+        origin = (place - self.offset[:, None]) / self._half()
+        return replace(pose, shift=-(origin @ rotation(pose.theta))[:, 0])
 
     def some(self, which: Tensor | slice) -> View:
         """Those of the windows."""
@@ -124,38 +134,40 @@ class View:
             return replace(self, offset=centre * whole._half()[:, 0], width=width, origin=None)
 
     def matched(self, *, steps: int = 16) -> tuple[Tensor, Tensor]:
-        """Centre (B, 2) and major-axis standard deviation (B,) of each galaxy's matched Gaussian, grid units.
+        """Centroid (B, 2) and major-axis standard deviation (B,) of each galaxy's matched Gaussian there, grid units.
 
-        As :func:`galvae.moments.adaptive_moments` has them, on the device; a galaxy that has none is as it was when
-        that was found out.
+        That of :func:`galvae.moments.adaptive_moments`, on the device, of light from which what lies beside the galaxy
+        is taken: what is brighter than the light opposite by more than a tenth of the galaxy's peak. A galaxy that has
+        none is as it was when that was found out.
         """
-        n, grid = self.window, pixel_grid(self.window, device=self.fields.device)
-        light = self.sample(grid.expand(len(self), -1, -1)).mean(-1) - self._sky()
-        light, axis = light.unflatten(1, (n, n)), grid[:n, 0]
-        centre = self.centroid()
+        n, grid, centre = self.window, pixel_grid(self.window, device=self.fields.device), self.centroid()
+        light = (self.sample(grid + centre[:, None]).mean(-1) - self._sky()).unflatten(1, (n, n))
+        opposite, axis = light.flip(1, 2), grid[:n, 0]
+        beside = light - opposite
+        peak = torch.minimum(light, opposite).amax((1, 2), keepdim=True).clamp(min=1e-6)
+        light = light - beside * ((beside / peak - BESIDE / 2) / BESIDE).clamp(0, 1)
+        powers = torch.stack([torch.ones_like(axis), axis.square()])
         size = torch.full_like(centre[:, 0], 0.15**2)
         shape = torch.stack([size, size, torch.zeros_like(size)], 1)  # xx, yy, xy
         for _ in range(steps):
-            x, y = (axis - centre[:, which, None] for which in (0, 1))
             xx, yy, xy = (element[:, None] for element in shape.unbind(1))
             det = xx * yy - xy.square()
             # The exponent is a product of three powers of y and three of x.
-            left = torch.stack([torch.ones_like(y), y * xy / det, -0.5 * y.square() * xx / det], 2)
-            right = torch.stack([-0.5 * x.square() * yy / det, x, torch.ones_like(x)], 1)
+            left = torch.stack([torch.ones_like(axis) + 0 * det, axis * xy / det, -0.5 * axis.square() * xx / det], 2)
+            right = torch.stack([-0.5 * axis.square() * yy / det, axis + 0 * det, torch.ones_like(axis) + 0 * det], 1)
             weighted = (left @ right).exp_().mul_(light)
-            powers = [torch.stack([torch.ones_like(value), value, value.square()], 1) for value in (y, x)]
-            sums = powers[0] @ (weighted @ powers[1].mT)  # of y^i x^j
+            sums = powers @ weighted @ powers.mT  # of y^i x^j
             total = sums[:, 0, 0]
-            first = torch.stack([sums[:, 0, 1], sums[:, 1, 0]], 1) / total[:, None]
-            second = torch.stack([sums[:, 0, 2], sums[:, 2, 0], sums[:, 1, 1]], 1) / total[:, None]
-            second = second - torch.stack([first[:, 0] ** 2, first[:, 1] ** 2, first[:, 0] * first[:, 1]], 1)
+            mixed = ((weighted @ axis) @ axis) / total
+            second = torch.stack([sums[:, 0, 1] / total, sums[:, 1, 0] / total, mixed], 1)
             good = (total > 0) & (second[:, 0] * second[:, 1] - second[:, 2].square() > 1e-8)
-            good &= (second[:, :2] > 0).all(1) & (second[:, 0] + second[:, 1] < 0.5) & (first.abs() < 1).all(1)
+            good &= (second[:, :2] > 0).all(1) & (second[:, 0] + second[:, 1] < 0.5)
             # Under its own matched weight an object shows half its covariance, and half an offset of its centre.
             shape = torch.where(good[:, None], 2 * second, shape)
-            centre = torch.where(good[:, None], centre + 2 * first, centre).clamp(-0.9, 0.9)
+        first = torch.stack([weighted.sum(1) @ axis, weighted.sum(2) @ axis], 1) / total[:, None]
+        off = torch.where((total[:, None] > 0) & (first.abs() < 0.1), 2 * first, 0)
         middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
-        return centre, (middle + torch.hypot(half, shape[:, 2])).sqrt()
+        return centre + off, (middle + torch.hypot(half, shape[:, 2])).sqrt()
 
     def _sky(self) -> Tensor:
         """Median of the channels' mean in the field's outermost pixels, shape (B, 1)."""

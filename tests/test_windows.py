@@ -1,9 +1,12 @@
 """A window as wide as its galaxy asks for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from galvae.geometry import Pose, to_image
 from galvae.moments import adaptive_moments, luminance
 from galvae.windows import NARROWEST, TIMES, WIDEST, View
 
@@ -53,6 +56,15 @@ def test_it_is_that_of_adaptive_moments():
     np.testing.assert_allclose(half_width(fields), TIMES * moments.sigma, rtol=0.02)
 
 
+@pytest.mark.parametrize("angle", [0.4, 1.3, 2.9])
+def test_a_neighbour_does_not_widen_it(angle):
+    """One as bright as the galaxy, three of its standard deviations away: what has no light opposite is left out."""
+    alone = galaxies([7.0, 10.0])
+    way = torch.tensor([np.cos(angle), np.sin(angle)])
+    beside = [galaxies(5.0, axis_ratio=0.8, place=3 * size * way.numpy(), sky=0) for size in (7.0, 10.0)]
+    assert np.abs(half_width(alone + torch.cat(beside)) / half_width(alone) - 1).max() < 0.06
+
+
 def test_it_is_neither_smaller_nor_larger_than_the_field_allows():
     np.testing.assert_allclose(half_width(galaxies([1.5, 40.0])) / ((SIZE - 1) / 2), [NARROWEST, WIDEST], rtol=1e-5)
 
@@ -99,3 +111,20 @@ def test_sums_over_its_pixels_are_as_noisy_as_it_says(sigma):
     sums = (weight * close.of(noise.permute(0, 3, 1, 2)).sample(points)[..., 0]).sum(1)
     said = (weight * close.averaging(points)).square().sum(1).sqrt()
     np.testing.assert_allclose(sums.std(), said.mean(), rtol=0.08)
+
+
+def test_a_pose_carried_into_another_window_is_of_the_same_place_and_direction():
+    rng = np.random.default_rng(0)
+    fields = galaxies([6.0, 9.0, 12.0])
+    offset, width = torch.tensor(rng.normal(size=(3, 2))).float(), torch.tensor([0.5, 1, 2])
+    central = View.central(fields, 33)
+    windows = [central.close_up(), replace(central, offset=offset, width=width)]
+    pose = Pose(*(torch.tensor(rng.normal(size=shape)).float() for shape in ((3,), (3, 2))))
+    carried = windows[1].carried(pose, windows[0])
+    origins = [
+        view.in_field(to_image(torch.zeros(1, 2), one)[:, 0].double().numpy() * 16)
+        for view, one in zip(windows, (pose, carried), strict=True)
+    ]
+    np.testing.assert_allclose(origins[1], origins[0], atol=1e-4)
+    assert torch.equal(carried.theta, pose.theta)
+    assert central.carried(pose, central) is pose

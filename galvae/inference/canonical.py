@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from galvae.angles import wrap
 from galvae.geometry import Pose, pixel_grid, to_image
@@ -85,6 +86,17 @@ def pieces(vae: SpatialVAE, images: int, pixels: int) -> list[slice]:
     most = PIECE if vae.grid.device.type == "cpu" else PIECE_ON_DEVICE
     step = max(1, most // (max(images, 1) * vae.settings.generator_units))
     return [slice(start, start + step) for start in range(0, pixels, step)]
+
+
+def decoded_at(canonical: Tensor, points: Tensor, *, beyond: str = "border") -> Tensor:
+    """Values of canonical images (B, n, n, C) at points of the object frame (B, P, 2), shape (B, P, C), bilinear.
+
+    What lies `beyond` the image is as its ``border``, or is ``zeros``.
+    """
+    found = functional.grid_sample(
+        canonical.permute(0, 3, 1, 2), points[:, :, None], padding_mode=beyond, align_corners=True
+    )
+    return found[..., 0].mT
 
 
 def canonical_moments(images: Tensor, *, start: Moments | None = None, tolerance: float = 1e-5) -> Moments:

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from scipy.ndimage import binary_dilation
 from torch import Tensor
-from torch.nn import functional
 
 from galvae.angles import difference, wrap
 from galvae.geometry import Pose, to_object
 from galvae.inference.background import Sky
-from galvae.inference.canonical import Placement
+from galvae.inference.canonical import Placement, decoded_at
 from galvae.moments import Moments, matched_covariance, weighted_moments
 from galvae.windows import View
 
@@ -179,9 +178,8 @@ def _within(side: int, centre: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 def _decoded(canonical: Tensor, pose: Pose, points: Tensor, side: int) -> np.ndarray:
     """Brightness of decoded galaxies at points of the windows (B, P, 2), grid units, shape (B, side, side)."""
-    at = to_object(points.to(canonical), pose)[:, :, None]
-    grey = canonical.mean(3)[:, None]
-    seen = functional.grid_sample(grey, at, padding_mode="zeros", align_corners=True)[:, 0, :, 0]
+    at = to_object(points.to(canonical), pose)
+    seen = decoded_at(canonical.mean(3, keepdim=True), at, beyond="zeros")[..., 0]
     return seen.unflatten(1, (side, side)).cpu().double().numpy()
 
 

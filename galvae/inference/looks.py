@@ -76,13 +76,12 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
-    looks, seen, widths = [], [first.looks], []
+    looks, places, seen, widths = [], [], [first.looks], []
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
-        again = view.noisier(noise)
-        widths.append(vae.frame(again).widths() / view.widths())
-        turned = again.about(first.pose) if refine else again
+        again = vae.frame(view.noisier(noise))
+        turned = again.about(again.carried(first.pose, view)) if refine else again
         if vae.settings.infer_rotation:
             turned = replace(turned, angle=turned.angle + 2 * math.pi * turn)
         seen.append(vae.encode(turned))
@@ -94,19 +93,23 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
             steps=3,
         )  # fmt: skip
         looks.append(found)
+        placed = found.placed
+        places.append(again.in_field(np.stack([placed.x, placed.y], 1)))
+        widths.append(again.widths() / view.widths())
     scale = np.sqrt(np.square(np.log(widths)).mean(0))
     rivals = rival(Posterior.joined(seen), first.pose.theta)
-    return _errors(first, looks, *rivals, scale, settings, least=RESAMPLING / view.widths())
+    off = np.array(places) - view.in_field(np.stack([first.placed.x, first.placed.y], 1))
+    off /= view.widths()[:, None]
+    return _errors(first, looks, off, *rivals, scale, settings, least=RESAMPLING / view.widths())
 
 
 def _errors(
-    first: Inferred, looks: list[Fitted], theta_alt: Tensor, p_alt: Tensor, scale: np.ndarray,
+    first: Inferred, looks: list[Fitted], off: np.ndarray, theta_alt: Tensor, p_alt: Tensor, scale: np.ndarray,
     settings: CatalogSettings, *, least: np.ndarray,
 ) -> Errors:  # fmt: skip
     fitted, placed = first.fitted, first.placed
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
-    off = np.array([np.stack([look.placed.x - placed.x, look.placed.y - placed.y], 1) for look in looks])
     shapes = np.array([_shape_off(look.placed, placed) for look in looks])
     known = np.isfinite(off[..., 0] + shapes.sum(1))  # a look may find nothing to measure
     count = np.where(known.any(0), known.sum(0), np.nan)

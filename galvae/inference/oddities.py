@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 from torch import Tensor
-from torch.nn import functional
 
 from galvae.data.split import held_out
 from galvae.data.store import ImageStore
 from galvae.files import write_atomically
 from galvae.flags import Flag
 from galvae.geometry import to_object
+from galvae.inference.canonical import decoded_at
 from galvae.inference.infer import Inferred, infer
 from galvae.model.vae import SpatialVAE
 from galvae.progress import Progress
@@ -133,8 +133,7 @@ def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
     """
     level = found.sky.level.mean(1, keepdim=True)
     seen, at = view.sample(vae.grid.expand(len(view), -1, -1)).mean(2), to_object(vae.grid, found.pose)
-    canonical = found.fitted.canonical.mean(3)[:, None]
-    decoded = functional.grid_sample(canonical, at[:, :, None], padding_mode="border", align_corners=True)[:, 0, :, 0]
+    decoded = decoded_at(found.fitted.canonical.mean(3, keepdim=True), at)[..., 0]
     inside = (at.abs().amax(2) <= 1).to(seen.dtype)
     left, light = ((value.square() * inside).sum(1) for value in (seen - decoded, seen - level))
     return (1 - left / light.clamp(min=1e-12)).clamp(min=0)

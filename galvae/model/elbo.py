@@ -47,7 +47,6 @@ def divergence(posterior: Posterior, settings: ModelSettings, window: int) -> Di
         Pixels along a side.
     """
     weight, count = posterior.log_weight.exp(), posterior.log_weight.shape[1]
-    content = kl_normal(posterior.content, posterior.content_std).sum(2)
     pose = posterior.log_weight + math.log(count)
     if settings.infer_rotation and settings.theta_prior == "uniform":
         pose = pose + kl_spread(posterior.theta_std, settings.theta_sigma / count)
@@ -56,4 +55,9 @@ def divergence(posterior: Posterior, settings: ModelSettings, window: int) -> Di
     if settings.infer_translation:
         sigma = pixels_to_grid(settings.shift_sigma, window)
         pose = pose + kl_normal(posterior.shift, posterior.shift_std, sigma).sum(2)
-    return Divergence((weight * content).sum(1), (weight * pose).sum(1))
+    return Divergence(content_by_latent(posterior).sum(1), (weight * pose).sum(1))
+
+
+def content_by_latent(posterior: Posterior) -> Tensor:
+    """The part of the divergence that each latent of content has, nats, shape (B, Z)."""
+    return (posterior.log_weight.exp()[..., None] * kl_normal(posterior.content, posterior.content_std)).sum(1)

@@ -17,9 +17,7 @@ from galvae.inference.evaluate import evaluate, reconstructed, windows
 from galvae.inference.figures import Selection
 from galvae.inference.model import Model
 from galvae.model.vae import SpatialVAE
-
-# Cycles along a window at which sharpness is looked at, each with what lies within a factor of the square root of 2.
-CYCLES = (4, 8, 16)
+from galvae.spectra import CYCLES, radial_power
 
 
 class Value(NamedTuple):
@@ -108,7 +106,7 @@ def truth(run: Measured) -> dict[str, Value]:
 def sharpness(run: Measured, count: int = 500) -> dict[str, Value]:
     """Power of reconstructions and of samples over that of the images, by channel and cycles along the window."""
     images = run.windows(slice(count))
-    power = radial_power(images)
+    power = radial_power(images).mean(0)
     made = {
         "reconstructions": reconstructed(run.vae, run.some(slice(count))), "samples": run.model.sample(len(images)),
     }  # fmt: skip
@@ -116,7 +114,7 @@ def sharpness(run: Measured, count: int = 500) -> dict[str, Value]:
     return {
         f"power of {what}, {channel}, {cycles} cycles": Value(ratio)
         for what, pictures in made.items()
-        for channel, ratios in zip(channels, (radial_power(pictures) / power), strict=True)
+        for channel, ratios in zip(channels, (radial_power(pictures).mean(0) / power), strict=True)
         for cycles, ratio in zip(CYCLES, ratios, strict=True)
     }
 
@@ -155,14 +153,3 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     if not (np.ptp(a) and np.ptp(b)):
         return 0.0
     return float(abs(np.corrcoef(a, b)[0, 1]))
-
-
-def radial_power(images: np.ndarray) -> np.ndarray:
-    """Mean power of windows (N, n, n, C) about :data:`CYCLES` cycles, each tapered by a Hann window, (C, cycles)."""
-    n = images.shape[1]
-    taper = np.hanning(n + 2)[1:-1]
-    waves = np.fft.rfft2((images - images.mean((1, 2), keepdims=True)) * np.outer(taper, taper)[..., None], axes=(1, 2))
-    radius = np.hypot(np.fft.fftfreq(n, 1 / n)[:, None], np.fft.rfftfreq(n, 1 / n))
-    power = (np.abs(waves) ** 2).mean(0)
-    bands = [(radius > k / np.sqrt(2)) & (radius <= k * np.sqrt(2)) for k in CYCLES]
-    return np.stack([power[band].mean(0) for band in bands], 1)

@@ -29,6 +29,7 @@ from galvae.moments import Moments, adaptive_moments, luminance, segment_axis
 from galvae.progress import Progress
 from galvae.training.checkpoint import load_model
 from galvae.verify.copies import Copies, ingested_copies, random_copies, rows_of, window_pixel
+from galvae.verify.kept import compare
 from galvae.verify.measured import Found, Measured, Reference
 from galvae.verify.probe import appearance, probe, read_labels
 from galvae.verify.summary import summarize
@@ -123,7 +124,7 @@ def measure(
     keys = torch.from_numpy(identifier_hashes(store.column("id")[rows], seed=seed).view(np.int64))
     generator = torch.Generator().manual_seed(seed)
     said: dict[str, list[Any]] = {name: [] for name in ("start", "end", "first", "second", "reference")}
-    light, seen = [], ([], [])
+    light, compared, seen = [], [], ([], [])
     with Progress("verify", len(rows), quiet=quiet) as progress, torch.inference_mode():
         for part in np.array_split(np.arange(len(rows)), -(-len(rows) // BATCH)):
             fields = torch.from_numpy(store.images(rows[part])).to(vae.grid.device)
@@ -137,11 +138,12 @@ def measure(
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
                 said[("start", "end")[number]].append(say(vae, framed[number], found[number], key, typical, settings))
                 around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
-                white = torch.randn(fields.shape, generator=generator).to(key.device)
-                exposure = vae.frame(view.noisier(around.grain * white.permute(0, 3, 1, 2)))
+                white = torch.randn(fields.shape, generator=generator).to(key.device).permute(0, 3, 1, 2)
+                exposure = vae.frame(view.noisier(around.grain * white))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
                 anew = infer(vae, exposure, refine=settings.refine, around=around)
                 said[name].append(say(vae, exposure, anew, key + number, typical, settings))
+            compared.append(compare(vae, framed[0], found[0], white))
             moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
             said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))
             light.append(_light(vae, views[0], found[0]))
@@ -155,7 +157,7 @@ def measure(
     brightness, snr = np.concatenate(light, 1)
     looks = [{name: np.concatenate([one[name] for one in kept]) for name in kept[0]} for kept in seen if kept]
     return Measured(
-        rows, **joined, turn=copies.turn, shift=copies.shift, brightness=brightness, snr=snr,
+        rows, **joined, turn=copies.turn, shift=copies.shift, brightness=brightness, snr=snr, kept=_joined(compared),
         seen={name: (looks[0][name], looks[1][name]) for name in looks[0]} if looks else {},
     )  # fmt: skip
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from galvae.verify.kept import Kept
+
 
 class Found(NamedTuple):
     """What a model says about N windows, with the errors of a catalog: degrees, window pixels from the window's centre.
@@ -85,6 +87,8 @@ class Measured:
         Mean light in the window, above the sky, and that over the noise of its mean, shape (N,).
     moments
         What adaptive moments say, where the reference is the truth.
+    kept
+        What the reconstructions keep of the galaxies as they are; None where nobody looked.
     seen
         What the galaxies look like as they are and turned (:func:`galvae.verify.probe.appearance`), if it was asked.
     """
@@ -100,4 +104,5 @@ class Measured:
     brightness: np.ndarray
     snr: np.ndarray
     moments: Reference | None = None
+    kept: Kept | None = None
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)

@@ -16,6 +16,8 @@ from galvae.files import write_atomically
 from galvae.pictures import BLUE, GREY, VERMILLION
 from galvae.plots import save
 from galvae.sampling import as_rgb, displayed
+from galvae.spectra import ORDERS
+from galvae.verify.kept import Kept
 from galvae.verify.measured import Measured
 from galvae.verify.summary import COVERED, ELONGATED, off_course
 
@@ -52,6 +54,12 @@ def write_page(
         "turns": ("The turn test, and the axis against the reference.", turns(measured)),
         "worst": (followed, worst(measured, store)),
     }
+    if measured.kept is not None:
+        lost = "Galaxies of whose arms and bars (azimuthal order 2) most was lost: as seen, and as decoded."
+        pictures |= {
+            "kept": ("What of the light the reconstructions keep, and how z's nats are spread.", kept(figures["kept"])),
+            "lost": (lost, most_lost(measured.kept, store.column("id")[measured.rows])),
+        }
     written = []
     for name, (_, figure) in pictures.items():
         save(figure, directory / f"{name}.png")
@@ -138,5 +146,42 @@ def worst(measured: Measured, store: ImageStore) -> Figure:
             way = np.array([np.cos(np.radians(theta)), np.sin(np.radians(theta))]) * side / 4
             panel.annotate("", middle + way, middle, arrowprops={"arrowstyle": "->", "color": colour})
         panel.set_title(f"{names[number]}\n{off[k]:.0f}°, p_alt {measured.start.p_alt[k]:.2f}", fontsize=7)
+        panel.axis("off")
+    return figure
+
+
+def kept(figures: dict[str, Any]) -> Figure:
+    """What is kept of the light by azimuthal order and by fineness, and the nats of each latent."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = figure.subplots(1, 3)
+    titles = "azimuthal order on ellipses of the galaxy's shape", "cycles along the window"
+    for panel, key, title in zip(panels, ("around", "fine"), titles, strict=False):
+        known = {name: values for name, values in figures[key].items() if values}
+        for what, label, colour in (
+            ("amplitude", "light's amplitude (relative)", GREY), ("decoded", "decoded power", VERMILLION),
+            ("kept", "kept: 1 - left over", BLUE),
+        ):  # fmt: skip
+            panel.plot(range(len(known)), [values[what] for values in known.values()], "o-", color=colour, label=label)
+        panel.set_xticks(range(len(known)), known)
+        panel.set(xlabel=title, ylim=(min(0, panel.get_ylim()[0]), 1.05))
+        panel.grid(axis="y", alpha=0.3)
+    panels[0].set_ylabel("share of the light's power")
+    panels[0].legend(fontsize=8)
+    nats = figures["nats"]["latents"]
+    panels[2].bar(range(1, len(nats) + 1), nats, color=BLUE)
+    panels[2].set(xlabel="latents of z, largest first", ylabel=f"nats (sum {figures['nats']['sum']:.1f})")
+    return figure
+
+
+def most_lost(kept: Kept, names: np.ndarray) -> Figure:
+    """The galaxies of whose order 2 most is left over, as a share of their light, beside what is decoded."""
+    lost = np.nan_to_num(kept.around[:, 2, ORDERS.index((2, 2))], nan=-1)
+    chosen = np.argsort(-lost)[:WORST]
+    rows = -(-len(chosen) // 4)
+    figure = Figure(figsize=(11, 1.6 * rows + 0.1), layout="constrained")
+    for number, k in enumerate(chosen):
+        panel = figure.add_subplot(rows, 4, number + 1)
+        panel.imshow(as_rgb(np.concatenate(list(displayed(kept.windows[k])), 1)), origin="lower")
+        panel.set_title(f"{names[k]}: {max(lost[k], 0) ** 0.5:.2f}", fontsize=7)
         panel.axis("off")
     return figure

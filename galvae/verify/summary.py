@@ -9,6 +9,7 @@ import numpy as np
 
 from galvae.angles import difference
 from galvae.inference.oddities import MODEL_FLAGS
+from galvae.verify.kept import what_is_kept
 from galvae.verify.measured import Found, Measured, Reference
 
 ELONGATED = 0.7
@@ -47,7 +48,8 @@ def summarize(measured: Measured) -> dict[str, Any]:
         against adaptive moments. ``rivals``: how many galaxies have one (``p_alt`` above 0.1), how many of two
         exposures are flipped, and how many of those had been said to have a rival. ``angle_from_z``: how well z
         predicts the axis, which it must not (R^2 of its cosine and sine). ``explained``: share of the light's square
-        that the reconstruction explains. ``flags``: how galaxies with each of the model's flags fare.
+        that the reconstruction explains. ``flags``: how galaxies with each of the model's flags fare. ``kept``: what
+        the reconstructions keep, see :func:`galvae.verify.kept.what_is_kept`.
     """
     start, end, reference, turn = measured.start, measured.end, measured.reference, measured.turn
     long, round_ = reference.axis_ratio < ELONGATED, reference.axis_ratio >= ELONGATED
@@ -88,6 +90,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
             "median": float(np.median(start.explained)), "p16": float(np.percentile(start.explained, 16))
         },
         "flags": flagged(measured, theta, np.where(long, axis, np.nan)),
+        "kept": None if measured.kept is None else what_is_kept(measured.kept),
     }  # fmt: skip
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from galvae.verify.summary import COVERED
 
+# Azimuthal orders on ellipses of the galaxy's shape, and what they are of.
+ORDERS = {"0": "profile", "1": "one-sided", "2": "two arms, bar", "3-4": "more arms", "5-8": "patches"}
+
 
 def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     """A column of figures for each run.
@@ -56,6 +59,13 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
         row(f"mean error of {name} against {reference}", "signed", name, unit=unit)
     row("axis predicted from z, R^2 (should be 0)", "angle_from_z")
     row("light explained by the reconstruction", "explained", "median", unit="%")
+    if first["kept"]:
+        lines.append("of the light's power the reconstruction keeps, noise's own taken off")
+        for order, label in ORDERS.items():
+            row(f"  {label} (order {order})", "kept", "around", order, "kept", unit="%")
+        for cycles in first["kept"]["fine"]:
+            row(f"  what is {cycles} cycles along the window", "kept", "fine", cycles, "kept", unit="%")
+        row("z, nats", "kept", "nats", "sum")
     row("galaxies with none of the model's flags", "flags", "none", "share", unit="%")
     row("  turn test: theta over 360 deg", "flags", "none", "turn", unit="deg")
     row("  flipped", "flags", "none", "turn", "flips", unit="%")

@@ -8,7 +8,7 @@ from astropy.stats import circcorrcoef
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.paper.measure import CYCLES, entropy_of, mean_of, pearson, radial_power
+from galvae.paper.measure import entropy_of, mean_of, pearson
 
 
 def jammalamadaka_sengupta(a, b):
@@ -40,25 +40,6 @@ def test_pearson_is_blind_to_scale_sign_and_offset(offset, scale, seed):
 def test_a_mean_has_its_standard_error():
     found = mean_of(np.array([1.0, 2.0, 3.0, 4.0]))
     assert found == (2.5, pytest.approx(math.sqrt(5 / 3) / 2))
-
-
-@pytest.mark.parametrize("number", range(len(CYCLES)))
-@pytest.mark.parametrize("angle", [0.0, 0.6, math.pi / 2])
-def test_power_is_found_at_the_wave_s_own_frequency(number, angle):
-    n = 64
-    y, x = np.mgrid[:n, :n] / n
-    wave = np.sin(2 * math.pi * CYCLES[number] * (x * math.cos(angle) + y * math.sin(angle)))
-    power = radial_power(np.stack([wave, 2 * wave], -1)[None])
-    assert power[0].argmax() == number
-    assert power[0, number] > 50 * np.delete(power[0], number).max()
-    assert power[1] == pytest.approx(4 * power[0])
-
-
-def test_blurring_lowers_the_power_of_what_is_small():
-    noise = np.random.default_rng(0).normal(size=(20, 64, 64, 1))
-    blurred = sum(np.roll(noise, shift, axis=(1, 2)) for shift in [(0, 0), (0, 1), (1, 0), (1, 1)]) / 4
-    ratio = (radial_power(blurred) / radial_power(noise))[0]
-    assert ratio[0] > 0.9 > ratio[1] > ratio[2]
 
 
 def test_entropy_is_none_where_a_pixel_is_black_or_white():
