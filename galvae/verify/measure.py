@@ -9,6 +9,7 @@ is turned and moved as well. A model that hides the pose in z passes the axis an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
+from galvae.geometry import pixel_grid
 from galvae.inference.canonical import direction
 from galvae.inference.checks import check_fits, warn_of_silence
 from galvae.inference.infer import Inferred, infer
@@ -144,11 +146,12 @@ def measure(
                 anew = infer(vae, exposure, refine=settings.refine, around=around)
                 said[name].append(say(vae, exposure, anew, key + number, typical, settings))
             compared.append(compare(vae, framed[0], found[0], white))
-            moments = [adaptive_moments(_luminance(view, vae)) for view in views[: 2 if look else 1]]
-            said["reference"].append(_reference(_luminance(views[0], vae), moments[0]))
+            around_them = [_wide(view) for view in framed]
+            moments = [adaptive_moments(_luminance(view)) for view in around_them[: 2 if look else 1]]
+            said["reference"].append(_reference(around_them[0], moments[0]))
             light.append(_light(vae, views[0], found[0]))
             if look:
-                for view, shape, kept in zip(views, moments, seen, strict=True):
+                for view, shape, kept in zip(around_them, moments, seen, strict=True):
                     kept.append(appearance(view, shape))
             progress.advance(len(part))
     joined = {name: _joined(values) for name, values in said.items()}
@@ -187,15 +190,20 @@ def _light(vae: SpatialVAE, view: View, found: Inferred) -> np.ndarray:
     return torch.stack([brightness, brightness * vae.window / noise[:, 0, 0]]).cpu().numpy()
 
 
-def _luminance(view: View, vae: SpatialVAE) -> np.ndarray:
-    return luminance(view.images(vae.grid).permute(0, 2, 3, 1).cpu().numpy())
+def _wide(view: View) -> View:
+    """Where moments see the whole of a galaxy: twice as wide, if windows are as wide as theirs."""
+    return view if view.width is None else replace(view, width=2 * view.width)
 
 
-def _reference(light: np.ndarray, found: Moments) -> Reference:
-    """Adaptive second moments of windows (B, n, n), and the axis of their segments."""
-    centre = np.stack([found.x, found.y], 1) - (light.shape[-1] - 1) / 2
-    second = segment_axis(light, found.x, found.y)
-    kind = np.full(len(light), "")
+def _luminance(view: View) -> np.ndarray:
+    return luminance(view.images(pixel_grid(view.window, device=view.fields.device)).permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _reference(view: View, found: Moments) -> Reference:
+    """Adaptive second moments of windows, and the axis of their segments."""
+    centre = view.in_field(np.stack([found.x, found.y], 1) - (view.window - 1) / 2)
+    second = segment_axis(_luminance(view), found.x, found.y)
+    kind = np.full(len(centre), "")
     return Reference(np.degrees(found.angle), found.axis_ratio, centre, np.degrees(second), kind)
 
 

@@ -80,7 +80,8 @@ def appearance(view: View, moments: Moments) -> dict[str, np.ndarray]:
     light = (weight[..., None] * (aligned - level[:, None])).sum(1) / weight.sum(1, keepdim=True)
     light = light.clamp(min=1 / 255).log10()
     colours = light[:, 1:] - light[:, :-1]
-    measured = torch.cat([colours, ratio[:, None], sigma.log10()[:, None]], 1)
+    size = sigma * torch.from_numpy(view.widths()).to(sigma)
+    measured = torch.cat([colours, ratio[:, None], size.log10()[:, None]], 1)
     return {name: _array(value) for name, value in ((MEASURED, measured), (ALIGNED, aligned), (UPRIGHT, upright))}
 
 
