@@ -6,7 +6,7 @@
 CATALOGs are of STORE by ``galvae catalog``: our run, the paper's, a vanilla VAE. TABLE has the labels. Galaxies count
 that have a label and content in every catalog. Rows: z of each catalog; colour, axis ratio, size and concentration;
 principal components of close-ups laid along the galaxies' major axes, as many as z has and 50; what the package
-``statmorph`` measures, where it is installed (pip install statmorph; galvae does not need it); a network of the build
+``statmorph`` measures, a second a galaxy, where it is installed (galvae does not need it); a network of the build
 of our inference network that is taught these labels, the ceiling. Columns:
 
 - balanced accuracy of the linear probe of ``galvae probe``, with the standard error of Nadeau & Bengio (2003): five
@@ -96,10 +96,12 @@ def morphology(light: np.ndarray, moments: Moments) -> np.ndarray:
 
     found = np.full((len(light), len(QUANTITIES)), np.nan)
     for number in np.flatnonzero(moments.ok):
-        image = light[number]
-        frame = np.concatenate([*image[:6], *image[-6:], *image.T[:6], *image.T[-6:]])  # mostly sky
-        noise = max(1e-3, 1.4826 * np.median(np.abs(frame)))
-        parts, _ = ndimage.label(ndimage.gaussian_filter(image, 1) > 1.5 * noise)
+        image, smooth = light[number], ndimage.gaussian_filter(light[number], 1)
+        noise, level = (
+            max(1e-3, 1.4826 * np.median(np.abs(np.concatenate([*one[:6], *one[-6:], *one.T[:6], *one.T[-6:]]))))
+            for one in (image, smooth)  # in a frame of six pixels, which is mostly sky
+        )
+        parts, _ = ndimage.label(smooth > 3 * level)  # outlines as galvae.moments.segment_axis has them
         at = np.round([moments.y[number], moments.x[number]]).clip(0, len(image) - 1).astype(int)
         own = (parts == parts[tuple(at)]) & (parts > 0)
         options = {"mask": (parts > 0) & ~own, "weightmap": np.full_like(image, noise), "sersic_maxiter": 1}
@@ -201,6 +203,8 @@ def labelled(given: argparse.Namespace, store: galvae.ImageStore) -> tuple[np.nd
     """Rows in the store and labels of the galaxies that count, shape (N,), and by name of a catalog their content."""
     catalogs = {}
     for name, path in given.catalog:
+        if name in catalogs:
+            raise ValueError(f"--catalog {name}= is given twice; give each catalog a name of its own")
         catalogs[name] = galvae.read_catalog(path)
         try:
             check_same_store(store, catalogs[name])
@@ -259,7 +263,7 @@ def table(found: dict[str, Any]) -> str:
         few = [one for one in row.get("learning", []) if one["labels"] == FEW]
         near = row.get("nearest", {})
         lines.append([
-            name, str(row.get("features", "-")),
+            f"{name} ({row['failed']} failed)" if row.get("failed") else name, str(row.get("features", "-")),
             f"{row['score']:.3f} +- {row['error']:.3f}" if "score" in row else row["note"],
             f"{few[0]['score']:.3f} +- {few[0]['spread']:.3f}" if few else "-",
             f"{np.mean(list(near.values())):.3f}" if near else "-",

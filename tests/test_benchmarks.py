@@ -319,6 +319,7 @@ def test_baselines_stand_in_one_table_of_the_same_galaxies(coloured, monkeypatch
         ("sort", [], r"labels\.csv: no column sort; its columns are objid, kind, mag"),
         ("mag", [], "holds numbers, not classes"),
         ("kind", ["--catalog", "x=nowhere.ecsv"], r"nowhere\.ecsv"),
+        ("kind", ["--catalog", "ours=again.ecsv"], "ours= is given twice"),
         ("kind", ["--device", "abacus"], "--device abacus"),
     ],
 )
