@@ -9,14 +9,21 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from astropy.table import Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from galvae.catalog import write_catalog
+from galvae.moments import adaptive_moments
 from galvae.recipe import load_recipe
 from galvae.training.trainer import Trainer
+from galvae.uses.probe import probe
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -184,3 +191,146 @@ def test_odd_images_are_unlike_the_galaxy_and_of_its_size(ellipses):
             made = kind(field.copy(), np.random.default_rng(seed))
             assert made.shape == field.shape
             assert np.abs(made - field).mean() > 2, kind.__name__
+
+
+def profile(power, *, scale=5.0, ratio=1.0, angle=0.0, side=97):
+    """Light of which the exponent falls with that power of the radius: 1 of an exponential disc."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return np.exp(-((np.hypot(u, v / ratio) / scale) ** power))
+
+
+def concentration(*images):
+    light = np.array(images)
+    found = adaptive_moments(light)
+    return benchmark("baselines").concentration(light, found.x, found.y)
+
+
+def test_concentration_is_what_it_is_of_a_disc_and_larger_of_a_cusp():
+    """Of an exponential disc 20% of the light lies within 0.824 scale lengths, 80% within 2.994."""
+    box, gaussian, disc, cusp = concentration(*(profile(p, scale=s) for p, s in ((9, 12), (2, 8), (1, 5), (0.5, 1))))
+    assert disc == pytest.approx(5 * np.log10(2.994 / 0.824), abs=0.1)
+    assert gaussian == pytest.approx(2.5 * np.log10(np.log(0.2) / np.log(0.8)), abs=0.1)
+    assert box == pytest.approx(2.5 * np.log10(4), abs=0.1)
+    assert cusp > disc + 0.5
+    nothing = benchmark("baselines").concentration(np.zeros((2, 20, 20)), np.array([9, np.nan]), np.full(2, 9))
+    assert np.isnan(nothing).all()
+
+
+@settings(max_examples=25)
+@given(st.floats(0.4, 1), st.floats(0, 6.3), st.floats(4, 7), st.floats(0.8, 1.5))
+def test_concentration_minds_neither_turning_nor_magnifying(ratio, angle, scale, power):
+    one, other = concentration(
+        profile(power, scale=4, ratio=ratio), profile(power, scale=scale, ratio=ratio, angle=angle)
+    )
+    assert one == pytest.approx(other, abs=0.08)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(12, 40), min_size=2, max_size=4), st.integers(0, 99))
+def test_the_nearest_are_of_the_class_in_clusters_and_by_chance_if_labels_are_shuffled(counts, seed):
+    baselines, random = benchmark("baselines"), np.random.default_rng(seed)
+    labels = np.repeat([f"class {number}" for number in range(len(counts))], counts)
+    values = random.normal(size=(len(labels), 5)) + 20 * np.unique(labels, return_inverse=True)[1][:, None]
+    values[:, 3] = 1e4 * random.normal(size=len(labels))  # in whatever unit a value is
+    apart = baselines.euclidean(values[:, [0, 1, 2, 4]] * [1, 1e-4, 1e3, 1])
+    assert set(baselines.nearest(apart, labels).values()) == {1}
+    shuffled = baselines.nearest(baselines.euclidean(values), random.permutation(labels))
+    for name, share in shuffled.items():
+        assert share == pytest.approx(((labels == name).sum() - 1) / (len(labels) - 1), abs=0.2)
+    assert set(baselines.nearest(lambda number: np.zeros(len(labels)), np.full(len(labels), "a")).values()) == {1}
+
+
+def test_what_statmorph_cannot_measure_is_the_median(monkeypatch):
+    baselines = benchmark("baselines")
+    found = iter([ValueError("no"), 2, 0, 1, 0])
+
+    def measured(image, segment, label, *, mask, weightmap, sersic_maxiter):
+        assert segment[48, 48] == label
+        assert not mask.any()
+        flag = next(found)
+        if isinstance(flag, Exception):
+            raise flag
+        values = dict.fromkeys(baselines.QUANTITIES, 3.0 + flag) | ({"m20": -99.0} if flag else {})
+        return type("Measured", (dict,), {"flag": flag})(values)
+
+    module = ModuleType("statmorph")
+    module.SourceMorphology = measured
+    monkeypatch.setitem(sys.modules, "statmorph", module)
+    light = np.array([profile(1)] * 5)
+    values = baselines.morphology(light, adaptive_moments(light))
+    assert np.isnan(values).all(1).tolist() == [True, True, False, False, False]
+    assert baselines.filled(values)[:, 0].tolist() == [3, 3, 3, 4, 3]
+    assert np.isnan(values[3, baselines.QUANTITIES.index("m20")])
+    assert np.isfinite(baselines.filled(np.full((3, 2), np.nan))).all()
+
+
+@pytest.fixture
+def coloured(make_store, make_catalog, ellipses, tmp_path):
+    """A store of red and blue galaxies of which two know the colour: the images, and z of the first catalog."""
+    count = 60
+    blue = np.random.default_rng(0).random(count) < 0.4
+    fields = ellipses(count)
+    fields[blue] = fields[blue][..., ::-1]
+    store = make_store(tmp_path / "store", fields)
+    z = np.random.default_rng(1).normal(size=(count, 3))
+    meta = {"store_digest": store.digest}
+    knowing, ignorant = make_catalog(z + [[0, 9, 0]] * blue[:, None], meta=meta), make_catalog(z[:, :2], meta=meta)
+    write_catalog(knowing[np.random.default_rng(2).permutation(count)], tmp_path / "knowing.ecsv")
+    write_catalog(ignorant[3:], tmp_path / "ignorant.fits")
+    Table({"objid": store.column("id"), "kind": np.where(blue, "blue", "red"), "mag": np.arange(count) / 7}).write(
+        tmp_path / "labels.csv"
+    )
+    return SimpleNamespace(folder=tmp_path, store=store, blue=blue[3:], catalog=knowing[3:])
+
+
+def words(folder, *more, label="kind"):
+    given = [f"--catalog={name}" for name in (f"ours={folder / 'knowing.ecsv'}", f"other={folder / 'ignorant.fits'}")]
+    return [str(word) for word in (folder / "store", folder / "labels.csv", "--label", label, *given, *more)]
+
+
+def test_baselines_stand_in_one_table_of_the_same_galaxies(coloured, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "statmorph", None)
+    output = coloured.folder / "found.json"
+    baselines = benchmark("baselines")
+    baselines.main(words(coloured.folder, "-o", output, "--repeats", 2, "--epochs", 6))
+    printed, found = capsys.readouterr().out.splitlines(), json.loads(output.read_text())
+    rows, blue = found["rows"], coloured.blue
+    assert found["classes"] == {"blue": blue.sum(), "red": (~blue).sum()}
+    assert rows["z of ours"]["score"] > 0.99
+    assert rows["z of ours"]["nearest"] == {"blue": 1, "red": 1}
+    assert rows["z of other"]["score"] == pytest.approx(0.5, abs=0.15)
+    assert rows[baselines.FORM]["score"] > 0.99
+    assert rows[baselines.FORM]["features"] == 5
+    assert {rows[name]["features"] for name in rows if name.startswith("PCA")} == {2, 3, 50}
+    assert rows["PCA of aligned pixels, 3"]["score"] > 0.95
+    assert rows["network taught the labels"]["score"] > 0.9
+    assert rows["statmorph"] == {"note": "not installed"}
+    assert len(printed) == 2 + 2 + len(rows) + 1
+    assert len({line.count("|") for line in printed[2:]}) == 1
+    monkeypatch.setattr("galvae.uses.probe.REPEATS", 2)
+    alone, _ = probe(coloured.catalog, coloured.folder / "labels.csv", "kind")
+    assert alone["z"]["score"] == rows["z of ours"]["score"]
+
+
+@pytest.mark.parametrize(
+    ("label", "more", "says"),
+    [
+        ("sort", [], r"labels\.csv: no column sort; its columns are objid, kind, mag"),
+        ("mag", [], "holds numbers, not classes"),
+        ("kind", ["--catalog", "x=nowhere.ecsv"], r"nowhere\.ecsv"),
+        ("kind", ["--catalog", "ours=again.ecsv"], "ours= is given twice"),
+        ("kind", ["--device", "abacus"], "--device abacus"),
+    ],
+)
+def test_what_baselines_cannot_do_is_one_line(coloured, label, more, says):
+    with pytest.raises(SystemExit, match=says) as told:
+        benchmark("baselines").main(words(coloured.folder, *more, label=label))
+    assert "\n" not in str(told.value)
+
+
+def test_baselines_refuse_a_catalog_of_another_store(coloured, make_store, ellipses):
+    make_store(coloured.folder / "another", ellipses(30, seed=1))
+    _, *rest = words(coloured.folder)
+    with pytest.raises(SystemExit, match=r"knowing\.ecsv: .*another: is not the store that the catalog was made of"):
+        benchmark("baselines").main([str(coloured.folder / "another"), *rest])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from galvae.data.store import ImageStore
+from galvae.model.polar import Polar
 from galvae.model.winding import Winding
 from galvae.progress import Progress
 from galvae.runs import run_path
@@ -123,10 +124,11 @@ def close_ups(store: ImageStore, rows: np.ndarray) -> View:
 def winding_odds(net: Winding, view: View) -> np.ndarray:
     """Log odds of an S of the galaxies of close-ups, shape (N,)."""
     parts = (view.some(slice(start, start + BATCH)) for start in range(0, len(view), BATCH))
-    return np.concatenate([net(_to(part, net.radii.device)).double().cpu().numpy() for part in parts])
+    return np.concatenate([net(to_device(part, net.radii.device)).double().cpu().numpy() for part in parts])
 
 
-def _to(view: View, device: torch.device | str) -> View:
+def to_device(view: View, device: torch.device | str) -> View:
+    """Close-ups on a device."""
     names = "fields", "offset", "angle", "origin", "width"
     return replace(view, **{name: getattr(view, name).to(device) for name in names})
 
@@ -138,25 +140,54 @@ def _fit(galaxies: View, target: Tensor, *, seed: int, device: torch.device | st
     net = Winding(channels=galaxies.fields.shape[3]).to(device)
     armed, armless = (torch.nonzero(target != 0.5)[:, 0], torch.nonzero(target == 0.5)[:, 0])
     beside = min(len(armless), round(ARMLESS * len(armed)))
-    steps = epochs * -(-(len(armed) + beside) // BATCH)
+
+    def orders() -> Iterator[Tensor]:
+        for _ in range(epochs):
+            order = torch.cat([armed, armless[torch.randperm(len(armless), generator=drawn)[:beside]]])
+            yield order[torch.randperm(len(order), generator=drawn)]
+
+    def loss(light: Tensor, which: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(net.odds(light), target[which].to(device))
+
+    descend(net, galaxies, orders(), loss, steps=epochs * -(-(len(armed) + beside) // BATCH), drawn=drawn)
+    return net.eval().requires_grad_(False)
+
+
+def descend(
+    net: Polar, galaxies: View, orders: Iterable[Tensor], loss: Callable[[Tensor, Tensor], Tensor], *, steps: int,
+    drawn: torch.Generator,
+) -> None:  # fmt: skip
+    """Fit a network to close-ups, which are never shown to it the same way twice.
+
+    Parameters
+    ----------
+    net
+        What is fitted, in place.
+    galaxies
+        Close-ups, on the CPU.
+    orders
+        Of each epoch, which galaxies are shown, in order.
+    loss
+        Of the light about some galaxies' centres, (B, C, 24, 64), and which they are.
+    steps
+        In all, of up to 64 galaxies.
+    drawn
+        What is drawn comes from it.
+    """
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
     )
-    for _ in range(epochs):
-        order = torch.cat([armed, armless[torch.randperm(len(armless), generator=drawn)[:beside]]])
-        order = order[torch.randperm(len(order), generator=drawn)]
+    for order in orders:
         for which in order.split(BATCH):
-            light = _varied(net, _to(galaxies.some(which), device), drawn)
-            loss = functional.binary_cross_entropy_with_logits(net.odds(light), target[which].to(device))
+            light = _varied(net, to_device(galaxies.some(which), net.radii.device), drawn)
             optimizer.zero_grad()
-            loss.backward()
+            loss(light, which).backward()
             optimizer.step()
             schedule.step()
-    return net.eval().requires_grad_(False)
 
 
-def _varied(net: Winding, view: View, drawn: torch.Generator) -> Tensor:
+def _varied(net: Polar, view: View, drawn: torch.Generator) -> Tensor:
     """What a network is shown of close-ups, changed at random in what has nothing to do with handedness."""
 
     def random(*shape: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,50 @@ def probe(catalog: Table, table: str | Path, label: str, *, seed: int = 0) -> tu
         If the table has no such column, none of the galaxies, no two classes of five galaxies, or numbers.
     """
     content = content_of(catalog)
-    labels = labels_by_id(table, label, content.ids)
+    labels, kept = classes_by_id(table, label, content.ids)
+    wanted, rows = labels[kept], content.rows[kept]
+    form = form_of(catalog, rows)
+    score, chances = validated(content.z[kept], wanted, seed=seed, repeats=REPEATS)
+    found = {
+        "label": label,
+        "galaxies": len(kept),
+        "classes": classes_of(wanted),
+        "left_out": len(content) + content.left_out - len(kept),
+        "chance": 1 / len(np.unique(wanted)),
+        "beside": list(form),
+        "z": score | {"learning": learning(content.z[kept], wanted, seed=seed)},
+    }
+    if form:
+        values = np.stack(list(form.values()), 1)
+        score, _ = validated(values, wanted, seed=seed, repeats=REPEATS)
+        found["form"] = score | {"learning": learning(values, wanted, seed=seed)}
+    return found, Predicted(rows, wanted, np.unique(wanted), chances)
+
+
+def classes_by_id(table: str | Path, label: str, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of galaxies from a table.
+
+    Parameters
+    ----------
+    table, label
+        As :func:`probe` has them.
+    ids
+        Of N galaxies.
+
+    Returns
+    -------
+    ndarray
+        Labels as text, shape (N,).
+    ndarray
+        Which galaxies have one that five galaxies have at least: numbers, in the order of the identifiers, so that
+        folds are the same in whatever order the rows are.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such column, none of the galaxies, no two classes of five galaxies, or numbers.
+    """
+    labels = labels_by_id(table, label, ids)
     if labels.dtype.kind == "f":
         raise ValueError(
             f"{table}: column {label} holds numbers, not classes; write classes as text or integers "
@@ -91,29 +135,12 @@ def probe(catalog: Table, table: str | Path, label: str, *, seed: int = 0) -> tu
         )
     if not (labels != "").any():
         raise ValueError(
-            f"{table}: no galaxy of the catalog (such as {content.ids[0]}) has a label {label} in it; its identifiers "
+            f"{table}: no galaxy of the catalog (such as {ids[0]}) has a label {label} in it; its identifiers "
             f"must be those of the catalog"
         )
     check_labels(labels, table, label)
-    counts = classes_of(labels)
-    kept = np.flatnonzero(np.isin(labels, list(counts)))
-    kept = kept[np.argsort(content.ids[kept], kind="stable")]  # folds are the same in whatever order the rows are
-    wanted, rows = labels[kept], content.rows[kept]
-    form = form_of(catalog, rows)
-    score, chances = validated(content.z[kept], wanted, seed=seed)
-    found = {
-        "label": label,
-        "galaxies": len(kept),
-        "classes": counts,
-        "left_out": len(content) + content.left_out - len(kept),
-        "chance": 1 / len(counts),
-        "beside": list(form),
-        "z": score | {"learning": learning(content.z[kept], wanted, seed=seed)},
-    }
-    if form:
-        values = np.stack(list(form.values()), 1)
-        found["form"] = validated(values, wanted, seed=seed)[0] | {"learning": learning(values, wanted, seed=seed)}
-    return found, Predicted(rows, wanted, np.unique(wanted), chances)
+    kept = np.flatnonzero(np.isin(labels, list(classes_of(labels))))
+    return labels, kept[np.argsort(ids[kept], kind="stable")]
 
 
 def form_of(catalog: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -123,8 +150,10 @@ def form_of(catalog: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
     return {name: values for name, values in known.items() if np.ptp(values) > 0}
 
 
-def validated(values: np.ndarray, labels: np.ndarray, *, seed: int) -> tuple[dict[str, Any], np.ndarray]:
-    """Cross-validated in five folds, five times over.
+def validated(
+    values: np.ndarray, labels: np.ndarray, *, seed: int, repeats: int, model: Callable[[], Any] = line
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Cross-validated in five folds, so many times over.
 
     The standard error is that of Nadeau & Bengio (2003): the folds' variance times ``1 / J + 1 / 4`` for J folds in
     all, of which each is tested on a quarter of what it was fitted to. They share what they are fitted to, so that
@@ -136,6 +165,12 @@ def validated(values: np.ndarray, labels: np.ndarray, *, seed: int) -> tuple[dic
         Of N galaxies, shape (N, D).
     labels
         Shape (N,).
+    seed
+        Of the folds; those of fewer repetitions are the first ones of more.
+    repeats
+        How many times over.
+    model
+        Makes what has ``fit`` and ``predict_proba``, as scikit-learn has them.
 
     Returns
     -------
@@ -150,13 +185,13 @@ def validated(values: np.ndarray, labels: np.ndarray, *, seed: int) -> tuple[dic
 
     names = np.unique(labels)
     chances, scores, confusion = np.zeros((len(labels), len(names))), [], np.zeros((len(names), len(names)))
-    folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=seed)
+    folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=seed)
     for fitted, left in folds.split(values, labels):
-        found = line().fit(values[fitted], labels[fitted]).predict_proba(values[left])
+        found = model().fit(values[fitted], labels[fitted]).predict_proba(values[left])
         said = names[found.argmax(1)]
-        chances[left] += found / REPEATS
+        chances[left] += found / repeats
         scores.append(balanced_accuracy_score(labels[left], said))
-        confusion += confusion_matrix(labels[left], said, labels=names) / REPEATS
+        confusion += confusion_matrix(labels[left], said, labels=names) / repeats
     error = np.sqrt(np.var(scores, ddof=1) * (1 / len(scores) + 1 / (FOLDS - 1)))
     return {"score": float(np.mean(scores)), "error": float(error), "confusion": confusion.tolist()}, chances
 

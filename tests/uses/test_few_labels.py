@@ -59,7 +59,7 @@ def test_a_label_that_z_determines_is_found(make_catalog, written):
 def test_shuffled_labels_are_found_by_chance(seed):
     z, labels = galaxies(250, seed=seed)
     labels = np.random.default_rng(seed).permutation(labels)
-    found, _ = validated(z, labels, seed=0)
+    found, _ = validated(z, labels, seed=0, repeats=3)
     assert abs(found["score"] - 1 / 3) < 0.1
     for one in learning(z, labels, seed=0):
         assert abs(one["score"] - 1 / 3) < 0.1
@@ -68,7 +68,7 @@ def test_shuffled_labels_are_found_by_chance(seed):
 def test_the_error_is_how_far_the_score_of_another_survey_lies():
     scores, errors = [], []
     for seed in range(10):
-        found, _ = validated(*galaxies(150, apart=1.5, seed=seed), seed=0)
+        found, _ = validated(*galaxies(150, apart=1.5, seed=seed), seed=0, repeats=3)
         scores.append(found["score"])
         errors.append(found["error"])
     assert 0.5 < np.std(scores, ddof=1) / np.mean(errors) < 2
@@ -161,3 +161,26 @@ def test_integers_are_classes_and_what_is_none_is_refused(make_catalog, written)
         probe(catalog, written(labels, ids=np.arange(100)), "kind")
     with pytest.raises(ValueError, match="says too little"):
         probe(catalog, written(np.where(np.arange(100) < 97, "a", "b")), "kind")
+
+
+def test_folds_of_fewer_repetitions_are_the_first_ones_whatever_is_fitted():
+    class Watched:
+        def __init__(self):
+            self.line = line()
+
+        def fit(self, values, labels):
+            seen.append(values)
+            self.line.fit(values, labels)
+            return self
+
+        def predict_proba(self, values):
+            return self.line.predict_proba(values)
+
+    z, labels = galaxies(60)
+    seen = []
+    found, _ = validated(z, labels, seed=3, repeats=1, model=Watched)
+    once, seen = seen, []
+    validated(z, labels, seed=3, repeats=2, model=Watched)
+    assert len(once) == 5
+    assert all(np.array_equal(one, other) for one, other in zip(once, seen[:5], strict=True))
+    assert found["score"] == validated(z, labels, seed=3, repeats=1)[0]["score"]
