@@ -13,7 +13,7 @@ of our inference network that is taught these labels, the ceiling. Columns:
   folds, five times over, the same for all; the network's are the first five;
 - the same with 100 labels, mean and standard deviation of twenty draws;
 - the share of a galaxy's ten nearest that have its class, mean over each class and over classes. z is compared as
-  ``galvae similar`` does, in units of its errors; all else is standardised by the population, distances Euclidean.
+  ``galvae similar`` does, by the population's width; all else is standardised by the population, distances Euclidean.
 
 Principal components are of all these galaxies, those to be predicted too, for z as well is learned of images without
 their labels. Light is measured in the whole field, about the centre of the adaptive moments.

@@ -32,7 +32,7 @@ def similar(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the galaxies that are nearest to one in z, by how many errors they are apart."""
+    """List the galaxies that are nearest to one in z, and how many errors they are apart."""
     from galvae.files import check_output
     from galvae.tableio import FORMATS
 
@@ -48,10 +48,9 @@ def similar(
     images = sheet_images(store, galaxies)
     found = nearest(galaxies, identifier, k=k)
     keep_list(
-        found, galaxies, output, images, sheet, ["asked about", *(f"{d:.1f} errors" for d in found["distance"])],
+        found, galaxies, output, images, sheet, ["asked about", *(f"{d:.2f}" for d in found["distance"])],
         heading=f"Nearest to {identifier} in z", first=(identifier,), overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
-    latents = found.meta["latents"]
-    told = {"query": identifier, "latents": latents, "left_out": found.meta["left_out"], "similar": as_rows(found)}
-    text = f"{as_text(found)}\nTwo exposures of one galaxy are about {latents**0.5:.1f} errors apart."
+    told = {**found.meta, "query": identifier, "similar": as_rows(found)}
+    text = f"{as_text(found)}\napart: in errors of z, root mean square; two exposures of one galaxy are about 1 apart."
     print_result(told, text, as_json=as_json)

@@ -48,13 +48,17 @@ class Polar(Mixed):
         self.around = nn.ModuleList(_Around(128, dilation) for dilation in (1, 2, 3))
         self.output = nn.Conv1d(128, outputs, 1)
 
-    def around_centre(self, view: View) -> tuple[Tensor, Tensor, Tensor]:
-        """Light about the centroids, (B, C, 24, 64), the directions, radians, (B, 64), and the centroids, (B, 2)."""
+    def around_centre(self, view: View, *, stretch: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Light about the centroids, (B, C, 24, 64), the directions, radians, (B, 64), and the centroids, (B, 2).
+
+        With `stretch` (B, 2, 2) the circles that are looked at are stretched by these matrices, in the image's frame.
+        """
         centre = view.centroid() if view.origin is None else view.origin
         angle = torch.arange(ANGLES, device=centre.device) * (2 * math.pi / ANGLES) - view.angle[:, None]
         direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
-        points = centre[:, None, None] + self.radii[:, None, None] * direction[:, None]
-        return view.sample(points.flatten(1, 2)).mT.reshape(len(view), -1, RADII, ANGLES), angle, centre
+        circles = (self.radii[:, None, None] * direction[:, None]).flatten(1, 2)
+        points = centre[:, None] + (circles if stretch is None else circles @ stretch)
+        return view.sample(points).mT.reshape(len(view), -1, RADII, ANGLES), angle, centre
 
     def columns(self, light: Tensor) -> Tensor:
         """What each of 32 columns says of the light about a centre, (B, C, 24, 64), shape (B, 32, outputs)."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from galvae.data.store import ImageStore
+from galvae.geometry import rotation
 from galvae.model.polar import Polar
 from galvae.model.winding import Winding
 from galvae.progress import Progress
@@ -27,8 +28,8 @@ WINDING = "winding.safetensors"
 # Each galaxy with arms is once in an epoch, and of those without so many for each of them.
 EPOCHS, BATCH, ARMLESS = 60, 64, 0.33
 RATE, DECAY = 2e-3, 0.05
-# What is shown is as if noisier, brighter or fainter, nearer or farther and placed otherwise by up to these.
-NOISE, GAIN, ZOOM, PLACE = 0.02, 0.2, 0.15, 0.04
+# What is shown is as if noisier, brighter or fainter, nearer or farther, placed and inclined otherwise by about these.
+NOISE, GAIN, ZOOM, PLACE, INCLINE = 0.02, 0.2, 0.15, 0.04, 0.35
 # Networks that are fitted beside the last one, each without a third of the galaxies, to see how good that will be.
 FOLDS = 3
 
@@ -193,9 +194,11 @@ def _varied(net: Polar, view: View, drawn: torch.Generator) -> Tensor:
     def random(*shape: int) -> Tensor:
         return torch.randn(len(view), *shape, generator=drawn).to(view.offset)
 
-    angle = 2 * math.pi * torch.rand(len(view), generator=drawn).to(view.offset)
-    view = replace(view, width=view.width * torch.exp(ZOOM * random()), angle=angle)
-    light, _, _ = net.around_centre(replace(view, origin=view.origin + PLACE * random(2)))
+    angle, axis, longer = torch.rand(3, len(view), generator=drawn).to(view.offset)
+    view = replace(view, width=view.width * torch.exp(ZOOM * random()), angle=2 * math.pi * angle)
+    turn, half = rotation(math.pi * axis), torch.exp(INCLINE * (longer - 0.5))
+    stretch = turn.mT @ torch.diag_embed(torch.stack([half, 1 / half], -1)) @ turn
+    light, _, _ = net.around_centre(replace(view, origin=view.origin + PLACE * random(2)), stretch=stretch)
     gain, noise = torch.exp(GAIN * random(1, 1, 1)), NOISE * random(1, 1, 1).abs()
     light = light * gain + noise * random(*light.shape[1:])
     return light.clamp(0, 1) if view.display else light

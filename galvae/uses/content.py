@@ -13,6 +13,8 @@ from astropy.table import Table
 if TYPE_CHECKING:
     from galvae.data.store import ImageStore
 
+_NORMAL = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
+
 
 @dataclass(frozen=True)
 class Content:
@@ -38,6 +40,18 @@ class Content:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def whitened(self) -> np.ndarray:
+        """z with each latent in units of the population's width, shape (N, Z).
+
+        That is the root of the squares of its spread (from the median absolute deviation) and of its typical error
+        (the median). Of a latent that tells galaxies apart this is its spread; one that carries nothing, of which
+        spread alone would make as much, is measured by its error and hardly counts. Not each galaxy's own errors: by
+        those what the model makes nothing of would be near to everything.
+        """
+        spread = _NORMAL * np.median(np.abs(self.z - np.median(self.z, 0)), 0)
+        return self.z / np.hypot(spread, np.median(self.z_err, 0))
 
 
 def content_of(catalog: Table) -> Content:

@@ -15,7 +15,6 @@ NEIGHBOURS = 0.05
 # Neighbours are looked for among so many galaxies at most.
 REFERENCE = 2000
 FEWEST = 20
-_NORMAL = 1.4826  # standard deviations of a normal distribution in its median absolute deviation
 _MEGABYTES = 64
 
 
@@ -84,19 +83,14 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
 def isolation(content: Content) -> np.ndarray:
     """How far from each galaxy one has to go in z to have met one in twenty of the others, shape (N,).
 
-    Distances are Euclidean, each latent in units of the population's width: the root of the squares of its spread
-    (from the median absolute deviation) and of its typical error (the median). Of a latent that tells galaxies
-    apart this is its spread; one that carries nothing, of which spread alone would make as much, is measured by its
-    error and hardly counts. Not by each galaxy's own errors, as in :func:`galvae.uses.similar.distances`: bright
-    galaxies would all be unusual, and what the model makes nothing of would be near to everything.
+    Distances are Euclidean in :attr:`galvae.uses.content.Content.whitened`: by their own errors bright galaxies would
+    all be unusual.
 
     Medians, and one in twenty, do not mind a few per cent of galaxies that are odd, however far, nor, as the nearest
     neighbour would, that they are odd all in the same way. Beyond 2,000 galaxies neighbours are looked for among
     2,000, chosen by their identifiers.
     """
-    spread = _NORMAL * np.median(np.abs(content.z - np.median(content.z, 0)), 0)
-    z = content.z / np.hypot(spread, np.median(content.z_err, 0))
-    chosen = np.arange(len(z))
+    z, chosen = content.whitened, np.arange(len(content))
     if len(z) > REFERENCE:
         chosen = np.argsort(identifier_hashes(content.ids), kind="stable")[:REFERENCE]
     place = np.full(len(z), -1)

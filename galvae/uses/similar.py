@@ -1,4 +1,4 @@
-"""The galaxies most like a given one: the nearest in z, in units of the errors."""
+"""The galaxies most like a given one: the nearest in z."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from galvae.uses.content import Content, check_count, content_of, listed
 # Of more identifiers, near misses take seconds to find.
 SPELLED = 50_000
 _DISTANCE = (
-    "distance in z from the galaxy asked about, in errors: root of the sum over latents of difference^2 / (the two "
-    "z_err^2 summed); two exposures of one galaxy are about sqrt({latents}) = {scale:.1f} apart"
+    "distance in z from the galaxy asked about, each latent in units of the population's width (its spread and typical "
+    "error in quadrature)"
+)
+_APART = (
+    "how many errors apart they are in z, root mean square over latents: two exposures of one galaxy are about 1 apart"
 )
 
 
 def distances(content: Content, number: int) -> np.ndarray:
-    """How many errors apart galaxies lie in z from one of them, shape (N,).
+    """How far galaxies lie in z from one of them, shape (N,): Euclidean, in units of the population's width.
 
-    ``d^2(a, b) = sum_k (z_ak - z_bk)^2 / (z_err_ak^2 + z_err_bk^2)``: symmetric, and the same in whatever units a
-    latent is measured. A latent that carries nothing, which is near its prior's mean with an error of its prior's
-    width whatever the galaxy, adds hardly anything. If errors are right, d^2 of two exposures of the same galaxy
-    follows chi^2 with Z degrees of freedom, so d near sqrt(Z), or below, means not told apart. It is no metric, and
-    does not punish ignorance: a galaxy with large errors is near to many.
+    See :attr:`galvae.uses.content.Content.whitened`. It is the same in whatever units a latent is measured, and a
+    latent that carries nothing adds hardly anything.
 
     Parameters
     ----------
@@ -33,8 +33,19 @@ def distances(content: Content, number: int) -> np.ndarray:
     number
         Which of them.
     """
+    z = content.whitened
+    return np.sqrt(np.square(z - z[number]).sum(1))
+
+
+def apart(content: Content, number: int) -> np.ndarray:
+    """How many errors apart galaxies are in z from one of them, root mean square over latents, shape (N,).
+
+    ``d^2(a, b) = mean_k (z_ak - z_bk)^2 / (z_err_ak^2 + z_err_bk^2)``. If errors are right, Z d^2 of two exposures of
+    the same galaxy follows chi^2 with Z degrees of freedom, so d near 1, or below, means not told apart. It is no
+    distance to look for neighbours by: a galaxy of which the model knows little is near to many.
+    """
     square = (content.z - content.z[number]) ** 2 / (content.z_err**2 + content.z_err[number] ** 2)
-    return np.sqrt(square.sum(1))
+    return np.sqrt(square.mean(1))
 
 
 def similar(catalog: Table, identifier: str | int, *, k: int = 10) -> Table:
@@ -52,8 +63,8 @@ def similar(catalog: Table, identifier: str | int, *, k: int = 10) -> Table:
     Returns
     -------
     Table
-        ``rank, id, distance, ra, dec, flags``, the nearest first, of equally near ones by identifier; the galaxy itself
-        is not among them. Its metadata have the ``query`` and the number of ``latents``.
+        ``rank, id, distance, apart, ra, dec, flags``, the nearest first, of equally near ones by identifier; the
+        galaxy itself is not among them. Its metadata have the ``query`` and the number of ``latents``.
 
     Raises
     ------
@@ -63,13 +74,14 @@ def similar(catalog: Table, identifier: str | int, *, k: int = 10) -> Table:
     content = content_of(catalog)
     number = _find(content, catalog, str(identifier))
     check_count(k, len(content) - 1, "other galaxies")
-    apart = distances(content, number)
-    apart[number] = np.inf  # whatever is as near as the galaxy itself comes after it
-    nearest = np.lexsort((content.ids, apart))[:k]
-    latents = content.z.shape[1]
-    told = _DISTANCE.format(latents=latents, scale=np.sqrt(latents))
-    table = listed(catalog, content.rows[nearest], distance=(apart[nearest], told))
-    table.meta |= {"query": str(identifier), "latents": latents, "left_out": content.left_out}
+    far = distances(content, number)
+    far[number] = np.inf  # whatever is as near as the galaxy itself comes after it
+    nearest = np.lexsort((content.ids, far))[:k]
+    table = listed(
+        catalog, content.rows[nearest],
+        distance=(far[nearest], _DISTANCE), apart=(apart(content, number)[nearest], _APART),
+    )  # fmt: skip
+    table.meta |= {"query": str(identifier), "latents": content.z.shape[1], "left_out": content.left_out}
     return table
 
 

@@ -69,8 +69,8 @@ def test_the_nearest_are_listed_and_written(folder, capsys, tmp_path, ending):
     text, err = galvae(capsys, "similar", folder / "c.fits", 1003, "-k", 4, "-o", output)
     assert err.splitlines()[-1].endswith("1 galaxies have no content and are left out")
     lines = text.splitlines()
-    assert lines[0].split() == ["rank", "id", "distance", "flags"]
-    assert lines[-1] == "Two exposures of one galaxy are about 1.7 errors apart."
+    assert lines[0].split() == ["rank", "id", "distance", "apart", "flags"]
+    assert lines[-1] == "apart: in errors of z, root mean square; two exposures of one galaxy are about 1 apart."
     found = read_table(output)
     assert [line.split()[:2] for line in lines[1:5]] == [[str(r), str(i)] for r, i in found.iterrows("rank", "id")]
     assert found.meta["query"] == "1003"

@@ -1,6 +1,7 @@
 """Laws of the inference networks, whatever their weights: turned and moved content, and the augmentation's angle."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from galvae.geometry import pixel_grid, rotation
 from galvae.model.mlp import MLPEncoder
-from galvae.model.polar import ANGLES, RADII, PolarEncoder, _Wrapped
+from galvae.model.polar import ANGLES, RADII, Polar, PolarEncoder, _Wrapped
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
@@ -196,3 +197,17 @@ def test_angles_are_continued_as_torch_does_it(pad):
     wanted = nn.functional.pad(seen, (pad, pad), mode="circular")
     assert torch.equal(_Wrapped.apply(seen, pad), wanted)
     assert torch.autograd.gradcheck(lambda x: _Wrapped.apply(x, pad), seen)
+
+
+def test_what_is_looked_at_stretched_is_an_inclined_disk_seen_from_above():
+    """Circles that are stretched as the disk is lie along its isophotes."""
+    n, ratio, angle = 65, 0.6, 0.5
+    grid = pixel_grid(n)
+    turn = rotation(torch.tensor(angle))
+    own = grid @ turn.mT / torch.tensor([1.0, ratio])
+    fields = torch.exp(-0.5 * own.square().sum(1) / 0.3**2).view(1, n, n, 1)
+    net = Polar(1, channels=1)
+    view = replace(View.central(fields, n), origin=torch.zeros(1, 2))
+    stretch = turn.mT @ torch.diag(torch.tensor([1.0, ratio])) @ turn
+    plain, stretched = (net.around_centre(view, stretch=one)[0][0, 0] for one in (None, stretch[None]))
+    assert stretched.std(1).max() < 0.01 < plain.std(1).max()
