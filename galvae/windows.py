@@ -126,12 +126,16 @@ class View:
         galaxy, the window is the same of the same galaxy.
         """
         with torch.no_grad():
-            ordinary = (self.window - 1) / 2 * self.oversample / ((self.fields.shape[1] - 1) / 2)
-            width = torch.full_like(self.offset[:, 0], WIDEST / ordinary)
-            whole = replace(self, offset=torch.zeros_like(self.offset), width=width)
+            whole = self.widest()
             centre, sigma = whole.matched()
-            width = width * (TIMES * sigma).clamp(NARROWEST / WIDEST, 1)
+            width = whole.width * (TIMES * sigma).clamp(NARROWEST / WIDEST, 1)
             return replace(self, offset=centre * whole._half()[:, 0], width=width, origin=None)
+
+    def widest(self) -> View:
+        """The widest windows that galaxies may have, half of the field, in the middle."""
+        ordinary = (self.window - 1) / 2 * self.oversample / ((self.fields.shape[1] - 1) / 2)
+        width = torch.full_like(self.offset[:, 0], WIDEST / ordinary)
+        return replace(self, offset=torch.zeros_like(self.offset), width=width)
 
     def matched(self, *, steps: int = 16) -> tuple[Tensor, Tensor]:
         """Centroid (B, 2) and major-axis standard deviation (B,) of each galaxy's matched Gaussian there, grid units.

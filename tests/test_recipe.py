@@ -17,7 +17,15 @@ def test_every_shipped_recipe_is_valid_short_and_says_what_it_is_for(path):
 
 
 def test_the_promised_recipes_are_shipped():
-    promised = {"smoke", "demo", "paper/galaxy-zoo", "galaxy-zoo", "galaxy-zoo-cpu", "em-negative-stain"}
+    promised = {
+        "smoke",
+        "demo",
+        "paper/galaxy-zoo",
+        "galaxy-zoo",
+        "galaxy-zoo-cpu",
+        "galaxy-zoo-close",
+        "em-negative-stain",
+    }
     assert promised <= set(recipe_names())
 
 

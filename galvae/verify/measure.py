@@ -9,7 +9,6 @@ is turned and moved as well. A model that hides the pose in z passes the axis an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +190,8 @@ def _light(vae: SpatialVAE, view: View, found: Inferred) -> np.ndarray:
 
 
 def _wide(view: View) -> View:
-    """Where moments see the whole of a galaxy: twice as wide, if windows are as wide as theirs."""
-    return view if view.width is None else replace(view, width=2 * view.width)
+    """Where moments see the whole of a galaxy: half of the field, if its window is as wide as itself."""
+    return view if view.width is None else view.widest()
 
 
 def _luminance(view: View) -> np.ndarray:
