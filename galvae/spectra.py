@@ -21,7 +21,7 @@ def radial_power(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        Shape (N, C, len(CYCLES)).
+        Shape (N, C, len(CYCLES)); 0 of what images of so few pixels do not show.
     """
     n = images.shape[1]
     taper = np.hanning(n + 2)[1:-1]
@@ -29,7 +29,7 @@ def radial_power(images: np.ndarray) -> np.ndarray:
     radius = np.hypot(np.fft.fftfreq(n, 1 / n)[:, None], np.fft.rfftfreq(n, 1 / n))
     power = np.abs(waves) ** 2
     bands = [(radius > k / np.sqrt(2)) & (radius <= k * np.sqrt(2)) for k in CYCLES]
-    return np.stack([power[:, band].mean(1) for band in bands], 2)
+    return np.stack([power[:, band].sum(1) / max(1, band.sum()) for band in bands], 2)
 
 
 def azimuthal_power(rings: np.ndarray, radii: np.ndarray) -> np.ndarray:

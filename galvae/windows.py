@@ -72,7 +72,7 @@ class View:
 
     def carried(self, pose: Pose, other: View) -> Pose:
         """A pose that was inferred in other windows of the same fields, in these: the origin stays where it is."""
-        if self.width is other.width:
+        if self.width is other.width and self.offset is other.offset:
             return pose
         place = to_image(torch.zeros_like(pose.shift[:1]), pose) * other._half() + other.offset[:, None]
         origin = (place - self.offset[:, None]) / self._half()
@@ -135,21 +135,24 @@ class View:
         """The widest windows that galaxies may have, half of the field, in the middle."""
         ordinary = (self.window - 1) / 2 * self.oversample / ((self.fields.shape[1] - 1) / 2)
         width = torch.full_like(self.offset[:, 0], WIDEST / ordinary)
-        return replace(self, offset=torch.zeros_like(self.offset), width=width)
+        return replace(self, offset=torch.zeros_like(self.offset), width=width, origin=None)
 
     def matched(self, *, steps: int = 16) -> tuple[Tensor, Tensor]:
         """Centroid (B, 2) and major-axis standard deviation (B,) of each galaxy's matched Gaussian there, grid units.
 
         That of :func:`galvae.moments.adaptive_moments`, on the device, of light from which what lies beside the galaxy
-        is taken: what is brighter than the light opposite by more than a tenth of the galaxy's peak. A galaxy that has
-        none is as it was when that was found out.
+        is taken: where, in the mean of 3 x 3 pixels, it is brighter than the light opposite by about a tenth of the
+        galaxy's peak and twice a pixel's noise. A galaxy that has no such Gaussian is as it was when that was found
+        out.
         """
         n, grid, centre = self.window, pixel_grid(self.window, device=self.fields.device), self.centroid()
-        light = (self.sample(grid + centre[:, None]).mean(-1) - self._sky()).unflatten(1, (n, n))
-        opposite, axis = light.flip(1, 2), grid[:n, 0]
-        beside = light - opposite
-        peak = torch.minimum(light, opposite).amax((1, 2), keepdim=True).clamp(min=1e-6)
-        light = light - beside * ((beside / peak - BESIDE / 2) / BESIDE).clamp(0, 1)
+        level, noise = self._sky()
+        light, axis = (self.sample(grid + centre[:, None]).mean(-1) - level).unflatten(1, (n, n)), grid[:n, 0]
+        # Pixel by pixel the brighter of two noisy ones would always be the one to go.
+        smooth = functional.avg_pool2d(light[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+        peak = torch.minimum(smooth, smooth.flip(1, 2)).amax((1, 2), keepdim=True).clamp(min=1e-6)
+        beside = (smooth - smooth.flip(1, 2) - 2 * noise[..., None]) / peak
+        light = light - (light - light.flip(1, 2)) * (beside / BESIDE - 0.5).clamp(0, 1)
         powers = torch.stack([torch.ones_like(axis), axis.square()])
         size = torch.full_like(centre[:, 0], 0.15**2)
         shape = torch.stack([size, size, torch.zeros_like(size)], 1)  # xx, yy, xy
@@ -169,16 +172,19 @@ class View:
             # Under its own matched weight an object shows half its covariance, and half an offset of its centre.
             shape = torch.where(good[:, None], 2 * second, shape)
         first = torch.stack([weighted.sum(1) @ axis, weighted.sum(2) @ axis], 1) / total[:, None]
-        off = torch.where((total[:, None] > 0) & (first.abs() < 0.1), 2 * first, 0)
+        off = torch.where(total[:, None] > 0, 2 * first, 0)
+        off = off * (0.2 / torch.linalg.vector_norm(off, dim=1, keepdim=True).clamp(min=0.2))
         middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
-        return centre + off, (middle + torch.hypot(half, shape[:, 2])).sqrt()
+        return (centre + off).clamp(-0.9, 0.9), (middle + torch.hypot(half, shape[:, 2])).sqrt()
 
-    def _sky(self) -> Tensor:
-        """Median of the channels' mean in the field's outermost pixels, shape (B, 1)."""
+    def _sky(self) -> tuple[Tensor, Tensor]:
+        """Median of the channels' mean in the field's outermost pixels, and their scatter about it, shape (B, 1)."""
         grey = self.values.mean(1)
         edge = max(1, grey.shape[1] // 32)
         sides = [grey[:, :edge], grey[:, -edge:], grey[:, :, :edge], grey[:, :, -edge:]]
-        return torch.cat([side.flatten(1) for side in sides], 1).median(1, keepdim=True).values
+        border = torch.cat([side.flatten(1) for side in sides], 1)
+        level = border.median(1, keepdim=True).values
+        return level, 1.4826 * (border - level).abs().median(1, keepdim=True).values
 
     def in_field(self, place: np.ndarray) -> np.ndarray:
         """Places from the middles of these windows in their pixels, from the field's in the ordinary window's, (B, 2).

@@ -65,6 +65,16 @@ def test_a_neighbour_does_not_widen_it(angle):
     assert np.abs(half_width(alone + 0.5 * torch.cat(beside)) / half_width(alone) - 1).max() < 0.08
 
 
+@pytest.mark.parametrize("peak", [0.8, 0.17, 0.085])
+def test_noise_makes_it_neither_wider_nor_narrower(peak):
+    """In the mean: of two noisy pixels that lie opposite the brighter one is no neighbour."""
+    rng = np.random.default_rng(0)
+    clean = 0.1 + peak / 0.6 * galaxies(8.0, sky=0).expand(40, -1, -1, -1)
+    noise = torch.from_numpy(rng.normal(0, 0.03 * 3**0.5, clean.shape)).float()
+    widths = half_width(clean + noise, display=False)
+    assert abs(np.median(widths) / (TIMES * 8) - 1) < 0.04
+
+
 def test_it_is_neither_smaller_nor_larger_than_the_field_allows():
     np.testing.assert_allclose(half_width(galaxies([1.5, 40.0])) / ((SIZE - 1) / 2), [NARROWEST, WIDEST], rtol=1e-5)
 

@@ -28,7 +28,8 @@ WINDING = "winding.safetensors"
 # Each galaxy with arms is once in an epoch, and of those without so many for each of them.
 EPOCHS, BATCH, ARMLESS = 60, 64, 0.33
 RATE, DECAY = 2e-3, 0.05
-# What is shown is as if noisier, brighter or fainter, nearer or farther, placed and inclined otherwise by about these.
+# What is shown is as if noisier, brighter or fainter, nearer or farther and placed otherwise by up to about these, and
+# inclined otherwise: an axis ratio of up to exp(0.35).
 NOISE, GAIN, ZOOM, PLACE, INCLINE = 0.02, 0.2, 0.15, 0.04, 0.35
 # Networks that are fitted beside the last one, each without a third of the galaxies, to see how good that will be.
 FOLDS = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +42,8 @@ class Content:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def whitened(self) -> np.ndarray:
+    @cached_property
+    def scaled(self) -> np.ndarray:
         """z with each latent in units of the population's width, shape (N, Z).
 
         That is the root of the squares of its spread (from the median absolute deviation) and of its typical error

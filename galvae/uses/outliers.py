@@ -83,14 +83,14 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
 def isolation(content: Content) -> np.ndarray:
     """How far from each galaxy one has to go in z to have met one in twenty of the others, shape (N,).
 
-    Distances are Euclidean in :attr:`galvae.uses.content.Content.whitened`: by their own errors bright galaxies would
+    Distances are Euclidean in :attr:`galvae.uses.content.Content.scaled`: by their own errors bright galaxies would
     all be unusual.
 
     Medians, and one in twenty, do not mind a few per cent of galaxies that are odd, however far, nor, as the nearest
     neighbour would, that they are odd all in the same way. Beyond 2,000 galaxies neighbours are looked for among
     2,000, chosen by their identifiers.
     """
-    z, chosen = content.whitened, np.arange(len(content))
+    z, chosen = content.scaled, np.arange(len(content))
     if len(z) > REFERENCE:
         chosen = np.argsort(identifier_hashes(content.ids), kind="stable")[:REFERENCE]
     place = np.full(len(z), -1)

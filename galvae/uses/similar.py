@@ -23,7 +23,7 @@ _APART = (
 def distances(content: Content, number: int) -> np.ndarray:
     """How far galaxies lie in z from one of them, shape (N,): Euclidean, in units of the population's width.
 
-    See :attr:`galvae.uses.content.Content.whitened`. It is the same in whatever units a latent is measured, and a
+    See :attr:`galvae.uses.content.Content.scaled`. It is the same in whatever units a latent is measured, and a
     latent that carries nothing adds hardly anything.
 
     Parameters
@@ -33,7 +33,7 @@ def distances(content: Content, number: int) -> np.ndarray:
     number
         Which of them.
     """
-    z = content.whitened
+    z = content.scaled
     return np.sqrt(np.square(z - z[number]).sum(1))
 
 

@@ -18,7 +18,7 @@ from galvae.spectra import CYCLES, ORDERS, azimuthal_power, radial_power
 from galvae.windows import View
 
 # Ellipses about a galaxy, in units of its matched Gaussian's standard deviations, and points on each.
-ELLIPSES, ANGLES = np.linspace(0.1, 1.6, 16), 64
+ELLIPSES, ANGLES = np.linspace(0.1, 1.3, 13), 64
 
 
 class Kept(NamedTuple):
@@ -64,7 +64,6 @@ def compare(vae: SpatialVAE, view: View, found: Inferred, white: Tensor) -> Kept
         return torch.stack([seen, decoded, seen - decoded, noise.sample(points)], 1)
 
     around, fine = sampled(rings), sampled(vae.grid.expand(len(view), -1, -1))
-    side = (vae.window, vae.window, 1)
     side = (vae.window, vae.window)
     rings, windows = (
         value.mean(3).flatten(0, 1).unflatten(1, shape).double().cpu().numpy()
@@ -78,7 +77,7 @@ def compare(vae: SpatialVAE, view: View, found: Inferred, white: Tensor) -> Kept
     pictures = torch.stack([fine[:, 0], fine[:, 1]], 1) + level[:, None]
     pictures = pictures.unflatten(2, side).cpu().numpy()
     return Kept(
-        *(power / np.maximum(power[:, :1, :1], 1e-12) for power in (by_order, by_cycles)),
+        *(power / np.where(power[:, :1, :1] > 0, power[:, :1, :1], np.nan) for power in (by_order, by_cycles)),
         content_by_latent(found.posterior).cpu().numpy(),
         np.round(255 * displayed(pictures, like=pictures[:, 0])).astype(np.uint8),
     )
@@ -104,8 +103,9 @@ def what_is_kept(kept: Kept) -> dict[str, Any]:
     dict
         ``around`` by azimuthal order and ``fine`` by cycles along the window: ``amplitude`` of the light (the root of
         its power, over that of order 0 or of the coarsest), ``decoded``: power of what is decoded over the light's, and
-        ``kept``: 1 less that of what is left over; None where noise has more than the light. ``nats``: mean
-        divergence of each latent, largest first, and their ``sum``.
+        ``kept``: 1 less that of what is left over; None where noise has more than the light above it. What is
+        decoded of an image's own noise counts as kept. ``nats``: mean divergence of each latent, largest first, and
+        their ``sum``.
     """
     nats = np.sort(kept.nats.mean(0))[::-1]
     return {

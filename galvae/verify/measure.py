@@ -9,6 +9,7 @@ is turned and moved as well. A model that hides the pose in z passes the axis an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,18 +137,19 @@ def measure(
             key = keys[part].to(vae.grid.device)
             framed = [vae.frame(view) for view in views]
             found = [infer(vae, view, refine=settings.refine) for view in framed]
+            whites = torch.randn(2, *fields.shape, generator=generator).to(key.device).permute(0, 1, 4, 2, 3)
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
                 said[("start", "end")[number]].append(say(vae, framed[number], found[number], key, typical, settings))
                 around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
-                white = torch.randn(fields.shape, generator=generator).to(key.device).permute(0, 3, 1, 2)
-                exposure = vae.frame(view.noisier(around.grain * white))
+                exposure = vae.frame(view.noisier(around.grain * whites[number]))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
                 anew = infer(vae, exposure, refine=settings.refine, around=around)
                 said[name].append(say(vae, exposure, anew, key + number, typical, settings))
-            compared.append(compare(vae, framed[0], found[0], white))
-            around_them = [_wide(view) for view in framed]
-            moments = [adaptive_moments(_luminance(view)) for view in around_them[: 2 if look else 1]]
-            said["reference"].append(_reference(around_them[0], moments[0]))
+            compared.append(compare(vae, framed[0], found[0], whites[0]))
+            around_them = [_wide(view) for view in views[: 2 if look else 1]]
+            lights = [_luminance(view) for view in around_them]
+            moments = [adaptive_moments(one) for one in lights]
+            said["reference"].append(_reference(around_them[0], lights[0], moments[0]))
             light.append(_light(vae, views[0], found[0]))
             if look:
                 for view, shape, kept in zip(around_them, moments, seen, strict=True):
@@ -190,18 +192,19 @@ def _light(vae: SpatialVAE, view: View, found: Inferred) -> np.ndarray:
 
 
 def _wide(view: View) -> View:
-    """Where moments see the whole of a galaxy: half of the field, if its window is as wide as itself."""
-    return view if view.width is None else view.widest()
+    """Where moments see the whole of a galaxy, whatever window a model sees: the ordinary one, or half of the field."""
+    ordinary, widest = replace(view, offset=torch.zeros_like(view.offset), width=None), view.widest()
+    return widest if widest.widths().max() > 1.02 else ordinary
 
 
 def _luminance(view: View) -> np.ndarray:
     return luminance(view.images(pixel_grid(view.window, device=view.fields.device)).permute(0, 2, 3, 1).cpu().numpy())
 
 
-def _reference(view: View, found: Moments) -> Reference:
-    """Adaptive second moments of windows, and the axis of their segments."""
+def _reference(view: View, light: np.ndarray, found: Moments) -> Reference:
+    """Adaptive second moments of the light (B, n, n) of windows, and the axis of their segments."""
     centre = view.in_field(np.stack([found.x, found.y], 1) - (view.window - 1) / 2)
-    second = segment_axis(_luminance(view), found.x, found.y)
+    second = segment_axis(light, found.x, found.y)
     kind = np.full(len(centre), "")
     return Reference(np.degrees(found.angle), found.axis_ratio, centre, np.degrees(second), kind)
 

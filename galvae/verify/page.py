@@ -155,7 +155,7 @@ def kept(figures: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, 3)
     titles = "azimuthal order on ellipses of the galaxy's shape", "cycles along the window"
-    for panel, key, title in zip(panels, ("around", "fine"), titles, strict=False):
+    for panel, key, title in zip(panels[:2], ("around", "fine"), titles, strict=True):
         known = {name: values for name, values in figures[key].items() if values}
         for what, label, colour in (
             ("amplitude", "light's amplitude (relative)", GREY), ("decoded", "decoded power", VERMILLION),
@@ -165,7 +165,7 @@ def kept(figures: dict[str, Any]) -> Figure:
         panel.set_xticks(range(len(known)), known)
         panel.set(xlabel=title, ylim=(min(0, panel.get_ylim()[0]), 1.05))
         panel.grid(axis="y", alpha=0.3)
-    panels[0].set_ylabel("share of the light's power")
+    panels[0].set_ylabel("share of the light's power (amplitude: of order 0's)")
     panels[0].legend(fontsize=8)
     nats = figures["nats"]["latents"]
     panels[2].bar(range(1, len(nats) + 1), nats, color=BLUE)
@@ -174,9 +174,12 @@ def kept(figures: dict[str, Any]) -> Figure:
 
 
 def most_lost(kept: Kept, names: np.ndarray) -> Figure:
-    """The galaxies of whose order 2 most is left over, as a share of their light, beside what is decoded."""
-    lost = np.nan_to_num(kept.around[:, 2, ORDERS.index((2, 2))], nan=-1)
+    """The galaxies of whose order 2, where it is more than noise, most is left over, beside what is decoded."""
+    light, _, left, noise = kept.around[:, :, ORDERS.index((2, 2))].T
+    lost = np.where(light - noise > noise, left - noise, -np.inf)
+    lost[np.isnan(lost)] = -np.inf
     chosen = np.argsort(-lost)[:WORST]
+    chosen = chosen[np.isfinite(lost[chosen])]
     rows = -(-len(chosen) // 4)
     figure = Figure(figsize=(11, 1.6 * rows + 0.1), layout="constrained")
     for number, k in enumerate(chosen):
