@@ -6,8 +6,8 @@ import numpy as np
 
 # Cycles along an image about whose octaves its power is averaged.
 CYCLES = (4, 8, 16)
-# Azimuthal orders, from and to, whose power is added up: profile, one-sided, two arms or a bar, more arms, patches.
-ORDERS = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 8))
+# Azimuthal orders whose power is added up, from and to.
+ORDERS = {"0": (0, 0), "1": (1, 1), "2": (2, 2), "3-4": (3, 4), "5-8": (5, 8)}
 
 
 def radial_power(images: np.ndarray) -> np.ndarray:
@@ -50,4 +50,4 @@ def azimuthal_power(rings: np.ndarray, radii: np.ndarray) -> np.ndarray:
     waves = np.abs(np.fft.rfft(rings, axis=2) / rings.shape[2]) ** 2
     waves[..., 1:] *= 2  # those of negative order are alike
     mean = np.einsum("nrm,r->nm", waves, radii / radii.sum())
-    return np.stack([mean[:, first : last + 1].sum(1) for first, last in ORDERS], 1)
+    return np.stack([mean[:, first : last + 1].sum(1) for first, last in ORDERS.values()], 1)

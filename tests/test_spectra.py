@@ -36,7 +36,7 @@ def test_a_wave_around_is_found_at_its_order_however_it_is_turned(order, phase, 
     around = np.cos(order * np.arange(64) * 2 * math.pi / 64 + phase)
     rings = amplitude * np.exp(-radii)[:, None] * around
     power = azimuthal_power(np.roll(rings, turn, 1)[None], radii)[0]
-    of = [first <= order <= last for first, last in ORDERS].index(True)
+    of = [first <= order <= last for first, last in ORDERS.values()].index(True)
     square = np.average((rings**2).mean(1), weights=radii)
     assert power[of] == pytest.approx(square, rel=1e-9, abs=1e-20)
     assert np.delete(power, of).max() < 1e-20 * amplitude**2

@@ -51,6 +51,6 @@ def similar(
         found, galaxies, output, images, sheet, ["asked about", *(f"{d:.2f}" for d in found["distance"])],
         heading=f"Nearest to {identifier} in z", first=(identifier,), overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
-    told = {**found.meta, "query": identifier, "similar": as_rows(found)}
+    told = {key: found.meta[key] for key in ("query", "latents", "left_out")} | {"similar": as_rows(found)}
     text = f"{as_text(found)}\napart: in errors of z, root mean square; two exposures of one galaxy are about 1 apart."
     print_result(told, text, as_json=as_json)

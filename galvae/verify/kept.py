@@ -76,10 +76,12 @@ def compare(vae: SpatialVAE, view: View, found: Inferred, white: Tensor) -> Kept
     by_order[~found.placed.ok] = np.nan
     pictures = torch.stack([fine[:, 0], fine[:, 1]], 1) + level[:, None]
     pictures = pictures.unflatten(2, side).cpu().numpy()
+    if not view.display:
+        pictures = np.stack([displayed(pair, like=pair[0]) for pair in pictures])
     return Kept(
         *(power / np.where(power[:, :1, :1] > 0, power[:, :1, :1], np.nan) for power in (by_order, by_cycles)),
         content_by_latent(found.posterior).cpu().numpy(),
-        np.round(255 * displayed(pictures, like=pictures[:, 0])).astype(np.uint8),
+        np.round(255 * pictures.clip(0, 1)).astype(np.uint8),
     )
 
 
@@ -109,14 +111,10 @@ def what_is_kept(kept: Kept) -> dict[str, Any]:
     """
     nats = np.sort(kept.nats.mean(0))[::-1]
     return {
-        "around": dict(zip((_named(*order) for order in ORDERS), _shares(kept.around), strict=True)),
+        "around": dict(zip(ORDERS, _shares(kept.around), strict=True)),
         "fine": dict(zip(map(str, CYCLES), _shares(kept.fine), strict=True)),
         "nats": {"sum": float(nats.sum()), "latents": nats.tolist()},
     }
-
-
-def _named(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def _shares(power: np.ndarray) -> list[dict[str, float] | None]:

@@ -7,7 +7,7 @@ from typing import Any
 from galvae.verify.summary import COVERED
 
 # Azimuthal orders on ellipses of the galaxy's shape, and what they are of.
-ORDERS = {"0": "profile", "1": "one-sided", "2": "two arms, bar", "3-4": "more arms", "5-8": "patches"}
+WORDS = {"0": "profile", "1": "one-sided", "2": "two arms, bar", "3-4": "more arms", "5-8": "patches"}
 
 
 def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
@@ -61,7 +61,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     row("light explained by the reconstruction", "explained", "median", unit="%")
     if first["kept"]:
         lines.append("of the light's power the reconstruction keeps, noise's own taken off")
-        for order, label in ORDERS.items():
+        for order, label in WORDS.items():
             row(f"  {label} (order {order})", "kept", "around", order, "kept", unit="%")
         for cycles in first["kept"]["fine"]:
             row(f"  what is {cycles} cycles along the window", "kept", "fine", cycles, "kept", unit="%")
