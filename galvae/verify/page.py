@@ -165,7 +165,7 @@ def kept(figures: dict[str, Any]) -> Figure:
         panel.set_xticks(range(len(known)), known)
         panel.set(xlabel=title, ylim=(min(0, panel.get_ylim()[0]), 1.05))
         panel.grid(axis="y", alpha=0.3)
-    panels[0].set_ylabel("share of the light's power (amplitude: of order 0's)")
+    panels[0].set_ylabel("share")
     panels[0].legend(fontsize=8)
     nats = figures["nats"]["latents"]
     panels[2].bar(range(1, len(nats) + 1), nats, color=BLUE)
