@@ -320,7 +320,7 @@ def test_the_page_holds_its_figures_and_pictures(run, store, tmp_path):
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     page = (out / PAGE).read_text()
     pictures = sorted(path.name for path in out.glob("*.png"))
-    assert pictures == ["coverage.png", "turns.png", "worst.png"]
+    assert pictures == ["coverage.png", "kept.png", "lost.png", "turns.png", "worst.png"]
     assert all(f'src="{name}"' in page for name in pictures)
     assert "axis against adaptive moments" in page
     assert list(json.loads((out / FIGURES).read_text())) == [str(run)]
