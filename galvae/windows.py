@@ -154,14 +154,15 @@ class View:
         beside = (smooth - smooth.flip(1, 2) - 2 * noise[..., None]) / peak
         light = light - (light - light.flip(1, 2)) * (beside / BESIDE - 0.5).clamp(0, 1)
         powers = torch.stack([torch.ones_like(axis), axis.square()])
+        every = torch.stack([torch.ones_like(axis), axis])[:, None].expand(-1, len(self), -1)
         size = torch.full_like(centre[:, 0], 0.15**2)
         shape = torch.stack([size, size, torch.zeros_like(size)], 1)  # xx, yy, xy
         for _ in range(steps):
             xx, yy, xy = (element[:, None] for element in shape.unbind(1))
             det = xx * yy - xy.square()
             # The exponent is a product of three powers of y and three of x.
-            left = torch.stack([torch.ones_like(axis) + 0 * det, axis * xy / det, -0.5 * axis.square() * xx / det], 2)
-            right = torch.stack([-0.5 * axis.square() * yy / det, axis + 0 * det, torch.ones_like(axis) + 0 * det], 1)
+            left = torch.stack([every[0], axis * xy / det, -0.5 * axis.square() * xx / det], 2)
+            right = torch.stack([-0.5 * axis.square() * yy / det, every[1], every[0]], 1)
             weighted = (left @ right).exp_().mul_(light)
             sums = powers @ weighted @ powers.mT  # of y^i x^j
             total = sums[:, 0, 0]

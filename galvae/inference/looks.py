@@ -55,11 +55,10 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
     """Errors from looking at the same galaxies again.
 
     Each look adds noise as strong as the fields' own, cuts its window anew where that is as wide as the galaxy, turns
-    the camera at random, infers content and pose from there,
-    and again from what it inferred, on the side of the first answer, fits and measures, on canonical images decoded
-    somewhat coarsely. What counts is how far it comes out from the first answer. Of a rival on the other side all that
-    was seen, at first and in the looks, says in the mean how probable it is: the weights of one exposure alone are
-    surer of themselves than another bears out.
+    the camera at random, infers content and pose from there, and again from what it inferred, on the side of the first
+    answer, fits and measures, on canonical images decoded somewhat coarsely. What counts is how far it comes out from
+    the first answer. Of a rival on the other side all that was seen, at first and in the looks, says in the mean how
+    probable it is: the weights of one exposure alone are surer of themselves than another bears out.
 
     Parameters
     ----------

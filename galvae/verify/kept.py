@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galvae.geometry import pixels_to_grid, to_object
+from galvae.geometry import Pose, pixels_to_grid, to_image, to_object
 from galvae.inference.canonical import decoded_at
 from galvae.inference.infer import Inferred
 from galvae.model.elbo import content_by_latent
@@ -56,7 +56,7 @@ def compare(vae: SpatialVAE, view: View, found: Inferred, white: Tensor) -> Kept
     """
     level = found.sky.level[:, None]
     noise = view.of(found.sky.grain * white)
-    rings = torch.from_numpy(_ellipses(found, vae.window)).to(level)
+    rings = _ellipses(found, vae.window).to(level)
 
     def sampled(points: Tensor) -> Tensor:
         seen = view.sample(points) - level
@@ -74,8 +74,7 @@ def compare(vae: SpatialVAE, view: View, found: Inferred, white: Tensor) -> Kept
         for power in (azimuthal_power(rings, ELLIPSES), radial_power(windows[..., None]))
     )
     by_order[~found.placed.ok] = np.nan
-    pictures = torch.stack([fine[:, 0], fine[:, 1]], 1) + level[:, None]
-    pictures = pictures.unflatten(2, side).cpu().numpy()
+    pictures = (fine[:, :2] + level[:, None]).unflatten(2, side).cpu().numpy()
     if not view.display:
         pictures = np.stack([displayed(pair, like=pair[0]) for pair in pictures])
     return Kept(
@@ -85,16 +84,17 @@ def compare(vae: SpatialVAE, view: View, found: Inferred, white: Tensor) -> Kept
     )
 
 
-def _ellipses(found: Inferred, window: int) -> np.ndarray:
+def _ellipses(found: Inferred, window: int) -> Tensor:
     """Points on ellipses about galaxies as they lie in their windows, grid units, shape (B, R * A, 2)."""
-    placed = found.placed
+    x, y, orientation, ratio, sigma = (
+        torch.from_numpy(np.where(found.placed.ok, getattr(found.placed, name), 0)).float()
+        for name in ("x", "y", "orientation", "axis_ratio", "sigma")
+    )
     angle = np.arange(ANGLES) * 2 * np.pi / ANGLES
-    circles = ELLIPSES[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
-    axes = placed.sigma[:, None] * np.stack([np.ones_like(placed.axis_ratio), placed.axis_ratio], 1)
-    cos, sin = np.cos(placed.orientation), np.sin(placed.orientation)
-    turn = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
-    points = (circles.reshape(1, -1, 2) * axes[:, None]) @ turn + np.stack([placed.x, placed.y], 1)[:, None]
-    return pixels_to_grid(np.nan_to_num(points), window)
+    circles = torch.from_numpy(ELLIPSES[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], -1)).float()
+    along = circles.flatten(0, 1) * torch.stack([sigma, sigma * ratio], 1)[:, None]
+    points = to_image(along, Pose(-orientation, torch.zeros(len(x), 2))) + torch.stack([x, y], 1)[:, None]
+    return pixels_to_grid(points, window)
 
 
 def what_is_kept(kept: Kept) -> dict[str, Any]:

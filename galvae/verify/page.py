@@ -177,7 +177,6 @@ def most_lost(kept: Kept, names: np.ndarray) -> Figure:
     """The galaxies of whose order 2, where it is more than noise, most is left over, beside what is decoded."""
     light, _, left, noise = kept.around[:, :, list(ORDERS).index("2")].T
     lost = np.where(light - noise > noise, left - noise, -np.inf)
-    lost[np.isnan(lost)] = -np.inf
     chosen = np.argsort(-lost)[:WORST]
     chosen = chosen[np.isfinite(lost[chosen])]
     rows = -(-len(chosen) // 4)
