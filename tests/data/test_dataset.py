@@ -156,7 +156,10 @@ def test_three_pieces_are_in_memory(store, small_pieces, monkeypatch):
     batches = Batches(fields(store, room=0), 8, seed=0)
     for step in range(4 * batches.per_epoch):
         batches.at(step)
-        time.sleep(0.002)
+        due, patience = step // 2 + 3, time.monotonic() + 60
+        while len(pieces) < due and time.monotonic() < patience:  # until the thread is two pieces ahead
+            time.sleep(0.001)
+        assert len(pieces) == due
     batches.close()
     assert max(alive) == 3
     assert not [piece for piece in pieces if piece() is not None]
