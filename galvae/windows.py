@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +17,8 @@ from galvae.geometry import Pose, pixel_grid, rotation, to_image
 TIMES, NARROWEST, WIDEST = 1.7, 0.14, 0.5
 # What is brighter than what lies opposite, by so much of a galaxy's peak, is none of it.
 BESIDE = 0.1
+# Standard deviations, grid units, of the windows under which a centroid is measured, one after the other.
+NARROWING = (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22)
 
 
 def as_float(fields: Tensor) -> Tensor:
@@ -48,6 +51,8 @@ class View:
     width
         Of each window over the ordinary one's, of `oversample` field pixels per window pixel, shape (B,); 1 where not
         given.
+    arms
+        What was measured of the galaxies' arms (:func:`galvae.arms.arms`), for a model that is told of them, (B, 11).
     """
 
     fields: Tensor
@@ -58,6 +63,7 @@ class View:
     origin: Tensor | None = None
     display: bool = True
     width: Tensor | None = None
+    arms: Tensor | None = None
 
     @classmethod
     def central(cls, fields: Tensor, window: int, oversample: int = 1, *, display: bool = True) -> View:
@@ -80,7 +86,7 @@ class View:
 
     def some(self, which: Tensor | slice) -> View:
         """Those of the windows."""
-        parts = {name: getattr(self, name) for name in ("fields", "offset", "angle", "origin", "width")}
+        parts = {name: getattr(self, name) for name in ("fields", "offset", "angle", "origin", "width", "arms")}
         return replace(self, **{name: part if part is None else part[which] for name, part in parts.items()})
 
     def __len__(self) -> int:
@@ -127,7 +133,9 @@ class View:
         """
         with torch.no_grad():
             whole = self.widest()
-            centre, sigma = whole.matched()
+            centre, shape = whole.matched()
+            middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
+            sigma = (middle + torch.hypot(half, shape[:, 2])).sqrt()
             width = whole.width * (TIMES * sigma).clamp(NARROWEST / WIDEST, 1)
             return replace(self, offset=centre * whole._half()[:, 0], width=width, origin=None)
 
@@ -137,22 +145,25 @@ class View:
         width = torch.full_like(self.offset[:, 0], WIDEST / ordinary)
         return replace(self, offset=torch.zeros_like(self.offset), width=width, origin=None)
 
-    def matched(self, *, steps: int = 16) -> tuple[Tensor, Tensor]:
-        """Centroid (B, 2) and major-axis standard deviation (B,) of each galaxy's matched Gaussian there, grid units.
+    def matched(
+        self, *, steps: int = 16, beside: float = BESIDE, narrowing: Sequence[float] = NARROWING
+    ) -> tuple[Tensor, Tensor]:
+        """Centroid (B, 2) and second moments xx, yy, xy (B, 3) of each galaxy's matched Gaussian there, grid units.
 
         That of :func:`galvae.moments.adaptive_moments`, on the device, of light from which what lies beside the galaxy
-        is taken: where, in the mean of 3 x 3 pixels, it is brighter than the light opposite by about a tenth of the
-        galaxy's peak and twice a pixel's noise. A galaxy that has no such Gaussian is as it was when that was found
-        out.
+        is taken: where, in the mean of 3 x 3 pixels, it is brighter than the light opposite by about the share `beside`
+        of the galaxy's peak and twice a pixel's noise. A galaxy that has no such Gaussian is as it was when that was
+        found out. With `narrowing` as :meth:`centroid` has it.
         """
-        n, grid, centre = self.window, pixel_grid(self.window, device=self.fields.device), self.centroid()
-        level, noise = self._sky()
+        n, grid = self.window, pixel_grid(self.window, device=self.fields.device)
+        centre = self.centroid(narrowing)
+        level, noise = self.sky()
         light, axis = (self.sample(grid + centre[:, None]).mean(-1) - level).unflatten(1, (n, n)), grid[:n, 0]
         # Pixel by pixel the brighter of two noisy ones would always be the one to go.
         smooth = functional.avg_pool2d(light[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
         peak = torch.minimum(smooth, smooth.flip(1, 2)).amax((1, 2), keepdim=True).clamp(min=1e-6)
-        beside = (smooth - smooth.flip(1, 2) - 2 * noise[..., None]) / peak
-        light = light - (light - light.flip(1, 2)) * (beside / BESIDE - 0.5).clamp(0, 1)
+        brighter = (smooth - smooth.flip(1, 2) - 2 * noise[..., None]) / peak
+        light = light - (light - light.flip(1, 2)) * (brighter / beside - 0.5).clamp(0, 1)
         powers = torch.stack([torch.ones_like(axis), axis.square()])
         every = torch.stack([torch.ones_like(axis), axis])[:, None].expand(-1, len(self), -1)
         size = torch.full_like(centre[:, 0], 0.15**2)
@@ -175,10 +186,9 @@ class View:
         first = torch.stack([weighted.sum(1) @ axis, weighted.sum(2) @ axis], 1) / total[:, None]
         off = torch.where(total[:, None] > 0, 2 * first, 0)
         off = off * (0.2 / torch.linalg.vector_norm(off, dim=1, keepdim=True).clamp(min=0.2))
-        middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
-        return (centre + off).clamp(-0.9, 0.9), (middle + torch.hypot(half, shape[:, 2])).sqrt()
+        return (centre + off).clamp(-0.9, 0.9), shape
 
-    def _sky(self) -> tuple[Tensor, Tensor]:
+    def sky(self) -> tuple[Tensor, Tensor]:
         """Median of the channels' mean in the field's outermost pixels, and their scatter about it, shape (B, 1)."""
         grey = self.values.mean(1)
         edge = max(1, grey.shape[1] // 32)
@@ -198,17 +208,20 @@ class View:
         """The windows' widths over the ordinary one's, shape (B,)."""
         return np.ones(len(self)) if self.width is None else self.width.cpu().double().numpy()
 
-    def centroid(self) -> Tensor:
-        """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2)."""
-        with torch.no_grad():  # as a decorator it would keep torch.compile out
-            return self._centroid()
+    def centroid(self, narrowing: Sequence[float] = NARROWING) -> Tensor:
+        """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2).
 
-    def _centroid(self) -> Tensor:
+        The standard deviations that it has one after the other are `narrowing`, grid units.
+        """
+        with torch.no_grad():  # as a decorator it would keep torch.compile out
+            return self._centroid(narrowing)
+
+    def _centroid(self, narrowing: Sequence[float]) -> Tensor:
         coarse = pixel_grid(self.window // 2, device=self.fields.device)
         light = self.sample(coarse.expand(len(self), -1, -1)).mean(-1)
         light = (light - light.median(1, keepdim=True).values).clamp(min=0)
         centre = torch.zeros(len(self), 2, device=light.device)
-        for width in (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22):
+        for width in narrowing:
             distance = (coarse[:, 0] - centre[:, :1]).square() + (coarse[:, 1] - centre[:, 1:]).square()
             weight = light * torch.exp(-0.5 * distance / width**2) + 1e-12
             centre = ((weight @ coarse.to(weight.dtype)) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)

@@ -1,6 +1,7 @@
 """What the tests of the model, the training and the inference share: simple galaxies, a tiny store, a tiny recipe;
 networks that know: an encoder that says the pose it is told, a generator that draws an elliptical Gaussian."""
 
+import gc
 import json
 import math
 import signal
@@ -37,6 +38,12 @@ def ctrl_c():
     """Commands that are started hear Ctrl-C, even where the suite itself was started in the background, deaf to it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """What is imported by now lives on: who collects garbage, as writing tables does, need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def draw_quickly(run, output, **_):

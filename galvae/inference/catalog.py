@@ -173,6 +173,8 @@ def infer_batch(
     posterior, placed = found.posterior, found.placed
     share = explained(vae, view, found)
     flags = odd(view, found, share, errors.p_alt, typical)
+    z_err = content_error(found.looks).cpu().numpy()
+    z_err[:, vae.settings.inferred :] = errors.arms
     orientation_err = np.degrees(errors.orientation)
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
@@ -180,7 +182,6 @@ def infer_batch(
     log_likelihood = log_likelihood_of(vae, *one, view.images(vae.grid).flatten(2).mT)
     numbers = {
         "z": found.content,
-        "z_err": content_error(found.looks),
         "log_likelihood": log_likelihood,
         "kl_z": divergence.content,
         "kl_pose": divergence.pose,
@@ -192,7 +193,7 @@ def infer_batch(
     widths = view.widths()
     dx, dy = view.in_field(np.stack([placed.x, placed.y], 1)).T
     return {
-        **{name: value.cpu().numpy() for name, value in numbers.items()},
+        **{name: value.cpu().numpy() for name, value in numbers.items()}, "z_err": z_err,
         "theta": direction(found.pose), "theta_err": np.degrees(errors.theta),
         "theta_alt": wrap(-np.degrees(errors.theta_alt), 360), "p_alt": errors.p_alt,
         "dx": dx, "dy": dy, "covariance": errors.centre * widths[:, None, None] ** 2,

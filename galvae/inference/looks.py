@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from galvae.angles import difference
@@ -19,8 +20,8 @@ from galvae.model.vae import SpatialVAE
 from galvae.windows import View
 
 # Resampling moves a galaxy by this much, pixels of the ordinary window: no exposure that lies otherwise is a copy of
-# another.
-RESAMPLING = 0.004
+# another. And the latents that are measured by this much of their spread.
+RESAMPLING, RESAMPLED = 0.004, 0.01
 
 
 class Errors(NamedTuple):
@@ -40,6 +41,8 @@ class Errors(NamedTuple):
         The rival angle, radians, and how probable it is (:func:`galvae.inference.infer.rival`), shape (B,).
     scale
         Scatter of the width of windows that galaxies ask for, as a share of it, shape (B,); 0 where none does.
+    arms
+        Scatter of those latents that are measured, the last of z, shape (B, 11), or (B, 0).
     """
 
     theta: np.ndarray
@@ -49,6 +52,7 @@ class Errors(NamedTuple):
     theta_alt: np.ndarray
     p_alt: np.ndarray
     scale: np.ndarray
+    arms: np.ndarray
 
 
 def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, settings: CatalogSettings) -> Errors:
@@ -76,7 +80,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
-    looks, places, seen, widths = [], [], [first.looks], []
+    looks, places, seen, widths, arms = [], [], [first.looks], [], []
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
@@ -96,17 +100,24 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
         placed = found.placed
         places.append(again.in_field(np.stack([placed.x, placed.y], 1)))
         widths.append(again.widths() / view.widths())
+        if vae.settings.arms:
+            arms.append(again.arms - view.arms)
     scale = np.sqrt(np.square(np.log(widths)).mean(0))
     rivals = rival(Posterior.joined(seen), first.pose.theta)
     off = np.array(places) - view.in_field(np.stack([first.placed.x, first.placed.y], 1))
     off /= view.widths()[:, None]
-    return _errors(first, looks, off, *rivals, scale, settings, least=RESAMPLING / view.widths())
+    found = _errors(first, looks, off, *rivals, settings, least=RESAMPLING / view.widths())
+    of_arms = np.zeros((len(view), 0))
+    if arms:
+        spread = vae.content_scale[vae.settings.inferred :]
+        of_arms = np.hypot((torch.stack(arms).square().mean(0).sqrt() / spread).cpu().numpy(), RESAMPLED)
+    return Errors(*found, scale, of_arms)
 
 
 def _errors(
-    first: Inferred, looks: list[Fitted], off: np.ndarray, theta_alt: Tensor, p_alt: Tensor, scale: np.ndarray,
-    settings: CatalogSettings, *, least: np.ndarray,
-) -> Errors:  # fmt: skip
+    first: Inferred, looks: list[Fitted], off: np.ndarray, theta_alt: Tensor, p_alt: Tensor, settings: CatalogSettings,
+    *, least: np.ndarray,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
     fitted, placed = first.fitted, first.placed
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
@@ -130,9 +141,9 @@ def _errors(
             shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
     swing = (least / np.where(placed.ok, placed.sigma, 1)) ** 2
     orientation, axis_ratio = np.sqrt(shape_var)
-    return Errors(
+    return (
         np.sqrt(theta_var + swing), centre + resampling, np.minimum(orientation, math.pi / 2), axis_ratio,
-        theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(), scale,
+        theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
     )  # fmt: skip
 
 

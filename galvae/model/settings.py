@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from galvae.arms import NAMES
 from galvae.settings import Settings
 
 
@@ -22,7 +23,8 @@ class ModelSettings(Settings):
     measured in units of its own spread over the training galaxies, about their mean, so that they are as N(0, 1) as a
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
     are given to the generator beside it. With a ``scale`` from ``moments`` a window is as wide as its galaxy
-    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them.
+    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them. With ``arms`` the last
+    eleven of the latents are measured, not inferred (:func:`galvae.arms.arms`).
     """
 
     latents: PositiveInt = 50
@@ -43,6 +45,7 @@ class ModelSettings(Settings):
     theta_sigma: PositiveFloat = math.pi
     shift_sigma: float = Field(8.0, gt=0)
     scale: Literal["fixed", "moments"] = "fixed"
+    arms: bool = False
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ModelSettings:
@@ -52,4 +55,13 @@ class ModelSettings(Settings):
             raise ValueError("the polar encoder infers rotation and translation: leave both on, or use encoder = mlp")
         if self.encoder == "polar" and self.theta_prior != "uniform":
             raise ValueError("the polar encoder has no preferred angle: use theta_prior = uniform, or encoder = mlp")
+        if self.arms and self.latents <= len(NAMES):
+            raise ValueError(f"{len(NAMES)} latents are those of arms: set latents above that, or arms to false")
+        if self.arms and self.content_prior != "fitted":
+            raise ValueError("arms are measured in units of their own: set content_prior to fitted, or arms to false")
         return self
+
+    @property
+    def inferred(self) -> int:
+        """How many latents an inference network says, the first ones."""
+        return self.latents - (len(NAMES) if self.arms else 0)

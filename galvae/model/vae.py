@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from galvae.arms import BLUR, arms
 from galvae.geometry import Pose, pixel_grid
 from galvae.model.elbo import Divergence, divergence
 from galvae.model.generator import SpatialGenerator, VanillaGenerator
@@ -54,21 +55,28 @@ class SpatialVAE(nn.Module):
         self.units: int | None = None
 
     def frame(self, view: View) -> View:
-        """The windows that the model looks at, of a view of ordinary ones."""
+        """The windows that the model looks at, of a view of ordinary ones, with what it is told of arms."""
+        if self.settings.arms:
+            view = replace(view, arms=arms(view))
         return view.close_up() if self.settings.scale == "moments" else view
 
     def encode(self, view: View) -> Posterior:
-        """Posterior of content and pose of the upright windows of a view."""
+        """Posterior of content and pose of the upright windows of a view, which :meth:`frame` gave."""
         if view.window != self.window or view.fields.shape[3] != self.channels:
             raise ValueError(
                 f"windows of {view.window} pixels and {view.fields.shape[3]} channels, but the model takes "
                 f"{self.window} and {self.channels}"
             )
         found = self.encoder(view)
+        content, content_std = found.content, found.content_std
+        if self.settings.arms:
+            seen = view.arms[:, None].expand(-1, content.shape[1], -1)
+            content = torch.cat([content, seen], 2)
+            content_std = torch.cat([content_std, BLUR * self.content_scale[-seen.shape[2] :].expand_as(seen)], 2)
         return replace(
             found,
-            content=(found.content - self.content_mean) / self.content_scale,
-            content_std=found.content_std / self.content_scale,
+            content=(content - self.content_mean) / self.content_scale,
+            content_std=content_std / self.content_scale,
         )
 
     def decode(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from galvae.arms import SENSES, arms
 from galvae.model.polar import Polar
 from galvae.windows import View
 
@@ -13,8 +14,9 @@ class Winding(Polar):
     """Log odds that arms wind as an S against a Z, as displayed.
 
     What the polar network's columns say, in the mean, of the light about the centroid less what they say of its mirror
-    image: turning and moving change nothing, and mirroring the sign alone, by construction. What has no handedness, or
-    none that can be seen, is as likely either.
+    image, and how much more power there is in spirals of the one than of the other (:func:`galvae.arms.arms`): turning
+    and moving change nothing, and mirroring the sign alone, by construction. What has no handedness, or none that can
+    be seen, is as likely either.
 
     Parameters
     ----------
@@ -24,15 +26,17 @@ class Winding(Polar):
 
     def __init__(self, *, channels: int) -> None:
         super().__init__(1, channels=channels)
-        # Odds are too long at first: what makes them those that come true is found after training.
-        self.register_buffer("temperature", torch.ones(()))
+        # What the network's odds, and what is told of arms, count: found after training. Its own odds are too long.
+        self.register_buffer("weights", torch.tensor([1.0] + [0.0] * SENSES))
 
     def forward(self, view: View) -> Tensor:
         """Log odds of close-ups (:meth:`galvae.windows.View.close_up`), shape (B,)."""
-        return self.odds(self.around_centre(view)[0])
+        told = arms(view) if view.arms is None else view.arms
+        seen = self.odds(self.around_centre(view)[0])
+        return torch.cat([seen[:, None], told[:, -SENSES:]], 1) @ self.weights
 
     def odds(self, light: Tensor) -> Tensor:
-        """Log odds of light about a centre, (B, C, 24, 64), shape (B,)."""
+        """The network's log odds of light about a centre, (B, C, 24, 64), shape (B,)."""
         mirrored = light.flip(3).roll(1, 3)  # angle -a for a
         found, opposite = self.columns(torch.cat([light, mirrored])).mean((1, 2)).chunk(2)
-        return (found - opposite) / self.temperature
+        return found - opposite

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 
+from galvae.arms import SENSES, arms
 from galvae.data.store import ImageStore
 from galvae.geometry import rotation
 from galvae.model.polar import Polar
@@ -69,7 +70,8 @@ class Learned(NamedTuple):
     winding
         Fitted to all galaxies, its odds made such as come true.
     odds
-        Log odds of an S of each galaxy by a network that was not shown it, those too, shape (N,).
+        Log odds of an S of each galaxy by a network, and weights of it and of what is told of arms, that were not shown
+        it, shape (N,).
     """
 
     winding: Winding
@@ -97,19 +99,21 @@ def learn_winding(
     """
     galaxies = close_ups(store, rows)
     target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
-    fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
-    odds = np.zeros(len(rows))
+    fold, sense = np.random.default_rng(seed).permutation(len(rows)) % FOLDS, np.asarray(sense)
+    seen = np.concatenate([np.zeros((len(rows), 1)), galaxies.arms[:, -SENSES:].double().numpy()], 1)
     options = {"seed": seed, "device": device, "epochs": epochs}
     with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
         for out in range(FOLDS):
             kept, rest = (torch.from_numpy(np.flatnonzero(which)) for which in (fold == out, fold != out))
-            odds[fold == out] = winding_odds(_fit(galaxies.some(rest), target[rest], **options), galaxies.some(kept))
+            seen[fold == out, 0] = winding_odds(_fit(galaxies.some(rest), target[rest], **options), galaxies.some(kept))
             progress.advance(1)
         net = _fit(galaxies, target, **options)
         progress.advance(1)
-    temperature = _temperature(odds[sense != 0] * sense[sense != 0])
-    net.temperature.fill_(temperature)
-    return Learned(net, odds / temperature)
+    odds = np.zeros(len(rows))
+    for out in range(FOLDS):
+        odds[fold == out] = seen[fold == out] @ _weights(seen[fold != out], sense[fold != out])
+    net.weights.copy_(torch.from_numpy(_weights(seen, sense)))
+    return Learned(net, odds)
 
 
 @torch.inference_mode()
@@ -119,7 +123,8 @@ def close_ups(store: ImageStore, rows: np.ndarray) -> View:
     whole = View.central(fields, ingest["window"], ingest["oversample"], display=fields.dtype == torch.uint8)
     parts = [whole.some(slice(start, start + BATCH)).close_up() for start in range(0, len(fields), BATCH)]
     offset, width = (torch.cat([getattr(part, name) for part in parts]) for name in ("offset", "width"))
-    return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid() for part in parts]))
+    told = torch.cat([arms(part) for part in parts])
+    return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid() for part in parts]), arms=told)
 
 
 @torch.inference_mode()
@@ -131,7 +136,7 @@ def winding_odds(net: Winding, view: View) -> np.ndarray:
 
 def to_device(view: View, device: torch.device | str) -> View:
     """Close-ups on a device."""
-    names = "fields", "offset", "angle", "origin", "width"
+    names = "fields", "offset", "angle", "origin", "width", "arms"
     return replace(view, **{name: getattr(view, name).to(device) for name in names})
 
 
@@ -205,10 +210,11 @@ def _varied(net: Polar, view: View, drawn: torch.Generator) -> Tensor:
     return light.clamp(0, 1) if view.display else light
 
 
-def _temperature(odds: np.ndarray) -> float:
-    """What the log odds of what is true, (N,), are divided by to be those that come true most probably."""
-    found = minimize_scalar(lambda log: np.logaddexp(0, -odds / np.exp(log)).mean(), bounds=(-3, 3), method="bounded")
-    return float(np.exp(found.x))
+def _weights(seen: np.ndarray, sense: np.ndarray) -> np.ndarray:
+    """What each of the numbers that change sign in a mirror, (N, 4), counts in the log odds, (4,)."""
+    line, armed = LogisticRegression(fit_intercept=False), sense != 0
+    spread = seen[armed].std(0) + 1e-9
+    return line.fit(seen[armed] / spread, sense[armed]).coef_[0] / spread
 
 
 def handedness(labels: np.ndarray, *, s: str, z: str, armless: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,10 @@ POLAR = {"model": {"encoder": "polar", "content_prior": "fitted", "waves": 4}}
 RECIPES = {
     "mlp": {"train": {"freeze_content": 3}},
     "every pixel, in pieces": {"train": {"pixels": 0, "chunk": 3 * 256}},
-    "polar": {**POLAR, "train": {"mirror": True, "agree": 1.0, "noise": 0.02, "unbiased": False, "freeze_content": 2}},
+    "polar": {
+        "model": {**POLAR["model"], "arms": True, "latents": 14},
+        "train": {"mirror": True, "agree": 1.0, "noise": 0.02, "unbiased": False, "freeze_content": 2},
+    },
     "muon": {**POLAR, "train": {"optimizer": "muon", "focus": 0.5, "schedule": "cosine"}},
 }
 

@@ -92,11 +92,15 @@ def test_letters_are_told_apart_and_what_has_no_arms_is_either(learned, sense):
 
 
 def test_odds_come_true():
-    """Those of a network three times too sure of itself are divided by three."""
+    """Those of a network three times too sure of itself are divided by three; what tells of arms beside it is added."""
     random = np.random.default_rng(0)
-    true = random.normal(0, 2, 20000)
+    seen, arms, none = random.normal(0, [[2], [0.05], [0.03]], (3, 20000))
+    true = seen + 20 * arms
     sense = np.where(random.random(20000) < 1 / (1 + np.exp(-true)), 1, -1)
-    assert module._temperature(3 * true * sense) == pytest.approx(3, rel=0.1)
+    sense[:500] = 0
+    weights = module._weights(np.stack([3 * seen, arms, none], 1), sense)
+    assert weights == pytest.approx([1 / 3, 20, 0], rel=0.1, abs=1.5)
+    sense, true = sense[500:], true[500:]
     said = told(true, sense)
     assert said["sure"] == pytest.approx(said["right"], abs=4 * said["right_err"])
 

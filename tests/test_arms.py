@@ -1,0 +1,103 @@
+"""Arms by numbers: found where they are, and the same however a galaxy is turned, placed, magnified or inclined."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.arms import NAMES, arms
+from galvae.geometry import pixel_grid
+from galvae.windows import View
+
+SIZE = 161
+# Of two arms: cycles in a factor e of radius that make them so many radians of position angle there.
+WOUND, OPEN = 4.0, 0.6
+
+
+def galaxy(*, orders=(2,), winds=WOUND, sense=1, depth=0.4, axis_ratio=1.0, turn=0.3, place=(0.0, 0.0), sigma=11.0):
+    """A disk with arms in its plane, +1 as an S as displayed and -1 as a Z, inclined, turned (radians) and moved."""
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    u, v = x - place[0], y - place[1]
+    along, across = u * np.cos(turn) + v * np.sin(turn), v * np.cos(turn) - u * np.sin(turn)
+    across = across / axis_ratio
+    radius, azimuth = np.hypot(along, across) / sigma + 1e-9, np.arctan2(across, along) - 0.5
+    # Followed outwards the letter S turns clockwise.
+    wave = sum(np.cos(order * (azimuth + sense * winds * 2 / order * np.log(radius))) for order in orders)
+    light = 0.05 + 0.6 * np.exp(-0.5 * radius**2) * (1 + depth * wave * np.minimum(radius, 1))
+    return torch.from_numpy(np.repeat(light[None, ..., None], 3, 3)).float()
+
+
+def told(fields, **options):
+    return dict(zip(NAMES, arms(View.central(fields, 64, **options))[0].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("band", ["open", "wound"])
+def test_arms_are_found_at_their_number_and_pitch(order, band):
+    found = told(galaxy(orders=(order,), winds={"open": OPEN, "wound": WOUND}[band]))
+    none = told(galaxy(depth=0.0))
+    gains = {name: found[name] - none[name] for name in NAMES[:8]}
+    assert max(gains, key=gains.get) == f"order {order}, {band}"
+    assert gains[f"order {order}, {band}"] > 1
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("axis_ratio", [1.0, 0.5])
+def test_an_s_is_above_zero_a_z_below_and_a_bar_neither(order, axis_ratio):
+    name = f"order {order}, S less Z"
+    s, z, bar = (told(galaxy(orders=(order,), axis_ratio=axis_ratio, sense=sense))[name] for sense in (1, -1, 0))
+    assert s > 0.5 > 0.1 > abs(bar)
+    assert z < -0.5
+
+
+def test_a_mirror_changes_the_sign_of_the_last_three_alone():
+    fields = galaxy(orders=(2, 3, 4), axis_ratio=0.6, place=(3.3, -2.1))
+    one, other = (arms(View.central(each, 64))[0] for each in (fields, fields.flip(2)))
+    assert other[:8].tolist() == pytest.approx(one[:8].tolist(), abs=2e-3)
+    assert other[8:].tolist() == pytest.approx((-one[8:]).tolist(), abs=2e-3)
+    assert one[8:].abs().min() > 0.1
+
+
+@pytest.mark.parametrize("change", [{"turn": 1.9}, {"turn": 4.0}, {"place": (7.4, -5.2)}, {"sigma": 15.0}])
+def test_turned_moved_or_magnified_it_is_the_same(change):
+    options = {"orders": (2, 3), "axis_ratio": 0.6, "depth": 0.2}
+    one, other = told(galaxy(**options)), told(galaxy(**options, **change))
+    assert list(other.values()) == pytest.approx(list(one.values()), abs=0.06)
+
+
+@pytest.mark.parametrize("axis_ratio", [0.4, 0.7])
+def test_an_inclined_galaxy_is_seen_face_on(axis_ratio):
+    one, other = told(galaxy()), told(galaxy(axis_ratio=axis_ratio))
+    assert list(other.values()) == pytest.approx(list(one.values()), abs=0.25)
+
+
+@pytest.mark.parametrize("axis_ratio", [0.3, 0.6, 1.0])
+def test_a_smooth_disk_has_none(axis_ratio):
+    floor = math.log(0.5)
+    found = list(told(galaxy(depth=0.0, axis_ratio=axis_ratio)).values())
+    assert found[:8] == pytest.approx([floor] * 8, abs=0.05)
+    assert found[8:] == pytest.approx([0] * 3, abs=0.01)
+
+
+def test_windows_and_brightness_count_for_nothing():
+    fields = galaxy(orders=(2, 3), depth=0.2)
+    one = told(fields)
+    other = told(fields * 0.5, display=True)
+    assert list(other.values()) == pytest.approx(list(one.values()), abs=1e-3)
+    view = View.central(fields, 64)
+    assert torch.equal(arms(view.close_up()), arms(view))
+    assert arms(View.central(fields, 48, oversample=2)).tolist()[0] == pytest.approx(list(one.values()), abs=0.1)
+
+
+@pytest.mark.parametrize("field", ["blank", "noise", "wave"])
+def test_of_nothing_it_is_something(field):
+    grid = pixel_grid(SIZE).view(1, SIZE, SIZE, 2)
+    fields = {
+        "blank": torch.zeros(1, SIZE, SIZE, 3),
+        "noise": torch.randn(1, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0)),
+        "wave": torch.sin(9 * grid[..., :1]).expand(-1, -1, -1, 3),
+    }[field]
+    found = arms(View.central(fields, 64))
+    assert torch.isfinite(found).all()
+    assert found[:, 8:].abs().max() < 1
