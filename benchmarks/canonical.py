@@ -41,7 +41,7 @@ def main() -> None:
     count = min(arguments.galaxies, len(store))
     for first in range(0, count, batch):
         rows = np.arange(first, min(first + batch, count))
-        view = View.central(torch.from_numpy(store.images(rows)), vae.window, store.ingest["oversample"])
+        view = vae.frame(View.central(torch.from_numpy(store.images(rows)), vae.window, store.ingest["oversample"]))
         with torch.inference_mode():
             known = infer(vae, view)
             view = view.of(view.values)

@@ -42,7 +42,7 @@ def main() -> None:
     fields, oversample = store.images(range(arguments.galaxies)), store.ingest["oversample"]
 
     def view(part: np.ndarray) -> View:
-        return View.central(torch.from_numpy(part), vae.window, oversample)
+        return vae.frame(View.central(torch.from_numpy(part), vae.window, oversample))
 
     def looks(part: np.ndarray, count: int, nudges: int) -> None:
         seen = view(part)

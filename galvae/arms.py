@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,24 +14,20 @@ from galvae.windows import View
 # points on each. Flatter than this none is made round.
 INNER, OUTER, ELLIPSES, ANGLES = 0.45, 2.4, 32, 64
 FLATTEST = 0.25
-# Their centre is the nucleus, not that of all the light; and arms may be brighter on one side than what neighbours are
-# told by for a window.
-NUCLEUS, BESIDE = (0.4, 0.3, 0.22, 0.17, 0.13, *[0.1] * 20), 0.4
+# Seen in windows of so many pixels, whatever the model's. The Gaussian is looked for from the nucleus on; and arms may
+# be brighter on one side than what neighbours are told by for a window.
+WINDOW, NUCLEUS, BESIDE = 64, (0.4, 0.3, 0.22, 0.17, 0.13, *[0.1] * 20), 0.4
 # Arms; and in cycles in a factor e of radius the step between frequencies, how many of them, from the first on, are of
 # open arms and bars, and how many of wound ones.
 ORDERS, STEP, OPEN, WOUND = (1, 2, 3, 4), 0.125, 5, 18
-# Contrast is to the ellipse's own mean light, and this share of the innermost one's, and so many times the noise; and
-# is limited. Powers are logarithms above a floor, and shares of that.
-OF_INNER, OF_NOISE, MOST = 0.2, 4.0, 0.7
+# Contrast is to the ellipse's own mean light, and this share of the innermost one's, and so many times the noise, and
+# this share of the sky's level; and is limited. Powers are logarithms above a floor, and shares of that.
+OF_INNER, OF_NOISE, ROUNDING, LIMIT = 0.2, 4.0, 1e-4, 0.7
 FLOOR = 0.01
-NAMES = (
-    *(f"order {order}, {band}" for order in ORDERS for band in ("open", "wound")),
-    *(f"order {order}, S less Z" for order in ORDERS[1:]),
-)
 # How many of them, the last ones, tell an S from a Z.
 SENSES = len(ORDERS) - 1
-# Standard deviation of each as a posterior, over its spread over galaxies: a generator that is told them more sharply
-# draws no better, and they cost nats.
+# Standard deviation of each as a posterior, in units of z: a generator that is told them more sharply draws no better,
+# and they cost nats.
 BLUR = 0.5
 
 
@@ -38,18 +35,20 @@ BLUR = 0.5
 def arms(view: View) -> Tensor:
     """Power of the galaxies' light in spirals of one to four arms, and which way these wind, shape (B, 11).
 
-    Light is taken on ellipses of the galaxy's own shape about its centroid (:meth:`galvae.windows.View.matched`), as if
-    its disk were seen face on, as a contrast to each ellipse's mean, and decomposed into logarithmic spirals
-    ``exp(i (m phi + 2 pi f ln r))`` (Kalnajs 1975; Considere & Athanassoula 1988), tapered in ln r. The first eight
+    Light is taken on ellipses of the galaxy's matched Gaussian (:meth:`galvae.windows.View.matched`), as if its disk
+    were seen face on, and decomposed into logarithmic spirals ``exp(i (m phi + 2 pi f ln r))`` (Kalnajs 1975; Considère
+    & Athanassoula 1988), tapered in ln r, so that neighbouring f are hardly told apart. What is decomposed is the
+    contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))`` where the scale is the mean, 0.2 of the
+    innermost ellipse's and four times the sky's noise: what noise hides counts little. The first eight
     numbers are ``ln((S + Z) / 2 + 0.01)`` less its value at 0.02, of m = 1 to 4 arms, open and wound in turn, where S
     and Z are the mean powers at f > 0 and f < 0: arms that wind as these letters, as displayed. The last three are
     ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms. Turned, moved or magnified with its field a galaxy
-    has the same numbers; in a mirror the last three change their sign.
+    has the same numbers, as long as it lies in the middle half of the field; in a mirror the last three change sign.
     """
-    light, noise = _face_on(view)
+    light, level, noise = _face_on(view)
     mean = light.mean(2, keepdim=True)
-    scale = mean.abs() + OF_INNER * mean[:, :1].abs() + OF_NOISE * noise[..., None]
-    contrast = MOST * torch.tanh((light - mean) / scale.clamp(min=1e-9) / MOST)
+    scale = mean.abs() + OF_INNER * mean[:, :1].abs() + (OF_NOISE * noise + ROUNDING * level.abs())[..., None]
+    contrast = LIMIT * torch.tanh((light - mean) / scale.clamp(min=1e-9) / LIMIT)
     powers = _spirals(contrast)  # (B, 2, orders, frequencies): S, Z
     s, z = torch.stack([powers[..., :OPEN].mean(3), powers[..., OPEN:].mean(3)], 3).unbind(1)
     both = torch.log(((s + z) / 2 + FLOOR) / (2 * FLOOR))
@@ -57,9 +56,9 @@ def arms(view: View) -> Tensor:
     return torch.cat([both.flatten(1), sense[:, 1:, 1]], 1)
 
 
-def _face_on(view: View) -> tuple[Tensor, Tensor]:
-    """Mean of the channels above the sky on ellipses, (B, 32, 64), and the sky's noise, (B, 1)."""
-    whole = view.widest()
+def _face_on(view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean of the channels above the sky on ellipses, (B, 32, 64), the sky's level and its noise, (B, 1)."""
+    whole = replace(view, window=WINDOW).widest()
     centre, shape = whole.matched(beside=BESIDE, narrowing=NUCLEUS)
     middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
     off = torch.hypot(half, shape[:, 2]).clamp(min=1e-9)
@@ -75,13 +74,14 @@ def _face_on(view: View) -> tuple[Tensor, Tensor]:
     circles = radius[:, None, None] * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
     light = whole.sample(centre[:, None] + circles.flatten(0, 1) @ stretch).mean(2)
     level, noise = whole.sky()
-    return (light - level).unflatten(1, (ELLIPSES, ANGLES)), noise
+    return (light - level).unflatten(1, (ELLIPSES, ANGLES)), level, noise
 
 
 def _spirals(contrast: Tensor) -> Tensor:
     """Power in logarithmic spirals that wind as S and as Z, shape (B, 2, orders, frequencies)."""
     device = contrast.device
-    phase = torch.arange(ANGLES, device=device)[:, None] * torch.tensor(ORDERS, device=device) * (2 * math.pi / ANGLES)
+    orders = torch.arange(ORDERS[0], ORDERS[-1] + 1, device=device)
+    phase = torch.arange(ANGLES, device=device)[:, None] * orders * (2 * math.pi / ANGLES)
     step = math.log(OUTER / INNER) / (ELLIPSES - 1)
     cycles = STEP * torch.arange(1, OPEN + WOUND + 1, device=device)
     taper = torch.hann_window(ELLIPSES + 2, periodic=False, device=device)[1:-1]

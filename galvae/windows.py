@@ -106,7 +106,10 @@ class View:
         return as_float(self.fields.permute(0, 3, 1, 2).contiguous())
 
     def of(self, values: Tensor) -> View:
-        """The same windows of other fields: pixel values (B, C, F, F), which all views made from it share."""
+        """The same windows of other fields: pixel values (B, C, F, F), which all views made from it share.
+
+        What was measured stays that of the fields before.
+        """
         return replace(self, fields=values.permute(0, 2, 3, 1))
 
     def noisier(self, grain: Tensor) -> View:

@@ -56,8 +56,7 @@ def assert_same_file(path, expected):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("flat", [False, True])
-@pytest.mark.parametrize("names", [None, NAMES, ["sdss-é"]])
+@pytest.mark.parametrize(("names", "flat"), [(None, False), (NAMES, True), (["sdss-é"], False)])
 def test_parts_make_the_table_that_is_written_at_once(tmp_path, ending, flat, names):
     catalog = catalog_of(40, names=names)
     write_table(catalog, tmp_path / f"whole{ending}", flat=flat)

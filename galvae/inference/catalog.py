@@ -174,7 +174,7 @@ def infer_batch(
     share = explained(vae, view, found)
     flags = odd(view, found, share, errors.p_alt, typical)
     z_err = content_error(found.looks).cpu().numpy()
-    z_err[:, vae.settings.inferred :] = errors.arms
+    z_err[:, vae.settings.latents :] = errors.arms
     orientation_err = np.degrees(errors.orientation)
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)

@@ -109,7 +109,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
     found = _errors(first, looks, off, *rivals, settings, least=RESAMPLING / view.widths())
     of_arms = np.zeros((len(view), 0))
     if arms:
-        spread = vae.content_scale[vae.settings.inferred :]
+        spread = vae.content_scale[vae.settings.latents :]
         of_arms = np.hypot((torch.stack(arms).square().mean(0).sqrt() / spread).cpu().numpy(), RESAMPLED)
     return Errors(*found, scale, of_arms)
 

@@ -25,7 +25,8 @@ class Posterior:
     Parameters
     ----------
     z, z_err
-        Content latents: mean and standard deviation over all hypotheses, shape (N, Z).
+        Content latents: mean and standard deviation over all hypotheses, shape (N, Z). That of latents that are
+        measured (``model.arms``) is 0.5: how they scatter between exposures a catalog says.
     theta, theta_err
         Direction of the canonical +x axis in the image as displayed, degrees counter-clockwise from right in [0, 360),
         and its circular standard deviation, shape (N,). Its zero belongs to the run.
@@ -82,7 +83,7 @@ class Model:
     @property
     def latents(self) -> int:
         """Length Z of the content vector."""
-        return self._vae.settings.latents
+        return self._vae.settings.content
 
     def encode(
         self, images: np.ndarray, *, oversample: int | None = None, refine: bool = True, batch: int = 128

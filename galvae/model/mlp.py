@@ -32,7 +32,7 @@ class MLPEncoder(Mixed):
         self.settings = settings
         widths = [channels * window * window, *[settings.encoder_units] * settings.encoder_layers]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        inferred = settings.inferred + settings.infer_rotation + 2 * settings.infer_translation
+        inferred = settings.latents + settings.infer_rotation + 2 * settings.infer_translation
         self.output = nn.Linear(widths[-1], 2 * inferred)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
 
@@ -46,7 +46,7 @@ class MLPEncoder(Mixed):
                 hidden = torch.tanh(layer(hidden))
         mean, log_std = self.output(hidden.to(seen.dtype))[:, None].chunk(2, dim=2)
         std = log_std.exp()
-        n, zero = self.settings.inferred, torch.zeros_like(mean[..., :2])
+        n, zero = self.settings.latents, torch.zeros_like(mean[..., :2])
         theta, theta_std = zero[..., 0], zero[..., 0]
         if self.settings.infer_rotation:
             # What is seen turned by +angle has theta - angle: the turn is given back.

@@ -97,8 +97,8 @@ class PolarEncoder(Polar):
     """
 
     def __init__(self, settings: ModelSettings, *, window: int, channels: int) -> None:
-        super().__init__(2 * settings.inferred + 7, channels=channels)
-        self.latents = settings.inferred
+        super().__init__(2 * settings.latents + 7, channels=channels)
+        self.latents = settings.latents
         with torch.no_grad():  # Begin near the prior: what z starts away from zero it keeps for long.
             self.output.weight.mul_(0.1)
             self.output.bias.zero_()

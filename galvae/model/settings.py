@@ -7,8 +7,13 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from galvae.arms import NAMES
 from galvae.settings import Settings
+
+# What the latents say that are measured (:func:`galvae.arms.arms`), in their order.
+MEASURED = (
+    *(f"order {order}, {band}" for order in (1, 2, 3, 4) for band in ("open", "wound")),
+    *(f"order {order}, S less Z" for order in (2, 3, 4)),
+)
 
 
 def bound(likelihood: str) -> str:
@@ -23,8 +28,8 @@ class ModelSettings(Settings):
     measured in units of its own spread over the training galaxies, about their mean, so that they are as N(0, 1) as a
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
     are given to the generator beside it. With a ``scale`` from ``moments`` a window is as wide as its galaxy
-    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them. With ``arms`` the last
-    eleven of the latents are measured, not inferred (:func:`galvae.arms.arms`).
+    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them. With ``arms`` z has
+    eleven latents more, which are measured, not inferred (:func:`galvae.arms.arms`).
     """
 
     latents: PositiveInt = 50
@@ -55,13 +60,11 @@ class ModelSettings(Settings):
             raise ValueError("the polar encoder infers rotation and translation: leave both on, or use encoder = mlp")
         if self.encoder == "polar" and self.theta_prior != "uniform":
             raise ValueError("the polar encoder has no preferred angle: use theta_prior = uniform, or encoder = mlp")
-        if self.arms and self.latents <= len(NAMES):
-            raise ValueError(f"{len(NAMES)} latents are those of arms: set latents above that, or arms to false")
         if self.arms and self.content_prior != "fitted":
             raise ValueError("arms are measured in units of their own: set content_prior to fitted, or arms to false")
         return self
 
     @property
-    def inferred(self) -> int:
-        """How many latents an inference network says, the first ones."""
-        return self.latents - (len(NAMES) if self.arms else 0)
+    def content(self) -> int:
+        """Length Z of the content vector: latents that are inferred, and after them those that are measured."""
+        return self.latents + (len(MEASURED) if self.arms else 0)

@@ -44,13 +44,13 @@ class SpatialVAE(nn.Module):
         outputs = channels * self.likelihood.outputs
         width = {"units": settings.generator_units, "layers": settings.generator_layers}
         if settings.generator == "spatial":
-            self.generator = SpatialGenerator(settings.latents, outputs, waves=settings.waves, **width)
+            self.generator = SpatialGenerator(settings.content, outputs, waves=settings.waves, **width)
         else:
-            self.generator = VanillaGenerator(settings.latents, outputs, size=window, **width)
+            self.generator = VanillaGenerator(settings.content, outputs, size=window, **width)
         self.encoder = ENCODERS[settings.encoder](settings, window=window, channels=channels)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
-        self.register_buffer("content_mean", torch.zeros(settings.latents))
-        self.register_buffer("content_scale", torch.ones(settings.latents))
+        self.register_buffer("content_mean", torch.zeros(settings.content))
+        self.register_buffer("content_scale", torch.ones(settings.content))
         # Of the spatial generator's hidden layers while it computes, where more than it has are faster.
         self.units: int | None = None
 
@@ -70,9 +70,12 @@ class SpatialVAE(nn.Module):
         found = self.encoder(view)
         content, content_std = found.content, found.content_std
         if self.settings.arms:
+            if view.arms is None:
+                raise ValueError("nothing was measured of arms: encode what frame gives")
             seen = view.arms[:, None].expand(-1, content.shape[1], -1)
+            blur = BLUR * self.content_scale[self.settings.latents :]
             content = torch.cat([content, seen], 2)
-            content_std = torch.cat([content_std, BLUR * self.content_scale[-seen.shape[2] :].expand_as(seen)], 2)
+            content_std = torch.cat([content_std, blur.expand_as(seen)], 2)
         return replace(
             found,
             content=(content - self.content_mean) / self.content_scale,

@@ -140,6 +140,7 @@ def draw_batch(
     frame = vae.frame(whole.of(whole.values))
     fields = frame.values.repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     width = None if frame.width is None else frame.width.repeat(views)
+    # Of the images as they are: what the inference network sees is noisier.
     arms = None if frame.arms is None else frame.arms.repeat(views, 1)
     galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):

@@ -106,7 +106,7 @@ class Trainer:
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
         # Of the epoch so far: the ELBO's terms, and means of z and z^2.
-        self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.content, dtype=torch.float64, device=device)
         self.losses = Losses(store, self.batch, team)
         self._sheet: Tensor | None = None
         if recipe.train.noise:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 
@@ -70,8 +69,8 @@ class Learned(NamedTuple):
     winding
         Fitted to all galaxies, its odds made such as come true.
     odds
-        Log odds of an S of each galaxy by a network, and weights of it and of what is told of arms, that were not shown
-        it, shape (N,).
+        Log odds of an S of each galaxy by a network that was not shown it, and weights of that and of what is told of
+        arms that were not fitted to it, shape (N,).
     """
 
     winding: Winding
@@ -212,6 +211,8 @@ def _varied(net: Polar, view: View, drawn: torch.Generator) -> Tensor:
 
 def _weights(seen: np.ndarray, sense: np.ndarray) -> np.ndarray:
     """What each of the numbers that change sign in a mirror, (N, 4), counts in the log odds, (4,)."""
+    from sklearn.linear_model import LogisticRegression
+
     line, armed = LogisticRegression(fit_intercept=False), sense != 0
     spread = seen[armed].std(0) + 1e-9
     return line.fit(seen[armed] / spread, sense[armed]).coef_[0] / spread
