@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -86,8 +86,15 @@ class View:
 
     def some(self, which: Tensor | slice) -> View:
         """Those of the windows."""
+        return self._each(lambda part: part[which])
+
+    def to(self, device: torch.device | str) -> View:
+        """The same windows on a device."""
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> View:
         parts = {name: getattr(self, name) for name in ("fields", "offset", "angle", "origin", "width", "arms")}
-        return replace(self, **{name: part if part is None else part[which] for name, part in parts.items()})
+        return replace(self, **{name: part if part is None else change(part) for name, part in parts.items()})
 
     def __len__(self) -> int:
         return len(self.fields)

@@ -108,14 +108,11 @@ def test_a_neighbour_does_not_make_it_another_galaxy():
     assert list(other.values()) == pytest.approx(list(one.values()), abs=0.1)
 
 
-@pytest.mark.parametrize("field", ["blank", "noise", "wave"])
-def test_of_nothing_it_is_something(field):
-    grid = pixel_grid(SIZE).view(1, SIZE, SIZE, 2)
-    fields = {
-        "blank": torch.zeros(1, SIZE, SIZE, 3),
-        "noise": torch.randn(1, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0)),
-        "wave": torch.sin(9 * grid[..., :1]).expand(-1, -1, -1, 3),
-    }[field]
-    found = arms(View.central(fields, 64))
-    assert torch.isfinite(found).all()
-    assert found[:, 8:].abs().max() < 1
+def test_of_no_galaxy_it_is_something():
+    """A wave is no galaxy; in noise there is none, and what noise hides counts little."""
+    wave = torch.sin(9 * pixel_grid(SIZE).view(1, SIZE, SIZE, 2)[..., :1]).expand(-1, -1, -1, 3)
+    assert torch.isfinite(arms(View.central(wave, 64))).all()
+    noise = torch.randn(20, SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0))
+    found = arms(View.central(noise, 64))
+    assert found[:, :8].mean() < -0.3
+    assert found[:, 8:].abs().max() < 0.3

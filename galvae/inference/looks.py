@@ -103,21 +103,23 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
         if vae.settings.arms:
             arms.append(again.arms - view.arms)
     scale = np.sqrt(np.square(np.log(widths)).mean(0))
-    rivals = rival(Posterior.joined(seen), first.pose.theta)
+    theta_alt, p_alt = rival(Posterior.joined(seen), first.pose.theta)
     off = np.array(places) - view.in_field(np.stack([first.placed.x, first.placed.y], 1))
     off /= view.widths()[:, None]
-    found = _errors(first, looks, off, *rivals, settings, least=RESAMPLING / view.widths())
     of_arms = np.zeros((len(view), 0))
     if arms:
         spread = vae.content_scale[vae.settings.latents :]
         of_arms = np.hypot((torch.stack(arms).square().mean(0).sqrt() / spread).cpu().numpy(), RESAMPLED)
-    return Errors(*found, scale, of_arms)
+    theta, centre, orientation, axis_ratio = _errors(first, looks, off, settings, least=RESAMPLING / view.widths())
+    return Errors(
+        theta, centre, orientation, axis_ratio, theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(), scale, of_arms
+    )
 
 
 def _errors(
-    first: Inferred, looks: list[Fitted], off: np.ndarray, theta_alt: Tensor, p_alt: Tensor, settings: CatalogSettings,
-    *, least: np.ndarray,
-) -> tuple[np.ndarray, ...]:  # fmt: skip
+    first: Inferred, looks: list[Fitted], off: np.ndarray, settings: CatalogSettings, *, least: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of theta, centre, axis and axis ratio."""
     fitted, placed = first.fitted, first.placed
     theta = np.array([(look.pose.theta - first.pose.theta).cpu().double().numpy() for look in looks])
     theta_var = (difference(theta, 0, 2 * math.pi) ** 2).sum(0)
@@ -141,10 +143,7 @@ def _errors(
             shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
     swing = (least / np.where(placed.ok, placed.sigma, 1)) ** 2
     orientation, axis_ratio = np.sqrt(shape_var)
-    return (
-        np.sqrt(theta_var + swing), centre + resampling, np.minimum(orientation, math.pi / 2), axis_ratio,
-        theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
-    )  # fmt: skip
+    return np.sqrt(theta_var + swing), centre + resampling, np.minimum(orientation, math.pi / 2), axis_ratio
 
 
 def _shape_off(one: Placement, other: Placement) -> np.ndarray:

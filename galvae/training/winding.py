@@ -130,13 +130,7 @@ def close_ups(store: ImageStore, rows: np.ndarray) -> View:
 def winding_odds(net: Winding, view: View) -> np.ndarray:
     """Log odds of an S of the galaxies of close-ups, shape (N,)."""
     parts = (view.some(slice(start, start + BATCH)) for start in range(0, len(view), BATCH))
-    return np.concatenate([net(to_device(part, net.radii.device)).double().cpu().numpy() for part in parts])
-
-
-def to_device(view: View, device: torch.device | str) -> View:
-    """Close-ups on a device."""
-    names = "fields", "offset", "angle", "origin", "width", "arms"
-    return replace(view, **{name: getattr(view, name).to(device) for name in names})
+    return np.concatenate([net(part.to(net.radii.device)).double().cpu().numpy() for part in parts])
 
 
 def _fit(galaxies: View, target: Tensor, *, seed: int, device: torch.device | str, epochs: int) -> Winding:
@@ -186,7 +180,7 @@ def descend(
     )
     for order in orders:
         for which in order.split(BATCH):
-            light = _varied(net, to_device(galaxies.some(which), net.radii.device), drawn)
+            light = _varied(net, galaxies.some(which).to(net.radii.device), drawn)
             optimizer.zero_grad()
             loss(light, which).backward()
             optimizer.step()
