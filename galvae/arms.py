@@ -20,15 +20,13 @@ WINDOW, NUCLEUS, BESIDE = 64, (0.4, 0.3, 0.22, 0.17, 0.13, *[0.1] * 20), 0.4
 # Arms; and in cycles in a factor e of radius the step between frequencies, how many of them, from the first on, are of
 # open arms and bars, and how many of wound ones.
 ORDERS, STEP, OPEN, WOUND = (1, 2, 3, 4), 0.125, 5, 18
-# Contrast is to the ellipse's own mean light, and this share of the innermost one's, and so many times the noise, and
-# this share of the sky's level; and is limited. Powers are logarithms above a floor, and shares of that.
-OF_INNER, OF_NOISE, ROUNDING, LIMIT = 0.2, 4.0, 1e-4, 0.7
+# Contrast is to the ellipse's own mean light, and this share of the innermost one's, and of the sky's level; and is
+# limited. (Not to the noise: of a file that was turned the border, where that is measured, is partly made up.) Powers
+# are logarithms above a floor, and shares of that.
+OF_INNER, ROUNDING, LIMIT = 0.3, 1e-4, 0.7
 FLOOR = 0.01
 # How many of them, the last ones, tell an S from a Z.
 SENSES = len(ORDERS) - 1
-# Standard deviation of each as a posterior, in units of z: a generator that is told them more sharply draws no better,
-# and they cost nats.
-BLUR = 0.5
 
 
 @torch.no_grad()
@@ -38,16 +36,16 @@ def arms(view: View) -> Tensor:
     Light is taken on ellipses of the galaxy's matched Gaussian (:meth:`galvae.windows.View.matched`), as if its disk
     were seen face on, and decomposed into logarithmic spirals ``exp(i (m phi + 2 pi f ln r))`` (Kalnajs 1975; Considère
     & Athanassoula 1988), tapered in ln r, so that neighbouring f are hardly told apart. What is decomposed is the
-    contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))`` where the scale is the mean, 0.2 of the
-    innermost ellipse's and four times the sky's noise: what noise hides counts little. The first eight
-    numbers are ``ln((S + Z) / 2 + 0.01)`` less its value at 0.02, of m = 1 to 4 arms, open and wound in turn, where S
-    and Z are the mean powers at f > 0 and f < 0: arms that wind as these letters, as displayed. The last three are
-    ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms. Turned, moved or magnified with its field a galaxy
-    has the same numbers, as long as it lies in the middle half of the field; in a mirror the last three change sign.
+    contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))`` where the scale is the mean and 0.3 of
+    the innermost ellipse's. The first eight numbers are ``ln((S + Z) / 2 + 0.01)`` less its value at 0.02, of m = 1 to
+    4 arms, open and wound in turn, where S and Z are the mean powers at f > 0 and f < 0: arms that wind as these
+    letters, as displayed. The last three are ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms. Turned,
+    moved or magnified with its field a galaxy has the same numbers, as long as it lies in the middle half of the field;
+    in a mirror the last three change sign.
     """
-    light, level, noise = _face_on(view)
+    light, level = _face_on(view)
     mean = light.mean(2, keepdim=True)
-    scale = mean.abs() + OF_INNER * mean[:, :1].abs() + (OF_NOISE * noise + ROUNDING * level.abs())[..., None]
+    scale = mean.abs() + OF_INNER * mean[:, :1].abs() + ROUNDING * level.abs()[..., None]
     contrast = LIMIT * torch.tanh((light - mean) / scale.clamp(min=1e-9) / LIMIT)
     powers = _spirals(contrast)  # (B, 2, orders, frequencies): S, Z
     s, z = torch.stack([powers[..., :OPEN].mean(3), powers[..., OPEN:].mean(3)], 3).unbind(1)
@@ -56,8 +54,8 @@ def arms(view: View) -> Tensor:
     return torch.cat([both.flatten(1), sense[:, 1:, 1]], 1)
 
 
-def _face_on(view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean of the channels above the sky on ellipses, (B, 32, 64), the sky's level and its noise, (B, 1)."""
+def _face_on(view: View) -> tuple[Tensor, Tensor]:
+    """Mean of the channels above the sky on ellipses, (B, 32, 64), and the sky's level, (B, 1)."""
     whole = replace(view, window=WINDOW).widest()
     centre, shape = whole.matched(beside=BESIDE, narrowing=NUCLEUS)
     middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
@@ -73,8 +71,8 @@ def _face_on(view: View) -> tuple[Tensor, Tensor, Tensor]:
     angle = torch.arange(ANGLES, device=shape.device) * (2 * math.pi / ANGLES)
     circles = radius[:, None, None] * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
     light = whole.sample(centre[:, None] + circles.flatten(0, 1) @ stretch).mean(2)
-    level, noise = whole.sky()
-    return (light - level).unflatten(1, (ELLIPSES, ANGLES)), level, noise
+    level, _ = whole.sky()
+    return (light - level).unflatten(1, (ELLIPSES, ANGLES)), level
 
 
 def _spirals(contrast: Tensor) -> Tensor:

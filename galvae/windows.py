@@ -51,8 +51,6 @@ class View:
     width
         Of each window over the ordinary one's, of `oversample` field pixels per window pixel, shape (B,); 1 where not
         given.
-    arms
-        What was measured of the galaxies' arms (:func:`galvae.arms.arms`), for a model that is told of them, (B, 11).
     """
 
     fields: Tensor
@@ -63,7 +61,6 @@ class View:
     origin: Tensor | None = None
     display: bool = True
     width: Tensor | None = None
-    arms: Tensor | None = None
 
     @classmethod
     def central(cls, fields: Tensor, window: int, oversample: int = 1, *, display: bool = True) -> View:
@@ -93,7 +90,7 @@ class View:
         return self._each(lambda part: part.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> View:
-        parts = {name: getattr(self, name) for name in ("fields", "offset", "angle", "origin", "width", "arms")}
+        parts = {name: getattr(self, name) for name in ("fields", "offset", "angle", "origin", "width")}
         return replace(self, **{name: part if part is None else change(part) for name, part in parts.items()})
 
     def __len__(self) -> int:
@@ -113,10 +110,7 @@ class View:
         return as_float(self.fields.permute(0, 3, 1, 2).contiguous())
 
     def of(self, values: Tensor) -> View:
-        """The same windows of other fields: pixel values (B, C, F, F), which all views made from it share.
-
-        What was measured stays that of the fields before.
-        """
+        """The same windows of other fields: pixel values (B, C, F, F), which all views made from it share."""
         return replace(self, fields=values.permute(0, 2, 3, 1))
 
     def noisier(self, grain: Tensor) -> View:

@@ -173,8 +173,7 @@ def infer_batch(
     posterior, placed = found.posterior, found.placed
     share = explained(vae, view, found)
     flags = odd(view, found, share, errors.p_alt, typical)
-    z_err = content_error(found.looks).cpu().numpy()
-    z_err[:, vae.settings.latents :] = errors.arms
+    z_err = np.concatenate([content_error(found.looks).cpu().numpy(), errors.measured], 1)
     orientation_err = np.degrees(errors.orientation)
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)

@@ -66,7 +66,7 @@ class Inferred(NamedTuple):
     looks
         That and what a look hardly off it says, as one mixture: what decides, and what z is the mean of.
     content
-        Mean of z over the hypotheses, shape (B, Z).
+        Mean of z over the hypotheses, and after it what is measured, shape (B, Z).
     fitted
         That hypothesis, laid over the image.
     sky
@@ -124,7 +124,8 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         pose, content = best_beside(posterior, decided)
     size = round(1.25 * vae.window) if refine else vae.window
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
-    return Inferred(posterior, looks, looks.content_mean(), fitted, around)
+    content = torch.cat([looks.content_mean(), vae.measured(view)], 1)
+    return Inferred(posterior, looks, content, fitted, around)
 
 
 def best_beside(posterior: Posterior, pose: Pose) -> tuple[Pose, Tensor]:

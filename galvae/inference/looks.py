@@ -41,7 +41,7 @@ class Errors(NamedTuple):
         The rival angle, radians, and how probable it is (:func:`galvae.inference.infer.rival`), shape (B,).
     scale
         Scatter of the width of windows that galaxies ask for, as a share of it, shape (B,); 0 where none does.
-    arms
+    measured
         Scatter of those latents that are measured, the last of z, shape (B, 11), or (B, 0).
     """
 
@@ -52,7 +52,7 @@ class Errors(NamedTuple):
     theta_alt: np.ndarray
     p_alt: np.ndarray
     scale: np.ndarray
-    arms: np.ndarray
+    measured: np.ndarray
 
 
 def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, settings: CatalogSettings) -> Errors:
@@ -80,7 +80,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
-    looks, places, seen, widths, arms = [], [], [first.looks], [], []
+    looks, places, seen, widths, measured = [], [], [first.looks], [], []
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
@@ -100,19 +100,22 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
         placed = found.placed
         places.append(again.in_field(np.stack([placed.x, placed.y], 1)))
         widths.append(again.widths() / view.widths())
-        if vae.settings.arms:
-            arms.append(again.arms - view.arms)
+        measured.append(vae.measured(again) - first.content[:, vae.settings.latents :])
     scale = np.sqrt(np.square(np.log(widths)).mean(0))
     theta_alt, p_alt = rival(Posterior.joined(seen), first.pose.theta)
     off = np.array(places) - view.in_field(np.stack([first.placed.x, first.placed.y], 1))
     off /= view.widths()[:, None]
-    of_arms = np.zeros((len(view), 0))
-    if arms:
-        spread = vae.content_scale[vae.settings.latents :]
-        of_arms = np.hypot((torch.stack(arms).square().mean(0).sqrt() / spread).cpu().numpy(), RESAMPLED)
+    scatter = np.hypot(torch.stack(measured).square().mean(0).sqrt().cpu().numpy(), RESAMPLED)
     theta, centre, orientation, axis_ratio = _errors(first, looks, off, settings, least=RESAMPLING / view.widths())
     return Errors(
-        theta, centre, orientation, axis_ratio, theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(), scale, of_arms
+        theta,
+        centre,
+        orientation,
+        axis_ratio,
+        theta_alt.cpu().double().numpy(),
+        p_alt.cpu().numpy(),
+        scale,
+        scatter,
     )
 
 

@@ -26,7 +26,7 @@ class Posterior:
     ----------
     z, z_err
         Content latents: mean and standard deviation over all hypotheses, shape (N, Z). That of latents that are
-        measured (``model.arms``) is 0.5: how they scatter between exposures a catalog says.
+        measured (``model.arms``) is NaN: how they scatter between exposures a catalog says.
     theta, theta_err
         Direction of the canonical +x axis in the image as displayed, degrees counter-clockwise from right in [0, 360),
         and its circular standard deviation, shape (N,). Its zero belongs to the run.
@@ -84,6 +84,11 @@ class Model:
     def latents(self) -> int:
         """Length Z of the content vector."""
         return self._vae.settings.content
+
+    @property
+    def inferred(self) -> int:
+        """How many of them are inferred, and decoded: the first ones."""
+        return self._vae.settings.latents
 
     def encode(
         self, images: np.ndarray, *, oversample: int | None = None, refine: bool = True, batch: int = 128
@@ -151,6 +156,7 @@ class Model:
         z, z_err, theta_err, shift, shift_err = (
             t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_err)
         )
+        z_err = np.pad(z_err, ((0, 0), (0, z.shape[1] - z_err.shape[1])), constant_values=np.nan)
         return [z, z_err, direction(pose), theta_err, shift, shift_err, view.in_field(np.zeros((1, 2))), view.widths()]
 
     def decode(self, posterior: Posterior, *, size: int | None = None) -> np.ndarray:
@@ -174,7 +180,7 @@ class Model:
         found = []
         for start in range(0, len(z), step):
             part = slice(start, start + step)
-            content = torch.from_numpy(np.asarray(z[part], np.float32)).to(device)
+            content = torch.from_numpy(np.asarray(z[part, : self.inferred], np.float32)).to(device)
             if posterior is None:
                 images = decode_canonical(self._vae, content, size=size)
             else:

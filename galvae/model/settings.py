@@ -29,7 +29,7 @@ class ModelSettings(Settings):
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
     are given to the generator beside it. With a ``scale`` from ``moments`` a window is as wide as its galaxy
     asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them. With ``arms`` z has
-    eleven latents more, which are measured, not inferred (:func:`galvae.arms.arms`).
+    eleven latents more, which are measured, not inferred (:func:`galvae.arms.arms`): networks know nothing of them.
     """
 
     latents: PositiveInt = 50
@@ -60,11 +60,9 @@ class ModelSettings(Settings):
             raise ValueError("the polar encoder infers rotation and translation: leave both on, or use encoder = mlp")
         if self.encoder == "polar" and self.theta_prior != "uniform":
             raise ValueError("the polar encoder has no preferred angle: use theta_prior = uniform, or encoder = mlp")
-        if self.arms and self.content_prior != "fitted":
-            raise ValueError("arms are measured in units of their own: set content_prior to fitted, or arms to false")
         return self
 
     @property
     def content(self) -> int:
-        """Length Z of the content vector: latents that are inferred, and after them those that are measured."""
+        """Length Z of what is said of a galaxy's content: what is inferred, and after it what is measured."""
         return self.latents + (len(MEASURED) if self.arms else 0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from galvae.arms import BLUR, arms
+from galvae.arms import arms
 from galvae.geometry import Pose, pixel_grid
 from galvae.model.elbo import Divergence, divergence
 from galvae.model.generator import SpatialGenerator, VanillaGenerator
@@ -17,7 +17,7 @@ from galvae.model.mlp import MLPEncoder
 from galvae.model.polar import PolarEncoder
 from galvae.model.posterior import Posterior
 from galvae.model.precision import Mixed
-from galvae.model.settings import ModelSettings
+from galvae.model.settings import MEASURED, ModelSettings
 from galvae.model.widths import widened
 from galvae.windows import View
 
@@ -44,43 +44,49 @@ class SpatialVAE(nn.Module):
         outputs = channels * self.likelihood.outputs
         width = {"units": settings.generator_units, "layers": settings.generator_layers}
         if settings.generator == "spatial":
-            self.generator = SpatialGenerator(settings.content, outputs, waves=settings.waves, **width)
+            self.generator = SpatialGenerator(settings.latents, outputs, waves=settings.waves, **width)
         else:
-            self.generator = VanillaGenerator(settings.content, outputs, size=window, **width)
+            self.generator = VanillaGenerator(settings.latents, outputs, size=window, **width)
         self.encoder = ENCODERS[settings.encoder](settings, window=window, channels=channels)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
-        self.register_buffer("content_mean", torch.zeros(settings.content))
-        self.register_buffer("content_scale", torch.ones(settings.content))
+        self.register_buffer("content_mean", torch.zeros(settings.latents))
+        self.register_buffer("content_scale", torch.ones(settings.latents))
+        if settings.arms:
+            self.register_buffer("arms_mean", torch.zeros(len(MEASURED)))
+            self.register_buffer("arms_scale", torch.ones(len(MEASURED)))
         # Of the spatial generator's hidden layers while it computes, where more than it has are faster.
         self.units: int | None = None
 
     def frame(self, view: View) -> View:
-        """The windows that the model looks at, of a view of ordinary ones, with what it is told of arms."""
-        if self.settings.arms:
-            view = replace(view, arms=arms(view))
+        """The windows that the model looks at, of a view of ordinary ones."""
         return view.close_up() if self.settings.scale == "moments" else view
 
     def encode(self, view: View) -> Posterior:
-        """Posterior of content and pose of the upright windows of a view, which :meth:`frame` gave."""
+        """Posterior of content and pose of the upright windows of a view."""
         if view.window != self.window or view.fields.shape[3] != self.channels:
             raise ValueError(
                 f"windows of {view.window} pixels and {view.fields.shape[3]} channels, but the model takes "
                 f"{self.window} and {self.channels}"
             )
         found = self.encoder(view)
-        content, content_std = found.content, found.content_std
-        if self.settings.arms:
-            if view.arms is None:
-                raise ValueError("nothing was measured of arms: encode what frame gives")
-            seen = view.arms[:, None].expand(-1, content.shape[1], -1)
-            blur = BLUR * self.content_scale[self.settings.latents :]
-            content = torch.cat([content, seen], 2)
-            content_std = torch.cat([content_std, blur.expand_as(seen)], 2)
         return replace(
             found,
-            content=(content - self.content_mean) / self.content_scale,
-            content_std=content_std / self.content_scale,
+            content=(found.content - self.content_mean) / self.content_scale,
+            content_std=found.content_std / self.content_scale,
         )
+
+    def measured(self, view: View) -> Tensor:
+        """The latents that are measured, not inferred, of the galaxies of a view, shape (B, 11), or (B, 0).
+
+        About their means over galaxies of the training, in units of their spreads (:meth:`fit_measured`).
+        """
+        return (arms(view) - self.arms_mean) / self.arms_scale if self.settings.arms else view.offset[:, :0]
+
+    @torch.no_grad()
+    def fit_measured(self, told: Tensor) -> None:
+        """Measure such latents from now on about the means, and in units of the spreads, of these, shape (N, 11)."""
+        self.arms_mean.copy_(told.mean(0))
+        self.arms_scale.copy_(told.std(0, unbiased=False).clamp(min=1e-3))
 
     def decode(
         self, pose: Pose, content: Tensor, *, pixels: Tensor | None = None, grid: Tensor | None = None

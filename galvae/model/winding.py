@@ -31,9 +31,8 @@ class Winding(Polar):
 
     def forward(self, view: View) -> Tensor:
         """Log odds of close-ups (:meth:`galvae.windows.View.close_up`), shape (B,)."""
-        told = arms(view) if view.arms is None else view.arms
         seen = self.odds(self.around_centre(view)[0])
-        return torch.cat([seen[:, None], told[:, -SENSES:]], 1) @ self.weights
+        return torch.cat([seen[:, None], arms(view)[:, -SENSES:]], 1) @ self.weights
 
     def odds(self, light: Tensor) -> Tensor:
         """The network's log odds of light about a centre, (B, C, 24, 64), shape (B,)."""

@@ -140,8 +140,6 @@ def draw_batch(
     frame = vae.frame(whole.of(whole.values))
     fields = frame.values.repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     width = None if frame.width is None else frame.width.repeat(views)
-    # Of the images as they are: what the inference network sees is noisier.
-    arms = None if frame.arms is None else frame.arms.repeat(views, 1)
     galaxy = galaxy.repeat(views)
     if isinstance(crop, Tensor):
         offset = crop.float().repeat(views, 1)
@@ -151,7 +149,7 @@ def draw_batch(
         offset = offset.clamp(-margin, margin)
     angle = uniform("turn", each, 1, **key)[:, 0] * (2 * math.pi) if rotate else torch.zeros_like(offset[:, 0])
     place = frame.offset.repeat(views, 1) + offset * (1 if width is None else width[:, None])
-    view = View(fields, vae.window, oversample, place, angle, display=display, width=width, arms=arms)
+    view = View(fields, vae.window, oversample, place, angle, display=display, width=width)
     if jitter:
         view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
     seen = _noisier(view, each, noise, sheet, **key) if noise else view

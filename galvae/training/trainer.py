@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galvae.arms import arms
 from galvae.data.dataset import Batches, Fields
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
@@ -27,9 +28,12 @@ from galvae.training.losses import Losses
 from galvae.training.objective import Parts, Terms, backward, evaluate
 from galvae.training.optimizers import optimizers
 from galvae.training.team import ALONE, Team
+from galvae.windows import View
 
 # Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
 JITTER = 0.04
+# On how many galaxies the units of latents that are measured are found.
+MEASURED_ON = 1000
 
 _PRECISIONS = {"bfloat16": torch.bfloat16, "float32": None}
 
@@ -88,6 +92,8 @@ class Trainer:
         wanted = recipe.train.precision
         self.precision = native_precision(device) if wanted == "auto" else _PRECISIONS[wanted]
         self.vae.compute_in(self.precision)
+        if recipe.model.arms:
+            self._fit_measured()
         if recipe.model.generator == "spatial":
             self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
         self.chunk = max(1, activations(device) // recipe.model.generator_units)
@@ -106,7 +112,7 @@ class Trainer:
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
         # Of the epoch so far: the ELBO's terms, and means of z and z^2.
-        self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.content, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
         self.losses = Losses(store, self.batch, team)
         self._sheet: Tensor | None = None
         if recipe.train.noise:
@@ -116,6 +122,14 @@ class Trainer:
         self._rate = torch.zeros((), device=device)
         self._whole, self._held = False, None  # whether a step has the optimizers in it; what is compiled
         self._fast = self._faster(CudaGraphs(device) if device.type == "cuda" else None)
+
+    def _fit_measured(self) -> None:
+        """Look at what is measured of the first galaxies."""
+        told = []
+        for rows in np.array_split(self.training.rows[:MEASURED_ON], -(-min(MEASURED_ON, len(self.training)) // 64)):
+            fields = torch.from_numpy(self.store.images(rows)).to(self.device)
+            told.append(arms(View.central(fields, self.window, self.oversample, display=fields.dtype == torch.uint8)))
+        self.vae.fit_measured(torch.cat(told))
 
     def take_step(self) -> None:
         """Fit the next batch.

@@ -99,7 +99,7 @@ def learn_winding(
     galaxies = close_ups(store, rows)
     target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
     fold, sense = np.random.default_rng(seed).permutation(len(rows)) % FOLDS, np.asarray(sense)
-    seen = np.concatenate([np.zeros((len(rows), 1)), galaxies.arms[:, -SENSES:].double().numpy()], 1)
+    seen = np.concatenate([np.zeros((len(rows), 1)), _senses(galaxies)], 1)
     options = {"seed": seed, "device": device, "epochs": epochs}
     with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
         for out in range(FOLDS):
@@ -122,8 +122,7 @@ def close_ups(store: ImageStore, rows: np.ndarray) -> View:
     whole = View.central(fields, ingest["window"], ingest["oversample"], display=fields.dtype == torch.uint8)
     parts = [whole.some(slice(start, start + BATCH)).close_up() for start in range(0, len(fields), BATCH)]
     offset, width = (torch.cat([getattr(part, name) for part in parts]) for name in ("offset", "width"))
-    told = torch.cat([arms(part) for part in parts])
-    return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid() for part in parts]), arms=told)
+    return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid() for part in parts]))
 
 
 @torch.inference_mode()
@@ -201,6 +200,13 @@ def _varied(net: Polar, view: View, drawn: torch.Generator) -> Tensor:
     gain, noise = torch.exp(GAIN * random(1, 1, 1)), NOISE * random(1, 1, 1).abs()
     light = light * gain + noise * random(*light.shape[1:])
     return light.clamp(0, 1) if view.display else light
+
+
+@torch.inference_mode()
+def _senses(view: View) -> np.ndarray:
+    """What is told of which way arms wind, shape (N, 3)."""
+    parts = (view.some(slice(start, start + BATCH)) for start in range(0, len(view), BATCH))
+    return np.concatenate([arms(part)[:, -SENSES:].double().numpy() for part in parts])
 
 
 def _weights(seen: np.ndarray, sense: np.ndarray) -> np.ndarray:

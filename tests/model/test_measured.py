@@ -1,29 +1,32 @@
-"""Latents that are measured, not inferred: what is told of arms is what z says, whatever the networks."""
-
-import math
+"""Latents that are measured, not inferred: what is told of arms is what z says, and nothing else depends on it."""
 
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
-from galvae.arms import BLUR, arms
+import galvae
+from galvae.arms import arms
+from galvae.data.split import held_out
 from galvae.inference.catalog import infer_columns
+from galvae.inference.infer import infer
 from galvae.inference.settings import CatalogSettings
 from galvae.model.settings import MEASURED, ModelSettings
 from galvae.model.vae import SpatialVAE
-from galvae.training.batch import draw_batch
-from galvae.training.objective import _content
+from galvae.training.checkpoint import load_model
+from galvae.training.fit import fit
+from galvae.training.trainer import Trainer
 from galvae.windows import View
 
 COUNT = len(MEASURED)
+CPU = torch.device("cpu")
 DESCRIPTION = {"trained_on": np.array([], np.uint64)}
+POLAR = {"encoder": "polar", "content_prior": "fitted"}
 
 
 def build(encoder="polar", **changes):
     torch.manual_seed(3)
-    settings = {"latents": 3, "encoder": encoder, "encoder_units": 20, "generator_units": 12, **changes}
-    return SpatialVAE(ModelSettings(arms=True, content_prior="fitted", **settings), window=16, channels=3)
+    settings = {"latents": 3, "encoder": encoder, "encoder_units": 20, "generator_units": 12, "arms": True, **changes}
+    return SpatialVAE(ModelSettings(**settings), window=16, channels=3)
 
 
 @pytest.fixture
@@ -33,55 +36,50 @@ def fields(ellipses):
 
 @pytest.mark.parametrize("encoder", ["mlp", "polar"])
 @pytest.mark.parametrize("scale", ["fixed", "moments"])
-def test_the_last_of_z_are_measured_and_the_first_inferred(encoder, scale, fields):
-    vae = build(encoder, scale=scale)
+def test_z_is_what_is_inferred_and_after_it_what_is_measured(encoder, scale, fields):
+    vae, without = (build(encoder, scale=scale, arms=measured) for measured in (True, False))
+    assert (vae.settings.content, without.settings.content) == (COUNT + 3, 3)
     ordinary = View.central(fields, 16)
+    told = arms(ordinary)
+    vae.fit_measured(told)
     with torch.no_grad():
-        view = vae.frame(ordinary)
-        vae.fit_prior(*_content(vae.encode(view)))
-        found, said = vae.encode(view), vae.encoder(view)
-    measured = arms(ordinary)
-    wanted = (measured - vae.content_mean[3:]) / vae.content_scale[3:]
-    assert said.content.shape[2] == vae.settings.latents == 3
-    for hypothesis in range(found.content.shape[1]):
-        assert torch.allclose(found.content[:, hypothesis, 3:], wanted)
-    assert torch.allclose(found.content[..., :3], (said.content - vae.content_mean[:3]) / vae.content_scale[:3])
-    assert torch.allclose(found.content_std[..., 3:], torch.tensor(BLUR))
-    spread = wanted.var(0, unbiased=False)
-    assert torch.allclose(vae.content_scale[3:].square(), measured.var(0, unbiased=False) + BLUR**2)
-    assert ((spread > 0) & (spread < 1)).all()
+        found, other = (infer(each, each.frame(ordinary), refine=False) for each in (vae, without))
+    assert torch.equal(found.content[:, :3], other.content)
+    assert torch.equal(vae.arms_mean, told.mean(0))
+    wanted = (told - told.mean(0)) / told.std(0, unbiased=False).clamp(min=1e-3)
+    assert torch.allclose(found.content[:, 3:], wanted, atol=0.02)
+    assert (found.content[:, 3:].std(0) > 0.05).all()
 
 
-def test_in_a_mirror_what_is_told_is_of_what_is_seen(fields):
-    vae = build()
-    options = {
-        "oversample": 1,
-        "crop": 1.0,
-        "rotate": True,
-        "pixels": 0,
-        "focus": 0.0,
-        "seed": 0,
-        "step": 3,
-        "views": 2,
-    }
-    batch = draw_batch(vae, fields, torch.arange(40), mirror=True, **options)
-    told = arms(View.central(fields, 16))
-    mirrored = arms(View.central(fields.flip(2), 16))
-    one, other = batch.view.arms.chunk(2)
-    assert torch.equal(one, other)
-    plain, turned = ((one - each).abs().amax(1) < 1e-5 for each in (told, mirrored))
-    assert (plain | turned).all()
-    assert 10 < turned.sum() < 30
+def test_a_training_is_the_same_without_them(store, tiny_recipe):
+    """And their units are those of galaxies that it is trained on."""
+    one, other = (Trainer(store, tiny_recipe(model={**POLAR, "arms": told}), device=CPU) for told in (True, False))
+    for trainer in (one, other):
+        for _ in range(8):
+            trainer.take_step()
+    kept = other.vae.state_dict()
+    assert {name: value for name, value in one.vae.state_dict().items() if "arms" not in name}.keys() == kept.keys()
+    assert all(torch.equal(one.vae.state_dict()[name], value) for name, value in kept.items())
+    rows = np.flatnonzero(~held_out(store.column("id"), 0.2, seed=0))
+    told = arms(View.central(torch.from_numpy(store.images(rows)), 16))
+    assert torch.allclose(one.vae.arms_mean, told.mean(0), atol=1e-5)
 
 
-def test_z_is_longer_by_them():
-    assert build().settings.content == build().content_mean.shape[0] == COUNT + 3
-    assert ModelSettings(latents=3).content == 3
-
-
-def test_they_need_a_fitted_prior():
-    with pytest.raises(ValidationError, match=r"set content_prior to fitted, or arms to false"):
-        ModelSettings(arms=True, content_prior="standard")
+def test_a_run_keeps_them_and_python_says_what_the_catalog_says(store, tiny_recipe, tmp_path):
+    fit(store, tiny_recipe(model={**POLAR, "arms": True}), tmp_path / "run", device=CPU, quiet=True)
+    vae, description = load_model(tmp_path / "run")
+    columns = infer_columns(vae, description, store, CatalogSettings(looks=2), quiet=True)
+    assert columns["z"].shape == columns["z_err"].shape == (len(store), COUNT + 3)
+    assert (columns["z_err"] > 0).all()
+    model = galvae.load(tmp_path / "run")
+    said = model.encode(store.images(slice(None)))
+    assert np.allclose(said.z, columns["z"], atol=1e-3)
+    assert (model.latents, model.inferred) == (COUNT + 3, 3)
+    assert np.isnan(said.z_err[:, 3:]).all()
+    other = said.z.copy()
+    other[:, 3:] += 1
+    assert np.array_equal(model.canonical(other), model.canonical(said.z))
+    assert model.sample(2).shape == (2, 16, 16, 3)
 
 
 def test_their_errors_are_their_scatter_between_exposures(ellipses, make_store, tmp_path):
@@ -92,15 +90,11 @@ def test_their_errors_are_their_scatter_between_exposures(ellipses, make_store, 
         for number, one in enumerate(noise)
     )
     vae = build()
-    with torch.no_grad():
-        vae.content_scale[3:] = 0.1
+    vae.arms_scale.fill_(0.1)
     settings = CatalogSettings(looks=8, refine=False)
     one, other = (infer_columns(vae, DESCRIPTION, store, settings, quiet=True) for store in (first, second))
     apart = (one["z"] - other["z"])[:, 3:]
     # Each exposure says how far a further one, as noisy again, comes out from it; where there is nothing but noise that
     # is too far, for more noise is more power.
     said = np.sqrt((one["z_err"][:, 3:] ** 2).mean(0)) / apart.std(0)
-    assert ((said > 0.75) & (said < 1.75)).all()
-    assert said[[2, 8, 9]] == pytest.approx([1] * 3, rel=0.3)
-    assert (one["z_err"][:, :3] > 0).all()
-    assert math.isfinite(one["kl_z"].sum())
+    assert ((said > 0.75) & (said < 2)).all()
