@@ -46,7 +46,7 @@ from galvae.labels import FOLDS, classes_of
 from galvae.model.polar import Polar
 from galvae.moments import Moments, adaptive_moments, luminance
 from galvae.progress import Progress
-from galvae.training.winding import BATCH, close_ups, descend, to_device
+from galvae.training.winding import BATCH, close_ups, descend
 from galvae.uses.content import Content, check_same_store, content_of, rows_of
 from galvae.uses.probe import REPEATS, classes_by_id, learning, validated
 from galvae.uses.similar import distances
@@ -193,7 +193,7 @@ class Network:
 
     @torch.inference_mode()
     def predict_proba(self, values: np.ndarray) -> np.ndarray:
-        parts = (to_device(self.galaxies.some(one), self.device) for one in torch.from_numpy(values[:, 0]).split(BATCH))
+        parts = (self.galaxies.some(one).to(self.device) for one in torch.from_numpy(values[:, 0]).split(BATCH))
         chances = [self.net.columns(self.net.around_centre(part)[0]).mean(1).softmax(1) for part in parts]
         self.progress.advance()
         return torch.cat(chances).double().cpu().numpy()
