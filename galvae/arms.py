@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from galvae.windows import View
+from galvae.windows import View, axes_of
 
 # Ellipses of the galaxy's own shape, by the logarithm of their size in its matched Gaussian's standard deviations, and
 # points on each. Flatter than this none is made round.
@@ -17,16 +17,16 @@ FLATTEST = 0.25
 # Seen in windows of so many pixels, whatever the model's. The Gaussian is looked for from the nucleus on; and arms may
 # be brighter on one side than what neighbours are told by for a window.
 WINDOW, NUCLEUS, BESIDE = 64, (0.4, 0.3, 0.22, 0.17, 0.13, *[0.1] * 20), 0.4
-# Arms; and in cycles in a factor e of radius the step between frequencies, how many of them, from the first on, are of
-# open arms and bars, and how many of wound ones.
-ORDERS, STEP, OPEN, WOUND = (1, 2, 3, 4), 0.125, 5, 18
+# Arms at most; in cycles in a factor e of radius the step between frequencies; and how many of them, from the first on,
+# are of open arms and bars, and how many of wound ones.
+ORDERS, STEP, OPEN, WOUND = 4, 0.125, 5, 18
 # Contrast is to the ellipse's own mean light, and this share of the innermost one's, and of the sky's level; and is
 # limited. (Not to the noise: of a file that was turned the border, where that is measured, is partly made up.) Powers
 # are logarithms above a floor, and shares of that.
 OF_INNER, ROUNDING, LIMIT = 0.3, 1e-4, 0.7
 FLOOR = 0.01
 # How many of them, the last ones, tell an S from a Z.
-SENSES = len(ORDERS) - 1
+SENSES = ORDERS - 1
 
 
 @torch.no_grad()
@@ -58,12 +58,12 @@ def _face_on(view: View) -> tuple[Tensor, Tensor]:
     """Mean of the channels above the sky on ellipses, (B, 32, 64), and the sky's level, (B, 1)."""
     whole = replace(view, window=WINDOW).widest()
     centre, shape = whole.matched(beside=BESIDE, narrowing=NUCLEUS)
-    middle, half = (shape[:, 0] + shape[:, 1]) / 2, (shape[:, 0] - shape[:, 1]) / 2
-    off = torch.hypot(half, shape[:, 2]).clamp(min=1e-9)
-    most, least = middle + off, torch.maximum(middle - off, FLATTEST**2 * (middle + off))
+    most, own = axes_of(shape)
+    least = torch.maximum(own, FLATTEST**2 * most)
     # The matrix with these eigenvalues, and its root, which turns with the galaxy: no axis is asked for.
-    along = (most - least) / (2 * off)
-    xx, yy, xy = (most + least) / 2 + along * half, (most + least) / 2 - along * half, along * shape[:, 2]
+    thicker = (least - own) / (most - own).clamp(min=1e-9)
+    xx, yy, xy = (1 - thicker) * shape.mT
+    xx, yy = xx + thicker * most, yy + thicker * most
     root = (most * least).sqrt()
     rows = torch.stack([torch.stack([xx + root, xy], -1), torch.stack([xy, yy + root], -1)], -2)
     stretch = rows / (xx + yy + 2 * root).sqrt()[:, None, None]
@@ -78,7 +78,7 @@ def _face_on(view: View) -> tuple[Tensor, Tensor]:
 def _spirals(contrast: Tensor) -> Tensor:
     """Power in logarithmic spirals that wind as S and as Z, shape (B, 2, orders, frequencies)."""
     device = contrast.device
-    orders = torch.arange(ORDERS[0], ORDERS[-1] + 1, device=device)
+    orders = torch.arange(1, ORDERS + 1, device=device)
     phase = torch.arange(ANGLES, device=device)[:, None] * orders * (2 * math.pi / ANGLES)
     step = math.log(OUTER / INNER) / (ELLIPSES - 1)
     cycles = STEP * torch.arange(1, OPEN + WOUND + 1, device=device)

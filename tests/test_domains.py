@@ -24,9 +24,8 @@ SETS = {
     "digits": [
         "ingest.pixels=grey", "ingest.field=28", "ingest.window=28", "ingest.crop=fixed", "ingest.crop_sigma=0",
         "model.latents=2", "model.encoder=mlp", "model.generator_units=64", "model.encoder_units=64",
-        "model.arms=false", "model.likelihood=bernoulli", "model.shift_sigma=1.4", "train.pixels=0",
-        "train.rotate_encoder=true", "train.optimizer=adam", "train.unbiased=true", "train.agree=0",
-        "train.mirror=false", "train.noise=0",
+        "model.likelihood=bernoulli", "model.shift_sigma=1.4", "train.pixels=0", "train.rotate_encoder=true",
+        "train.optimizer=adam", "train.unbiased=true", "train.agree=0", "train.mirror=false", "train.noise=0",
     ],
     "particles": ["model.latents=3", "model.generator_units=48", "train.pixels=200"],
 }  # fmt: skip

@@ -210,8 +210,9 @@ def _canonical(model: Model, some: Selection, columns: dict[str, np.ndarray]) ->
 
 def _latents(model: Model, columns: dict[str, np.ndarray]) -> Figure:
     z = columns["z"]
-    order = np.argsort(-z[:, : model.inferred].std(0))[:6]
-    shown = plots.representatives(z)
+    columns = columns | {name: columns[name][:, : model.inferred] for name in ("z", "z_err")}
+    order = np.argsort(-columns["z"].std(0))[:6]
+    shown = plots.representatives(columns["z"])
     canonical, strips = model.canonical(z[shown]), _traversals(model, order, z.mean(0), z.std(0))
     thumbnails = dict(zip(shown.tolist(), _shown(model, canonical), strict=True))
     return plots.latents(

@@ -108,15 +108,8 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
     scatter = np.hypot(torch.stack(measured).square().mean(0).sqrt().cpu().numpy(), RESAMPLED)
     theta, centre, orientation, axis_ratio = _errors(first, looks, off, settings, least=RESAMPLING / view.widths())
     return Errors(
-        theta,
-        centre,
-        orientation,
-        axis_ratio,
-        theta_alt.cpu().double().numpy(),
-        p_alt.cpu().numpy(),
-        scale,
-        scatter,
-    )
+        theta, centre, orientation, axis_ratio, theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(), scale, scatter
+    )  # fmt: skip
 
 
 def _errors(

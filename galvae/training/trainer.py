@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galvae.arms import arms
 from galvae.data.dataset import Batches, Fields
 from galvae.data.split import held_out, identifier_hashes
 from galvae.data.store import ImageStore
@@ -25,10 +24,10 @@ from galvae.training.batch import Batch, draw_batch
 from galvae.training.checks import of_this_store
 from galvae.training.engine import LONG, CudaGraphs, Held, Recorded, Recorder, Step, compiled
 from galvae.training.losses import Losses
+from galvae.training.measured import arms_of
 from galvae.training.objective import Parts, Terms, backward, evaluate
 from galvae.training.optimizers import optimizers
 from galvae.training.team import ALONE, Team
-from galvae.windows import View
 
 # Of where the inference network looks first about the centroid, grid units: it learns to correct a wrong one.
 JITTER = 0.04
@@ -93,7 +92,7 @@ class Trainer:
         self.precision = native_precision(device) if wanted == "auto" else _PRECISIONS[wanted]
         self.vae.compute_in(self.precision)
         if recipe.model.arms:
-            self._fit_measured()
+            self.vae.fit_measured(arms_of(store, self.training.rows[:MEASURED_ON], device=device))
         if recipe.model.generator == "spatial":
             self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
         self.chunk = max(1, activations(device) // recipe.model.generator_units)
@@ -122,14 +121,6 @@ class Trainer:
         self._rate = torch.zeros((), device=device)
         self._whole, self._held = False, None  # whether a step has the optimizers in it; what is compiled
         self._fast = self._faster(CudaGraphs(device) if device.type == "cuda" else None)
-
-    def _fit_measured(self) -> None:
-        """Look at what is measured of the first galaxies."""
-        told = []
-        for rows in np.array_split(self.training.rows[:MEASURED_ON], -(-min(MEASURED_ON, len(self.training)) // 64)):
-            fields = torch.from_numpy(self.store.images(rows)).to(self.device)
-            told.append(arms(View.central(fields, self.window, self.oversample, display=fields.dtype == torch.uint8)))
-        self.vae.fit_measured(torch.cat(told))
 
     def take_step(self) -> None:
         """Fit the next batch.

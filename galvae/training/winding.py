@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from galvae.arms import SENSES, arms
+from galvae.arms import SENSES
 from galvae.data.store import ImageStore
 from galvae.geometry import rotation
 from galvae.model.polar import Polar
@@ -21,6 +21,7 @@ from galvae.model.winding import Winding
 from galvae.progress import Progress
 from galvae.runs import run_path
 from galvae.training.checkpoint import load_tensors, save_tensors
+from galvae.training.measured import arms_of
 from galvae.windows import View
 
 WINDING = "winding.safetensors"
@@ -99,7 +100,7 @@ def learn_winding(
     galaxies = close_ups(store, rows)
     target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
     fold, sense = np.random.default_rng(seed).permutation(len(rows)) % FOLDS, np.asarray(sense)
-    seen = np.concatenate([np.zeros((len(rows), 1)), _senses(galaxies)], 1)
+    seen = np.concatenate([np.zeros((len(rows), 1)), arms_of(store, rows)[:, -SENSES:].double().numpy()], 1)
     options = {"seed": seed, "device": device, "epochs": epochs}
     with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
         for out in range(FOLDS):
@@ -200,13 +201,6 @@ def _varied(net: Polar, view: View, drawn: torch.Generator) -> Tensor:
     gain, noise = torch.exp(GAIN * random(1, 1, 1)), NOISE * random(1, 1, 1).abs()
     light = light * gain + noise * random(*light.shape[1:])
     return light.clamp(0, 1) if view.display else light
-
-
-@torch.inference_mode()
-def _senses(view: View) -> np.ndarray:
-    """What is told of which way arms wind, shape (N, 3)."""
-    parts = (view.some(slice(start, start + BATCH)) for start in range(0, len(view), BATCH))
-    return np.concatenate([arms(part)[:, -SENSES:].double().numpy() for part in parts])
 
 
 def _weights(seen: np.ndarray, sense: np.ndarray) -> np.ndarray:

@@ -24,10 +24,7 @@ POLAR = {"model": {"encoder": "polar", "content_prior": "fitted", "waves": 4}}
 RECIPES = {
     "mlp": {"train": {"freeze_content": 3}},
     "every pixel, in pieces": {"train": {"pixels": 0, "chunk": 3 * 256}},
-    "polar": {
-        "model": {**POLAR["model"], "arms": True},
-        "train": {"mirror": True, "agree": 1.0, "noise": 0.02, "unbiased": False, "freeze_content": 2},
-    },
+    "polar": {**POLAR, "train": {"mirror": True, "agree": 1.0, "noise": 0.02, "unbiased": False, "freeze_content": 2}},
     "muon": {**POLAR, "train": {"optimizer": "muon", "focus": 0.5, "schedule": "cosine"}},
 }
 
@@ -248,7 +245,7 @@ def test_a_recorded_training_is_the_plain_one(kind, store, tiny_recipe, uncompil
     assert recorded._fast.recorder.replayed >= STEPS - 4 * WARM - 8
     # The learning rate has float32's digits where it is recorded, and Adam makes of rounding more.
     assert far(plain, recorded) < 1e-2
-    assert torch.allclose(plain.sums, recorded.sums, rtol=1e-3, atol=1e-6)
+    assert torch.allclose(plain.sums, recorded.sums, rtol=1e-3)
     recorded.losses.check()
 
 

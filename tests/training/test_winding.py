@@ -101,7 +101,8 @@ def test_odds_come_true():
     sense = np.where(random.random(20000) < 1 / (1 + np.exp(-true)), 1, -1)
     sense[:500] = 0
     weights = module._weights(np.stack([3 * seen, arms, none], 1), sense)
-    assert weights == pytest.approx([1 / 3, 20, 0], rel=0.1, abs=1.5)
+    assert weights[:2] == pytest.approx([1 / 3, 20], rel=0.1)
+    assert abs(weights[2]) < 2  # its spread is 0.03
     sense, true = sense[500:], true[500:]
     said = told(true, sense)
     assert said["sure"] == pytest.approx(said["right"], abs=4 * said["right_err"])
