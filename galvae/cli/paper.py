@@ -19,6 +19,9 @@ def paper(
     mnist: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of MNIST's idx files.")] = None,
     integrin: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of two conformations (PDB).")] = None,
     galaxies: Annotated[Path | None, typer.Option(metavar="ZIP", help="Galaxy Zoo's JPEGs; simulated without.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Only runs of such names: hinge-spatial-z1-s0, 'hinge-*-s0'.")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so many; the same command goes on.")
     ] = None,
@@ -39,8 +42,8 @@ def paper(
 
     from galvae.device import choose_device
     from galvae.paper.data import Sources
-    from galvae.paper.experiments import EXPERIMENTS
-    from galvae.paper.results import TABLE
+    from galvae.paper.experiments import EXPERIMENTS, chosen
+    from galvae.paper.results import TABLE, folder_of
     from galvae.paper.work import run_paper
     from galvae.progress import say
 
@@ -50,13 +53,17 @@ def paper(
             raise ValueError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if scale not in ("quick", "paper"):
         raise ValueError(f"--scale {scale}: expected quick or paper")
+    wanted = chosen(names, scale, only)
     where = choose_device(device)
-    for name in names if overwrite else ():
-        for folder in (output / scale / name, *(output / scale / "data" / data for data in EXPERIMENTS[name].data)):
+    for name, some in wanted.items() if overwrite else ():
+        replaced = [folder_of(job, output, scale) for job in some]
+        if only is None:
+            replaced = [output / scale / name, *(output / scale / "data" / data for data in EXPERIMENTS[name].data)]
+        for folder in replaced:
             shutil.rmtree(folder, ignore_errors=True)
     with say_how_to_go_on(output, resume=""):
         finished = run_paper(
-            names, output, scale=scale, sources=Sources(mnist, integrin, galaxies), device=where, minutes=minutes,
+            wanted, output, scale=scale, sources=Sources(mnist, integrin, galaxies), device=where, minutes=minutes,
             quiet=quiet,
         )  # fmt: skip
     if not finished:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 from galvae.recipe import Recipe, load_recipe
@@ -191,3 +192,20 @@ def jobs(name: str, scale: Scale) -> Iterator[Job]:
             words += [*briefly.get(data, ()), *briefly.get(model, ())]
             words += [f"model.latents={latents + experiment.more.get(model, 0)}", f"train.seed={seed}"]
             yield Job(name, data, model, latents, seed, load_recipe(experiment.recipe, words))
+
+
+def chosen(names: Sequence[str], scale: Scale, only: str | None = None) -> dict[str, list[Job]]:
+    """The trainings of some experiments, by experiment; of those whose names match a pattern (``*``, ``?``), if any.
+
+    Raises
+    ------
+    ValueError
+        If there are none of such names.
+    """
+    every = {name: list(jobs(name, scale)) for name in names}
+    found = {name: [job for job in some if fnmatchcase(job.name, only or "*")] for name, some in every.items()}
+    found = {name: some for name, some in found.items() if some}
+    if not found:
+        there = ", ".join(job.name for some in every.values() for job in some)
+        raise ValueError(f"--only {only}: no run is called so; there are {there}")
+    return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +18,10 @@ import torch
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.description import METRICS
-from galvae.files import write_atomically
+from galvae.files import alone, write_atomically
 from galvae.inference.figures import Selection
 from galvae.paper.data import Sources, check_sources, stores
-from galvae.paper.experiments import EXPERIMENTS, Job, Scale, jobs
+from galvae.paper.experiments import EXPERIMENTS, Job, Scale
 from galvae.paper.measure import MEASURES, Measured
 from galvae.paper.results import FOUND, RESULT, as_table, folder_of, write
 from galvae.progress import say
@@ -31,20 +32,25 @@ from galvae.training.run import trained_recipe
 
 # Images that a run is measured on, at most, of those it saw.
 SEEN = 500
+# Held by the process that trains and measures a run, or makes data.
+LOCK = ".lock"
 # Another number wherever something is measured otherwise: what was measured before is then measured again.
 MEASURED = 1
 
 
 def run_paper(
-    names: Sequence[str], output: Path, *, scale: Scale, sources: Sources, device: torch.device,
+    wanted: Mapping[str, Sequence[Job]], output: Path, *, scale: Scale, sources: Sources, device: torch.device,
     minutes: float | None = None, quiet: bool = False,
 ) -> bool:  # fmt: skip
     """Do what is left of some experiments, and write the table and the figures.
 
+    Several processes may do so at once, each on a device of its own: none takes a run that another has at hand, and
+    all wait for the last.
+
     Parameters
     ----------
-    names
-        Of the experiments.
+    wanted
+        The trainings, by experiment (:func:`galvae.paper.experiments.chosen`).
     output
         Folder of all experiments and scales.
     scale
@@ -72,20 +78,23 @@ def run_paper(
     """
     from galvae.paper.figures import draw
 
-    for name in names:
+    for name in wanted:
         check_sources(name, sources)
     output.mkdir(parents=True, exist_ok=True)
     write(output, as_table(output))
     with _until(minutes) as over:
         try:
-            for name in names:
+            for name, some in wanted.items():
                 fresh = False
-                for job in jobs(name, scale):
+                for wait, job in itertools.product((False, True), some):
                     if over.is_set():
                         return False
                     options = {"scale": scale, "sources": sources, "device": device, "quiet": quiet}
-                    fresh = run_job(job, output, over=over, **options) or fresh
-                    write(output, as_table(output))
+                    with alone(folder_of(job, output, scale) / LOCK, wait=wait) as mine:
+                        if mine and run_job(job, output, over=over, **options):
+                            fresh = True
+                            write(output, as_table(output))
+                write(output, as_table(output))
                 if fresh:
                     draw(name, output, scale=scale, sources=sources, device=device)
         except KeyboardInterrupt:
@@ -100,7 +109,9 @@ def run_job(
     over: threading.Event,
 ) -> bool:  # fmt: skip
     """Train and measure, if that is not done yet; whether there was anything to do."""
-    train, test, source = stores(job, output / scale / "data", scale=scale, sources=sources, quiet=quiet)
+    data = output / scale / "data"
+    with alone(data / LOCK, wait=True):
+        train, test, source = stores(job, data, scale=scale, sources=sources, quiet=quiet)
     if over.is_set():
         raise KeyboardInterrupt
     run = folder_of(job, output, scale)

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -16,16 +17,17 @@ from galvae.data.hinge import simulate_hinge
 from galvae.data.ingest import ingest
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
+from galvae.files import alone
 from galvae.inference.evaluate import evaluate
 from galvae.inference.figures import Selection
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.paper import data, measure
 from galvae.paper.data import SIZES, Sources
-from galvae.paper.experiments import EXPERIMENTS, jobs
+from galvae.paper.experiments import EXPERIMENTS, chosen, jobs
 from galvae.paper.figures import draw
-from galvae.paper.results import NOT_YET, as_table, folder_of, page, results
-from galvae.paper.work import run_paper
+from galvae.paper.results import NOT_YET, RESULT, as_table, folder_of, page, results
+from galvae.paper.work import LOCK, run_paper
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -47,7 +49,7 @@ def small(monkeypatch):
 
 
 def do(output):
-    assert run_paper(["hinge"], output, scale="quick", sources=Sources(), device=CPU, quiet=True)
+    assert run_paper(chosen(["hinge"], "quick"), output, scale="quick", sources=Sources(), device=CPU, quiet=True)
     return [result for _, result in results(output, ["hinge"], "quick")]
 
 
@@ -112,6 +114,50 @@ def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, at_fir
                 galvae(["paper", "hinge", "-o", str(tmp_path), "-q", "--overwrite", "--device", "cpu"])
             assert stop.value.code == 0
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".md"}
+
+
+def test_a_run_that_another_process_has_at_hand_comes_last(small, tmp_path):
+    """It is waited for; as the other process has died it is done then."""
+    folders = [folder_of(job, tmp_path, "quick") for job in jobs("hinge", "quick")]
+    others_done = threading.Event()
+
+    def hold_the_first():
+        with alone(folders[0] / LOCK, wait=False) as mine:
+            assert mine
+            held.set()
+            while not all((folder / RESULT).is_file() for folder in folders[1:]) and not given_up.wait(0.05):
+                pass
+            if not (folders[0] / RESULT).exists() and not given_up.is_set():
+                others_done.set()
+
+    held, given_up = threading.Event(), threading.Event()
+    other = threading.Thread(target=hold_the_first)
+    other.start()
+    held.wait()
+    try:
+        assert all(do(tmp_path))
+    finally:
+        given_up.set()
+        other.join()
+    assert others_done.is_set()
+    drawn = [path.stat().st_mtime_ns for path in (tmp_path / "figures").iterdir()]
+    assert min(drawn) > (folders[0] / RESULT).stat().st_mtime_ns
+
+
+def test_one_run_is_made_again_by_its_name(small, at_first, tmp_path, capsys):
+    shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
+    folders = {job.name: folder_of(job, tmp_path, "quick") for job in jobs("hinge", "quick")}
+    values = {name: json.loads((folder / RESULT).read_text())["values"] for name, folder in folders.items()}
+    made = {name: folder.stat().st_ino for name, folder in folders.items()}
+    with pytest.raises(SystemExit) as stop:
+        galvae(["paper", "-o", str(tmp_path), "-q", "--overwrite", "--device", "cpu", "--only", "hinge-vanilla-z2-s1"])
+    assert stop.value.code == 0
+    assert {name: json.loads((folder / RESULT).read_text())["values"] for name, folder in folders.items()} == values
+    assert [name for name in folders if folders[name].stat().st_ino != made[name]] == ["hinge-vanilla-z2-s1"]
+    with pytest.raises(SystemExit) as stop:
+        galvae(["paper", "hinge", "-o", str(tmp_path), "-q", "--only", "hinge-z9-*"])
+    assert stop.value.code == 2
+    assert "--only hinge-z9-*: no run is called so; there are hinge-spatial-z1-s0" in capsys.readouterr().err
 
 
 def test_figures_are_drawn_of_what_was_measured(small, at_first, tmp_path, monkeypatch):
