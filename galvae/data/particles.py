@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from threadpoolctl import threadpool_limits
 
+from galvae.cores import cores
+from galvae.data.ahead import ahead
 from galvae.files import check_output, whole
 from galvae.progress import Progress
 from galvae.version import version
@@ -73,11 +76,15 @@ def simulate_stack(
         The truth, as written.
     """
     images, rows = np.empty((n, size, size), np.float32), np.empty((n, len(columns)))
-    with Progress("simulate", n, quiet=quiet) as progress:
-        for number in range(n):
-            draw = stream(kind, seed, number)
-            rows[number], image = one(draw)
-            images[number] = image + draw.standard_normal((size, size), np.float32)
+
+    def make(number: int) -> None:
+        draw = stream(kind, seed, number)
+        rows[number], image = one(draw)
+        images[number] = image + draw.standard_normal((size, size), np.float32)
+
+    # Images side by side: one is too small for a matrix product in several threads, which would wait for each other.
+    with Progress("simulate", n, quiet=quiet) as progress, threadpool_limits(1):
+        for _ in ahead(make, range(n), count=2 * cores(), threads=cores()):
             progress.advance(1)
     meta = {**meta, "n": n, "size": size, "seed": seed, "pixel_size": pixel_size}
     truth = truth_table(path, columns, rows, meta)
