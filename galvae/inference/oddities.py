@@ -36,6 +36,8 @@ CENTRED, FAR = 3.0, 0.25
 GALAXIES = 1000
 # Of fewer there is no one in a hundred to be odder than.
 ENOUGH = 100
+# Light of a channel that counts, in that of the mean channel.
+DIM = 0.1
 
 
 class Typical(BaseModel):
@@ -126,17 +128,17 @@ def _distance(content: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> n
 
 
 def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
-    """Share of the light in each window that its reconstruction explains, from 0 to 1, shape (B,).
+    """Share of the light in each window that its reconstruction explains, in the channel where least, shape (B,).
 
-    Of the squares of the channel mean above the sky, in the pixels that the canonical image covers; noise is not
-    explained.
+    Of the squares above the sky in the pixels that the canonical image covers; noise is not explained. 1 is a perfect
+    reconstruction, 0 one that is as good as none; one that is worse is below 0. A channel with hardly any light (less
+    than a tenth of the mean channel's: one that is lost, say) is taken to have so much.
     """
-    level = found.sky.level.mean(1, keepdim=True)
-    seen, at = view.sample(vae.grid.expand(len(view), -1, -1)).mean(2), to_object(vae.grid, found.pose)
-    decoded = decoded_at(found.fitted.canonical.mean(3, keepdim=True), at)[..., 0]
-    inside = (at.abs().amax(2) <= 1).to(seen.dtype)
-    left, light = ((value.square() * inside).sum(1) for value in (seen - decoded, seen - level))
-    return (1 - left / light.clamp(min=1e-12)).clamp(min=0)
+    seen, at = view.sample(vae.grid.expand(len(view), -1, -1)), to_object(vae.grid, found.pose)
+    decoded, inside = decoded_at(found.fitted.canonical, at), (at.abs().amax(2) <= 1).to(seen.dtype)[..., None]
+    left, light = ((value.square() * inside).sum(1) for value in (seen - decoded, seen - found.sky.level[:, None]))
+    least = (DIM * light.mean(1, keepdim=True)).clamp(min=1e-12)
+    return (1 - left / torch.maximum(light, least)).amin(1)
 
 
 def odd(view: View, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical: Typical | None) -> np.ndarray:

@@ -64,7 +64,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     )
     away = np.hypot(dx, dy) / scale
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
-    respects = {"z": apart, "fit": -np.nan_to_num(explained), "place": doubted}
+    respects = {"z": apart, "fit": -np.nan_to_num(explained, nan=-np.inf), "place": doubted}
     rarities = np.stack([rarity(values) for values in respects.values()])
     order = np.lexsort((content.ids, *np.sort(rarities, 0)[::-1]))[:k]
     table = listed(

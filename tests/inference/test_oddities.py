@@ -100,6 +100,17 @@ def test_a_perfect_reconstruction_explains_everything_but_the_noise(knowing):
     assert explained(vae, view, infer(vae, view)).item() < 0.9
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_channel_that_is_lost_is_not_explained(knowing, lost, level):
+    """However well the others are."""
+    vae, view = scene(knowing, noise=0.01)
+    assert explained(vae, view, infer(vae, view)).item() > 0.9
+    vae, view = scene(knowing, noise=0.01)
+    view.fields[..., lost] = level
+    assert explained(vae, view, infer(vae, view)).item() < 0.1
+
+
 @pytest.mark.parametrize(("latents", "held_out"), [(8, 135), (24, 560), (2, 150)])
 def test_one_new_galaxy_in_a_hundred_is_unusual(latents, held_out):
     """Not more of them because the threshold was measured on few."""
