@@ -154,32 +154,37 @@ def test_parts_of_other_columns_are_refused(tmp_path, ending):
 
 _FULL = """
 import resource, signal, sys
-sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
 from test_growing import catalog_of
 from galvae.growing import write_parts
 
-def parts():
-    yield catalog_of(200)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-    for _ in range(9):
-        yield catalog_of(200)
-
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+catalog = catalog_of(200)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-try:
-    write_parts(parts(), sys.argv[1], rows=2000)
-except OSError as error:
-    print(error)
+
+def parts():
+    yield catalog
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    for _ in range(9):
+        yield catalog
+
+for path in sys.argv[2:]:
+    try:
+        write_parts(parts(), path, rows=2000)
+    except OSError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 """
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_full_disk_is_one_line(tmp_path, ending):
-    path, tests = tmp_path / f"c{ending}", Path(__file__).parent
+def test_a_full_disk_is_one_line(tmp_path):
+    tests, paths = Path(__file__).parent, [tmp_path / f"c{ending}" for ending in ENDINGS]
     environment = os.environ | {"PYTHONPATH": str(tests.parent)}
     done = subprocess.run(
-        [sys.executable, "-c", _FULL, str(path), str(tests)], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", _FULL, str(tests), *map(str, paths)], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{path}: cannot be written: "), done.stdout
-    assert len(done.stdout.splitlines()) == 1
+    for line, path in zip(done.stdout.splitlines(), paths, strict=True):
+        assert line.startswith(f"{path}: cannot be written: ")
     assert not list(tmp_path.iterdir())
