@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from galvae.windows import View, axes_of
+from galvae.windows import View, principal_variances
 
 # Ellipses of the galaxy's own shape, by the logarithm of their size in its matched Gaussian's standard deviations, and
 # points on each. Flatter than this none is made round.
@@ -58,7 +58,7 @@ def _face_on(view: View) -> tuple[Tensor, Tensor]:
     """Mean of the channels above the sky on ellipses, (B, 32, 64), and the sky's level, (B, 1)."""
     whole = replace(view, window=WINDOW).widest()
     centre, shape = whole.matched(beside=BESIDE, narrowing=NUCLEUS)
-    most, own = axes_of(shape)
+    most, own = principal_variances(shape)
     least = torch.maximum(own, FLATTEST**2 * most)
     # The matrix with these eigenvalues, and its root, which turns with the galaxy: no axis is asked for.
     thicker = (least - own) / (most - own).clamp(min=1e-9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -46,22 +45,6 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that it is either absent, or as before, or whole."""
     with whole(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def alone(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Whether no other process is in a block of this name; with `wait`, when none is any more.
-
-    The file is made, with the folders above it, and stays; who dies is no longer in the block.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def check_output(path: str | Path, endings: Collection[str] = (), *, overwrite: bool = False) -> None:

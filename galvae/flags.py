@@ -37,7 +37,7 @@ MEANING: dict[Flag, str] = {
     Flag.NO_MOMENTS: "no moments could be measured on the decoded image: orientation, axis_ratio, dx, dy are NaN",
     Flag.OUTSIDE: "the inferred centre lies outside the model's window",
     Flag.TWO_RIVALS: "another direction is nearly as probable as theta: p_alt above 0.1",
-    Flag.POORLY_FITTED: "the reconstruction explains less of the light than that of 99% of the galaxies held out",
+    Flag.POORLY_FITTED: "the reconstruction explains less of a channel's light than in 99% of the galaxies held out",
     Flag.UNUSUAL: "z lies farther from the mean than that of 99% of the galaxies held out",
     Flag.AT_EDGE: "the galaxy, to two standard deviations of its light, reaches beyond the model's window",
     Flag.OFF_CENTRE: "the cutout's middle lies outside of it, more than 3 window pixels away, or more than a quarter "

@@ -26,7 +26,7 @@ def as_float(fields: Tensor) -> Tensor:
     return fields / 255 if fields.dtype == torch.uint8 else fields
 
 
-def axes_of(shape: Tensor) -> tuple[Tensor, Tensor]:
+def principal_variances(shape: Tensor) -> tuple[Tensor, Tensor]:
     """Variances along the major and the minor axis of second moments xx, yy, xy (B, 3), shape (B,)."""
     middle, off = (shape[:, 0] + shape[:, 1]) / 2, torch.hypot((shape[:, 0] - shape[:, 1]) / 2, shape[:, 2])
     return middle + off, middle - off
@@ -144,7 +144,7 @@ class View:
         with torch.no_grad():
             whole = self.widest()
             centre, shape = whole.matched()
-            width = whole.width * (TIMES * axes_of(shape)[0].sqrt()).clamp(NARROWEST / WIDEST, 1)
+            width = whole.width * (TIMES * principal_variances(shape)[0].sqrt()).clamp(NARROWEST / WIDEST, 1)
             return replace(self, offset=centre * whole._half()[:, 0], width=width, origin=None)
 
     def widest(self) -> View:

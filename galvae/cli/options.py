@@ -149,8 +149,11 @@ def keep_list(
 
 
 @contextmanager
-def say_how_to_go_on(saved: Path, *, resume: str = "--resume") -> Iterator[None]:
-    """Print the command that goes on, where Ctrl-C or SIGTERM ends the work and `saved` is there to go on from."""
+def say_how_to_go_on(saved: Path, *, resume: str | None = "--resume") -> Iterator[None]:
+    """Print the command that goes on, where Ctrl-C or SIGTERM ends the work and `saved` is there to go on from.
+
+    It is the same with `resume` instead of ``--overwrite``; with an empty one the same; with None, without that.
+    """
     try:
         yield
     except BaseException as error:
@@ -158,6 +161,6 @@ def say_how_to_go_on(saved: Path, *, resume: str = "--resume") -> Iterator[None]
             from galvae.progress import say
 
             again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-            command = ["galvae", *again, resume] if resume else ["galvae", *sys.argv[1:]]
+            command = ["galvae", *sys.argv[1:]] if resume == "" else ["galvae", *again, *filter(None, [resume])]
             say(f"interrupted; what is done is kept. To go on: {shlex.join(command)}")
         raise

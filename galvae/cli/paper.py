@@ -20,7 +20,7 @@ def paper(
     integrin: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of two conformations (PDB).")] = None,
     galaxies: Annotated[Path | None, typer.Option(metavar="ZIP", help="Galaxy Zoo's JPEGs; simulated without.")] = None,
     only: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Only runs of such names: hinge-spatial-z1-s0, 'hinge-*-s0'.")
+        str | None, typer.Option(metavar="PATTERN", help="Only runs of such names: hinge-spatial-z1-s0, 'hinge-*-s0'.")
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so many; the same command goes on.")
@@ -31,8 +31,6 @@ def paper(
     quiet: Quiet = False,
 ) -> None:
     """Run the experiments of Bepler et al. 2019: data, trainings, figures, and a table beside the paper's."""
-    import shutil
-
     from galvae.files import check_output
     from galvae.stages import holds
 
@@ -41,10 +39,10 @@ def paper(
         raise FileExistsError(f"{output}: holds something else than galvae paper makes; choose another output")
 
     from galvae.device import choose_device
-    from galvae.paper.data import Sources
-    from galvae.paper.experiments import EXPERIMENTS, chosen
-    from galvae.paper.results import TABLE, folder_of
-    from galvae.paper.work import run_paper
+    from galvae.paper.data import Sources, check_sources
+    from galvae.paper.experiments import EXPERIMENTS, select_jobs
+    from galvae.paper.results import TABLE
+    from galvae.paper.work import discard, run_paper
     from galvae.progress import say
 
     names = list(experiments or EXPERIMENTS)
@@ -53,19 +51,17 @@ def paper(
             raise ValueError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if scale not in ("quick", "paper"):
         raise ValueError(f"--scale {scale}: expected quick or paper")
-    wanted = chosen(names, scale, only)
+    wanted, sources = select_jobs(names, scale, only), Sources(mnist, integrin, galaxies)
+    for name in wanted:
+        check_sources(name, sources)
     where = choose_device(device)
-    for name, some in wanted.items() if overwrite else ():
-        replaced = [folder_of(job, output, scale) for job in some]
-        if only is None:
-            replaced = [output / scale / name, *(output / scale / "data" / data for data in EXPERIMENTS[name].data)]
-        for folder in replaced:
-            shutil.rmtree(folder, ignore_errors=True)
-    with say_how_to_go_on(output, resume=""):
+    if overwrite:
+        discard(wanted, output, scale=scale, data=only is None)
+    with say_how_to_go_on(output, resume=None):
         finished = run_paper(
-            wanted, output, scale=scale, sources=Sources(mnist, integrin, galaxies), device=where, minutes=minutes,
-            quiet=quiet,
+            wanted, output, scale=scale, sources=sources, device=where, minutes=minutes, quiet=quiet
         )  # fmt: skip
     if not finished:
-        say(f"{minutes:g} minutes are over: the same command goes on from here")
+        same = "the same command, without --overwrite," if overwrite else "the same command"
+        say(f"{minutes:g} minutes are over: {same} goes on from here")
     print_result({"results": str(output / TABLE), "finished": finished}, str(output / TABLE), as_json=as_json)

@@ -83,7 +83,7 @@ def simulate_stack(
         images[number] = image + draw.standard_normal((size, size), np.float32)
 
     # Images side by side: one is too small for a matrix product in several threads, which would wait for each other.
-    with Progress("simulate", n, quiet=quiet) as progress, threadpool_limits(1):
+    with Progress("simulate", n, quiet=quiet) as progress, threadpool_limits(1, "blas"):
         for _ in ahead(make, range(n), count=2 * cores(), threads=cores()):
             progress.advance(1)
     meta = {**meta, "n": n, "size": size, "seed": seed, "pixel_size": pixel_size}

@@ -130,15 +130,19 @@ def _distance(content: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> n
 def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
     """Share of the light in each window that its reconstruction explains, in the channel where least, shape (B,).
 
-    Of the squares above the sky in the pixels that the canonical image covers; noise is not explained. 1 is a perfect
-    reconstruction, 0 one that is as good as none; one that is worse is below 0. A channel with hardly any light (less
-    than a tenth of the mean channel's: one that is lost, say) is taken to have so much.
+    Of the squares above the sky in the pixels that the canonical image covers, less those of the sky's noise: R^2 about
+    the sky. 1 is a perfect reconstruction, 0 one that is as good as none; one that is worse is below 0, down to -1. A
+    channel with hardly any light (less than a tenth of the mean channel's: one that is lost, say) is taken to have so
+    much.
     """
-    seen, at = view.sample(vae.grid.expand(len(view), -1, -1)), to_object(vae.grid, found.pose)
+    points = vae.grid.expand(len(view), -1, -1)
+    seen, at = view.sample(points), to_object(vae.grid, found.pose)
     decoded, inside = decoded_at(found.fitted.canonical, at), (at.abs().amax(2) <= 1).to(seen.dtype)[..., None]
-    left, light = ((value.square() * inside).sum(1) for value in (seen - decoded, seen - found.sky.level[:, None]))
+    noise = (found.sky.left_at(view, points)[..., None] * found.sky.noise[:, None]).square()
+    both = (seen - decoded, seen - found.sky.level[:, None])
+    left, light = (((value.square() - noise) * inside).sum(1) for value in both)
     least = (DIM * light.mean(1, keepdim=True)).clamp(min=1e-12)
-    return (1 - left / torch.maximum(light, least)).amin(1)
+    return (1 - left.clamp(min=0) / torch.maximum(light, least)).clamp(min=-1).amin(1)
 
 
 def odd(view: View, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical: Typical | None) -> np.ndarray:

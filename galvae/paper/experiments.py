@@ -194,7 +194,7 @@ def jobs(name: str, scale: Scale) -> Iterator[Job]:
             yield Job(name, data, model, latents, seed, load_recipe(experiment.recipe, words))
 
 
-def chosen(names: Sequence[str], scale: Scale, only: str | None = None) -> dict[str, list[Job]]:
+def select_jobs(names: Sequence[str], scale: Scale, only: str | None = None) -> dict[str, list[Job]]:
     """The trainings of some experiments, by experiment; of those whose names match a pattern (``*``, ``?``), if any.
 
     Raises
@@ -203,9 +203,13 @@ def chosen(names: Sequence[str], scale: Scale, only: str | None = None) -> dict[
         If there are none of such names.
     """
     every = {name: list(jobs(name, scale)) for name in names}
-    found = {name: [job for job in some if fnmatchcase(job.name, only or "*")] for name, some in every.items()}
+    found = {
+        name: [job for job in some if fnmatchcase(job.name, "*" if only is None else only)]
+        for name, some in every.items()
+    }
     found = {name: some for name, some in found.items() if some}
     if not found:
-        there = ", ".join(job.name for some in every.values() for job in some)
-        raise ValueError(f"--only {only}: no run is called so; there are {there}")
+        there = [job.name for some in every.values() for job in some]
+        others = f", and {len(there) - 4} more" if len(there) > 4 else ""
+        raise ValueError(f"--only {only}: no run is called so; there are {', '.join(there[:4])}{others}")
     return found

@@ -86,7 +86,8 @@ def results(output: Path, names: Sequence[str], scale: Scale) -> Iterator[tuple[
         for job in jobs(name, scale):
             found = read_json(folder_of(job, output, scale) / RESULT)
             same = found.get("made_from", {}).get("recipe") == trained_recipe(job.recipe)
-            yield job, {**found, "found": str(folder_of(job, output, scale) / FOUND)} if same else {}
+            images = folder_of(job, output, scale) / FOUND
+            yield job, {**found, "found": str(images)} if same and images.is_file() else {}
 
 
 def as_table(output: Path, names: Sequence[str] = tuple(EXPERIMENTS)) -> Table:

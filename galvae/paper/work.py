@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from galvae.data.split import identifier_hashes
 from galvae.data.store import ImageStore
 from galvae.description import METRICS
-from galvae.files import alone, write_atomically
+from galvae.files import write_atomically
 from galvae.inference.figures import Selection
 from galvae.paper.data import Sources, check_sources, stores
 from galvae.paper.experiments import EXPERIMENTS, Job, Scale
@@ -32,8 +33,6 @@ from galvae.training.run import trained_recipe
 
 # Images that a run is measured on, at most, of those it saw.
 SEEN = 500
-# Held by the process that trains and measures a run, or makes data.
-LOCK = ".lock"
 # Another number wherever something is measured otherwise: what was measured before is then measured again.
 MEASURED = 1
 
@@ -45,12 +44,12 @@ def run_paper(
     """Do what is left of some experiments, and write the table and the figures.
 
     Several processes may do so at once, each on a device of its own: none takes a run that another has at hand, and
-    all wait for the last.
+    all wait for the last one.
 
     Parameters
     ----------
     wanted
-        The trainings, by experiment (:func:`galvae.paper.experiments.chosen`).
+        The trainings, by experiment (:func:`galvae.paper.experiments.select_jobs`).
     output
         Folder of all experiments and scales.
     scale
@@ -84,18 +83,22 @@ def run_paper(
     write(output, as_table(output))
     with _until(minutes) as over:
         try:
-            for name, some in wanted.items():
-                fresh = False
-                for wait, job in itertools.product((False, True), some):
+            todo = [job for some in wanted.values() for job in some]
+            for wait in (False, True):
+                skipped = []
+                for job in todo:
                     if over.is_set():
                         return False
                     options = {"scale": scale, "sources": sources, "device": device, "quiet": quiet}
-                    with alone(folder_of(job, output, scale) / LOCK, wait=wait) as mine:
-                        if mine and run_job(job, output, over=over, **options):
-                            fresh = True
+                    with locked(output / scale, job.name, wait=wait) as mine:
+                        if not mine:
+                            skipped.append(job)
+                        elif run_job(job, output, over=over, **options):
                             write(output, as_table(output))
-                write(output, as_table(output))
-                if fresh:
+                todo = skipped
+            write(output, as_table(output))
+            for name in wanted:
+                if _figures_are_older(name, output, scale):
                     draw(name, output, scale=scale, sources=sources, device=device)
         except KeyboardInterrupt:
             if not over.is_set():
@@ -104,14 +107,38 @@ def run_paper(
     return True
 
 
+def discard(wanted: Mapping[str, Sequence[Job]], output: Path, *, scale: Scale, data: bool) -> None:
+    """Remove trainings, and with `data` what they were made of, to make them again.
+
+    Raises
+    ------
+    FileExistsError
+        If another process has one of them at hand; the others are gone then.
+    """
+    for job in (job for some in wanted.values() for job in some):
+        with locked(output / scale, job.name, wait=False) as mine:
+            if not mine:
+                raise FileExistsError(f"{output}: another process is at {job.name}; wait for it, or stop it first")
+            shutil.rmtree(folder_of(job, output, scale), ignore_errors=True)
+    for name in wanted if data else ():
+        for kind in EXPERIMENTS[name].data:
+            shutil.rmtree(output / scale / "data" / kind, ignore_errors=True)
+
+
+def _figures_are_older(name: str, output: Path, scale: Scale) -> bool:
+    """Whether a figure of an experiment is not there, or is of before its last result."""
+    drawn = [path.stat().st_mtime_ns for path in (output / "figures").glob(f"{scale}-{name}-*.png")]
+    found = [path.stat().st_mtime_ns for path in (output / scale / name).glob(f"*/{RESULT}")]
+    return bool(found) and (not drawn or min(drawn) < max(found))
+
+
 def run_job(
     job: Job, output: Path, *, scale: Scale, sources: Sources, device: torch.device, quiet: bool,
     over: threading.Event,
 ) -> bool:  # fmt: skip
     """Train and measure, if that is not done yet; whether there was anything to do."""
-    data = output / scale / "data"
-    with alone(data / LOCK, wait=True):
-        train, test, source = stores(job, data, scale=scale, sources=sources, quiet=quiet)
+    with locked(output / scale, f"data of {job.data}", wait=True):
+        train, test, source = stores(job, output / scale / "data", scale=scale, sources=sources, quiet=quiet)
     if over.is_set():
         raise KeyboardInterrupt
     run = folder_of(job, output, scale)
@@ -119,7 +146,8 @@ def run_job(
         "recipe": trained_recipe(job.recipe), "store": train.digest, "test": test.digest if test else None,
         "measured": MEASURED,
     }  # fmt: skip
-    if read_json(run / RESULT).get("made_from") == json.loads(json.dumps(made_from)):
+    before = read_json(run / RESULT) if (run / FOUND).is_file() else {}
+    if before.get("made_from") == json.loads(json.dumps(made_from)):
         return False
     say(f"{job.experiment}: {job.name}", quiet=quiet)
     begun = (run / STATE).is_file()
@@ -131,7 +159,8 @@ def run_job(
             f"{run}: was trained with other {', '.join(changed)}; choose another output, or add --overwrite to begin "
             f"the experiment again"
         )
-    (run / FOUND).unlink(missing_ok=True)
+    for path in (run / RESULT, run / FOUND):
+        path.unlink(missing_ok=True)
     if not described.get("finished"):
         fit(train, job.recipe, run, device=device, resume=begun, quiet=quiet)
     last = json.loads((run / METRICS).read_text().splitlines()[-1])
@@ -157,6 +186,25 @@ def measured_of(run: Path, train: ImageStore, test: ImageStore | None, *, device
     known = np.isin(identifier_hashes(train.column("id")), description["trained_on"])
     held_out = Selection(train, np.flatnonzero(~known)) if test is None else Selection(test, np.arange(len(test)))
     return Measured(vae, description, held_out, Selection(train, np.flatnonzero(known)[:SEEN]), run / FOUND)
+
+
+@contextmanager
+def locked(folder: Path, name: str, *, wait: bool) -> Iterator[bool]:
+    """Whether no other process is in a block of this name; with `wait`, when none is any more.
+
+    Who dies is no longer in it. The lock lies in a folder of its own, so that it outlives what it is of.
+    """
+    (folder / "locks").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "locks" / name, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 @contextmanager

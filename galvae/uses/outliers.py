@@ -24,8 +24,8 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     A galaxy can be unusual in three respects, and is as unusual as in the one in which it is most:
 
     - ``z``: far from others in content (:func:`isolation`);
-    - ``fit``: its image is not what z says, for the reconstruction explains little of the light (``explained``): what
-      the model cannot draw, an artifact say, may well have a usual z;
+    - ``fit``: its image is not what z says, for of one channel the reconstruction explains little of the light
+      (``explained``): what the model cannot draw, an artifact say, may well have a usual z;
     - ``place``: it lies far from the cutout's middle, of which z by construction knows nothing. Only galaxies that the
       catalog itself doubts to be the ones meant count (flag ``OFF_CENTRE``): in a survey cut at random places the list
       would otherwise fill with whatever lies outermost.
@@ -73,7 +73,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         why=(np.array(list(respects))[rarities.argmin(0)[order]],
              "that respect: z (far from others), fit (badly explained) or place (off the middle, and doubted)"),
         isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
-        explained=(explained[order], "share of the light that the reconstruction explains, from the catalog"),
+        explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
         displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),
     )  # fmt: skip
     table.meta |= {"galaxies": len(content), "left_out": content.left_out}

@@ -28,7 +28,7 @@ class Found(NamedTuple):
     z
         Content, shape (N, Z).
     explained
-        Share of the light that the reconstruction explains, shape (N,).
+        R^2 of the reconstruction about the sky, in the channel where least, shape (N,).
     flags
         What the model finds odd, shape (N,).
     """

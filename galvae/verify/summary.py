@@ -47,9 +47,9 @@ def summarize(measured: Measured) -> dict[str, Any]:
         it is not flipped), of ``orientation`` against the reference where two definitions agree, of ``axis_ratio``
         against adaptive moments. ``rivals``: how many galaxies have one (``p_alt`` above 0.1), how many of two
         exposures are flipped, and how many of those had been said to have a rival. ``angle_from_z``: how well z
-        predicts the axis, which it must not (R^2 of its cosine and sine). ``explained``: share of the light's square
-        that the reconstruction explains. ``flags``: how galaxies with each of the model's flags fare. ``kept``: what
-        the reconstructions keep, see :func:`galvae.verify.kept.what_is_kept`.
+        predicts the axis, which it must not (R^2 of its cosine and sine). ``explained``: R^2 of the reconstruction
+        about the sky, in the channel where least. ``flags``: how galaxies with each of the model's flags fare.
+        ``kept``: what the reconstructions keep, see :func:`galvae.verify.kept.what_is_kept`.
     """
     start, end, reference, turn = measured.start, measured.end, measured.reference, measured.turn
     long, round_ = reference.axis_ratio < ELONGATED, reference.axis_ratio >= ELONGATED

@@ -58,7 +58,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     for name, unit in (("axis", "deg"), ("x", "px"), ("y", "px")):
         row(f"mean error of {name} against {reference}", "signed", name, unit=unit)
     row("axis predicted from z, R^2 (should be 0)", "angle_from_z")
-    row("light explained by the reconstruction", "explained", "median", unit="%")
+    row("light explained by the reconstruction, in the channel where least", "explained", "median", unit="%")
     if first["kept"]:
         lines.append("of the light's power the reconstruction keeps, noise's own taken off")
         for order, label in WORDS.items():

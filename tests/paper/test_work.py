@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,17 +18,16 @@ from galvae.data.hinge import simulate_hinge
 from galvae.data.ingest import ingest
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
-from galvae.files import alone
 from galvae.inference.evaluate import evaluate
 from galvae.inference.figures import Selection
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.paper import data, measure
 from galvae.paper.data import SIZES, Sources
-from galvae.paper.experiments import EXPERIMENTS, chosen, jobs
+from galvae.paper.experiments import EXPERIMENTS, jobs, select_jobs
 from galvae.paper.figures import draw
-from galvae.paper.results import NOT_YET, RESULT, as_table, folder_of, page, results
-from galvae.paper.work import LOCK, run_paper
+from galvae.paper.results import FOUND, NOT_YET, RESULT, as_table, folder_of, page, results
+from galvae.paper.work import locked, run_paper
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -49,7 +49,7 @@ def small(monkeypatch):
 
 
 def do(output):
-    assert run_paper(chosen(["hinge"], "quick"), output, scale="quick", sources=Sources(), device=CPU, quiet=True)
+    assert run_paper(select_jobs(["hinge"], "quick"), output, scale="quick", sources=Sources(), device=CPU, quiet=True)
     return [result for _, result in results(output, ["hinge"], "quick")]
 
 
@@ -118,46 +118,70 @@ def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, at_fir
 
 def test_a_run_that_another_process_has_at_hand_comes_last(small, tmp_path):
     """It is waited for; as the other process has died it is done then."""
-    folders = [folder_of(job, tmp_path, "quick") for job in jobs("hinge", "quick")]
-    others_done = threading.Event()
+    held, done = threading.Event(), []
+    some = list(jobs("hinge", "quick"))
+    results_of = [folder_of(job, tmp_path, "quick") / RESULT for job in some]
 
     def hold_the_first():
-        with alone(folders[0] / LOCK, wait=False) as mine:
-            assert mine
+        with locked(tmp_path / "quick", some[0].name, wait=False):
             held.set()
-            while not all((folder / RESULT).is_file() for folder in folders[1:]) and not given_up.wait(0.05):
-                pass
-            if not (folders[0] / RESULT).exists() and not given_up.is_set():
-                others_done.set()
+            until = time.monotonic() + 60
+            while not all(path.is_file() for path in results_of[1:]) and time.monotonic() < until:
+                time.sleep(0.05)
+            done.extend(path.is_file() for path in results_of)
 
-    held, given_up = threading.Event(), threading.Event()
     other = threading.Thread(target=hold_the_first)
     other.start()
-    held.wait()
-    try:
-        assert all(do(tmp_path))
-    finally:
-        given_up.set()
-        other.join()
-    assert others_done.is_set()
+    assert held.wait(10)
+    assert all(do(tmp_path))
+    other.join()
+    assert done == [False] + [True] * (len(some) - 1)
     drawn = [path.stat().st_mtime_ns for path in (tmp_path / "figures").iterdir()]
-    assert min(drawn) > (folders[0] / RESULT).stat().st_mtime_ns
+    assert min(drawn) > results_of[0].stat().st_mtime_ns
+
+
+def test_a_run_that_another_process_has_at_hand_is_not_removed(small, at_first, tmp_path, capsys):
+    shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
+    job = next(jobs("hinge", "quick"))
+    with locked(tmp_path / "quick", job.name, wait=False), pytest.raises(SystemExit) as stop:
+        galvae(["paper", "hinge", "-o", str(tmp_path), "-q", "--overwrite", "--device", "cpu"])
+    assert stop.value.code == 2
+    assert f"another process is at {job.name}; wait for it, or stop it first" in capsys.readouterr().err
+    assert (folder_of(job, tmp_path, "quick") / RESULT).is_file()
+
+
+def test_figures_not_drawn_when_the_command_was_stopped_are_drawn_by_the_next(small, at_first, tmp_path):
+    shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "figures")
+    do(tmp_path)
+    assert list((tmp_path / "figures").iterdir())
+
+
+def test_a_result_without_its_images_is_measured_again(small, at_first, tmp_path):
+    shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
+    found = folder_of(next(jobs("hinge", "quick")), tmp_path, "quick") / FOUND
+    found.unlink()
+    as_table(tmp_path, ["hinge"])
+    do(tmp_path)
+    assert found.is_file()
 
 
 def test_one_run_is_made_again_by_its_name(small, at_first, tmp_path, capsys):
     shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
     folders = {job.name: folder_of(job, tmp_path, "quick") for job in jobs("hinge", "quick")}
     values = {name: json.loads((folder / RESULT).read_text())["values"] for name, folder in folders.items()}
-    made = {name: folder.stat().st_ino for name, folder in folders.items()}
+    for folder in folders.values():
+        (folder / "mark").touch()
     with pytest.raises(SystemExit) as stop:
         galvae(["paper", "-o", str(tmp_path), "-q", "--overwrite", "--device", "cpu", "--only", "hinge-vanilla-z2-s1"])
     assert stop.value.code == 0
     assert {name: json.loads((folder / RESULT).read_text())["values"] for name, folder in folders.items()} == values
-    assert [name for name in folders if folders[name].stat().st_ino != made[name]] == ["hinge-vanilla-z2-s1"]
+    assert [name for name in folders if not (folders[name] / "mark").exists()] == ["hinge-vanilla-z2-s1"]
     with pytest.raises(SystemExit) as stop:
         galvae(["paper", "hinge", "-o", str(tmp_path), "-q", "--only", "hinge-z9-*"])
     assert stop.value.code == 2
-    assert "--only hinge-z9-*: no run is called so; there are hinge-spatial-z1-s0" in capsys.readouterr().err
+    said = "--only hinge-z9-*: no run is called so; there are hinge-spatial-z1-s0, hinge-vanilla-z1-s0, "
+    assert said in capsys.readouterr().err
 
 
 def test_figures_are_drawn_of_what_was_measured(small, at_first, tmp_path, monkeypatch):
