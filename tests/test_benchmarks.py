@@ -121,7 +121,7 @@ def test_one_go_on_a_gpu_runs_on_a_processor_and_its_figures_come_into_the_table
     assert set(found["failed"]) == {"original"}
     assert "no --original" in found["failed"]["original"]
     assert done.returncode == 1
-    parts = ["begun", "steps", "paper", "failed", "sooner", "roofline", "streaming", "choices", "choices", "choices"]
+    parts = ["begun", "steps", "paper", "failed", "sooner", "roofline", "streaming", "choices"]
     assert [line["part"] for line in told] == parts
     assert found["steps"]["compiled"]
     assert found["steps"]["apart_from plain"] < 1e-2
