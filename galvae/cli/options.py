@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -149,18 +149,16 @@ def keep_list(
 
 
 @contextmanager
-def say_how_to_go_on(saved: Path, *, resume: str | None = "--resume") -> Iterator[None]:
-    """Print the command that goes on, where Ctrl-C or SIGTERM ends the work and `saved` is there to go on from.
-
-    It is the same with `resume` instead of ``--overwrite``; with an empty one the same; with None, without that.
-    """
+def say_how_to_go_on(
+    saved: Path, *, without: Collection[str] = ("--resume", "--overwrite"), add: Sequence[str] = ("--resume",)
+) -> Iterator[None]:
+    """Print the command that goes on, where Ctrl-C or SIGTERM ends the work and `saved` is there to go on from."""
     try:
         yield
     except BaseException as error:
         if not isinstance(error, Exception) and saved.exists():
             from galvae.progress import say
 
-            again = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-            command = ["galvae", *sys.argv[1:]] if resume == "" else ["galvae", *again, *filter(None, [resume])]
+            command = ["galvae", *(word for word in sys.argv[1:] if word not in without), *add]
             say(f"interrupted; what is done is kept. To go on: {shlex.join(command)}")
         raise

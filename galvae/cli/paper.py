@@ -39,10 +39,10 @@ def paper(
         raise FileExistsError(f"{output}: holds something else than galvae paper makes; choose another output")
 
     from galvae.device import choose_device
-    from galvae.paper.data import Sources, check_sources
+    from galvae.paper.data import Sources
     from galvae.paper.experiments import EXPERIMENTS, select_jobs
     from galvae.paper.results import TABLE
-    from galvae.paper.work import discard, run_paper
+    from galvae.paper.work import run_paper
     from galvae.progress import say
 
     names = list(experiments or EXPERIMENTS)
@@ -51,15 +51,11 @@ def paper(
             raise ValueError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if scale not in ("quick", "paper"):
         raise ValueError(f"--scale {scale}: expected quick or paper")
-    wanted, sources = select_jobs(names, scale, only), Sources(mnist, integrin, galaxies)
-    for name in wanted:
-        check_sources(name, sources)
-    where = choose_device(device)
-    if overwrite:
-        discard(wanted, output, scale=scale, data=only is None)
-    with say_how_to_go_on(output, resume=None):
+    wanted, where = select_jobs(names, scale, only), choose_device(device)
+    with say_how_to_go_on(output, add=()):
         finished = run_paper(
-            wanted, output, scale=scale, sources=sources, device=where, minutes=minutes, quiet=quiet
+            wanted, output, scale=scale, sources=Sources(mnist, integrin, galaxies), device=where, minutes=minutes,
+            overwrite=overwrite, quiet=quiet,
         )  # fmt: skip
     if not finished:
         same = "the same command, without --overwrite," if overwrite else "the same command"

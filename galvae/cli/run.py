@@ -41,7 +41,7 @@ def run(
 
     settings = load_recipe(recipe, changes or ())
     check_output(output, overwrite=True)  # what may be there, each stage knows
-    with say_how_to_go_on(output, resume=""):
+    with say_how_to_go_on(output, without=(), add=()):
         stages = run_recipe(
             settings, sources or [], output,
             table=table, workers=workers, limit=limit, device=device, overwrite=overwrite, quiet=quiet,

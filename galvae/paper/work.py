@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from galvae.description import METRICS
 from galvae.files import write_atomically
 from galvae.inference.figures import Selection
 from galvae.paper.data import Sources, check_sources, stores
-from galvae.paper.experiments import EXPERIMENTS, Job, Scale
+from galvae.paper.experiments import EXPERIMENTS, Job, Scale, jobs
 from galvae.paper.measure import MEASURES, Measured
 from galvae.paper.results import FOUND, RESULT, as_table, folder_of, write
 from galvae.progress import say
@@ -39,7 +39,7 @@ MEASURED = 1
 
 def run_paper(
     wanted: Mapping[str, Sequence[Job]], output: Path, *, scale: Scale, sources: Sources, device: torch.device,
-    minutes: float | None = None, quiet: bool = False,
+    minutes: float | None = None, overwrite: bool = False, quiet: bool = False,
 ) -> bool:  # fmt: skip
     """Do what is left of some experiments, and write the table and the figures.
 
@@ -60,6 +60,8 @@ def run_paper(
         Where to compute.
     minutes
         Stop after about so many, in the middle of a training, to be gone on with.
+    overwrite
+        Do all of these trainings again; of whole experiments the data, too.
     quiet
         No progress.
 
@@ -71,7 +73,8 @@ def run_paper(
     Raises
     ------
     FileExistsError
-        If something was made with other data or another recipe than is wanted.
+        If something was made with other data or another recipe than is wanted, or another process has at hand what is
+        to be done again.
     ValueError, OSError
         If data are not at hand; before any work.
     """
@@ -79,6 +82,8 @@ def run_paper(
 
     for name in wanted:
         check_sources(name, sources)
+    if overwrite:
+        _discard(wanted, output, scale)
     output.mkdir(parents=True, exist_ok=True)
     write(output, as_table(output))
     with _until(minutes) as over:
@@ -107,22 +112,19 @@ def run_paper(
     return True
 
 
-def discard(wanted: Mapping[str, Sequence[Job]], output: Path, *, scale: Scale, data: bool) -> None:
-    """Remove trainings, and with `data` what they were made of, to make them again.
-
-    Raises
-    ------
-    FileExistsError
-        If another process has one of them at hand; the others are gone then.
-    """
-    for job in (job for some in wanted.values() for job in some):
-        with locked(output / scale, job.name, wait=False) as mine:
-            if not mine:
+def _discard(wanted: Mapping[str, Sequence[Job]], output: Path, scale: Scale) -> None:
+    """Remove trainings, all or none, and what they were made of where those are all of an experiment."""
+    every = [job for some in wanted.values() for job in some]
+    with ExitStack() as locks:
+        for job in every:
+            if not locks.enter_context(locked(output / scale, job.name, wait=False)):
                 raise FileExistsError(f"{output}: another process is at {job.name}; wait for it, or stop it first")
+        for job in every:
             shutil.rmtree(folder_of(job, output, scale), ignore_errors=True)
-    for name in wanted if data else ():
-        for kind in EXPERIMENTS[name].data:
-            shutil.rmtree(output / scale / "data" / kind, ignore_errors=True)
+        for name, some in wanted.items():
+            if len(some) == len(list(jobs(name, scale))):
+                for kind in EXPERIMENTS[name].data:
+                    shutil.rmtree(output / scale / "data" / kind, ignore_errors=True)
 
 
 def _figures_are_older(name: str, output: Path, scale: Scale) -> bool:

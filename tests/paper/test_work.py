@@ -142,12 +142,12 @@ def test_a_run_that_another_process_has_at_hand_comes_last(small, tmp_path):
 
 def test_a_run_that_another_process_has_at_hand_is_not_removed(small, at_first, tmp_path, capsys):
     shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
-    job = next(jobs("hinge", "quick"))
+    *others, job = jobs("hinge", "quick")
     with locked(tmp_path / "quick", job.name, wait=False), pytest.raises(SystemExit) as stop:
         galvae(["paper", "hinge", "-o", str(tmp_path), "-q", "--overwrite", "--device", "cpu"])
     assert stop.value.code == 2
     assert f"another process is at {job.name}; wait for it, or stop it first" in capsys.readouterr().err
-    assert (folder_of(job, tmp_path, "quick") / RESULT).is_file()
+    assert all((folder_of(one, tmp_path, "quick") / RESULT).is_file() for one in (*others, job))
 
 
 def test_figures_not_drawn_when_the_command_was_stopped_are_drawn_by_the_next(small, at_first, tmp_path):
