@@ -154,13 +154,13 @@ class View:
         return replace(self, offset=torch.zeros_like(self.offset), width=width, origin=None)
 
     def matched(
-        self, *, steps: int = 16, beside: float = BESIDE, narrowing: Sequence[float] = NARROWING
+        self, *, steps: int = 16, beside: float = BESIDE, noises: float = 2, narrowing: Sequence[float] = NARROWING
     ) -> tuple[Tensor, Tensor]:
         """Centroid (B, 2) and second moments xx, yy, xy (B, 3) of each galaxy's matched Gaussian there, grid units.
 
         That of :func:`galvae.moments.adaptive_moments`, on the device, of light from which what lies beside the galaxy
         is taken: where, in the mean of 3 x 3 pixels, it is brighter than the light opposite by about the share `beside`
-        of the galaxy's peak and twice a pixel's noise. A galaxy that has no such Gaussian is as it was when that was
+        of the galaxy's peak and so many times a pixel's noise (`noises`). A galaxy that has no such Gaussian is as it was when that was
         found out. With `narrowing` as :meth:`centroid` has it.
         """
         n, grid = self.window, pixel_grid(self.window, device=self.fields.device)
@@ -170,7 +170,7 @@ class View:
         # Pixel by pixel the brighter of two noisy ones would always be the one to go.
         smooth = functional.avg_pool2d(light[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
         peak = torch.minimum(smooth, smooth.flip(1, 2)).amax((1, 2), keepdim=True).clamp(min=1e-6)
-        brighter = (smooth - smooth.flip(1, 2) - 2 * noise[..., None]) / peak
+        brighter = (smooth - smooth.flip(1, 2) - noises * noise[..., None]) / peak
         light = light - (light - light.flip(1, 2)) * (brighter / beside - 0.5).clamp(0, 1)
         powers = torch.stack([torch.ones_like(axis), axis.square()])
         every = torch.stack([torch.ones_like(axis), axis])[:, None].expand(-1, len(self), -1)

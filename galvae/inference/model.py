@@ -26,7 +26,7 @@ class Posterior:
     ----------
     z, z_err
         Content latents: mean and standard deviation over all hypotheses, shape (N, Z). That of latents that are
-        measured (``model.arms``) is NaN: how they scatter between exposures a catalog says.
+        measured (``model.structure``) is NaN: how they scatter between exposures a catalog says.
     theta, theta_err
         Direction of the canonical +x axis in the image as displayed, degrees counter-clockwise from right in [0, 360),
         and its circular standard deviation, shape (N,). Its zero belongs to the run.

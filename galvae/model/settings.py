@@ -9,8 +9,10 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from galvae.settings import Settings
 
-# What the latents say that are measured (:func:`galvae.arms.arms`), in their order.
+# What the latents say that are measured (:func:`galvae.structure.structure`), in their order.
 MEASURED = (
+    *(f"nucleus, {what}" for what in ("steepness", "bend")),
+    *(f"one-sided, {where}" for where in ("inner", "middle", "outer")),
     *(f"order {order}, {band}" for order in (1, 2, 3, 4) for band in ("open", "wound")),
     *(f"order {order}, S less Z" for order in (2, 3, 4)),
 )
@@ -28,8 +30,9 @@ class ModelSettings(Settings):
     measured in units of its own spread over the training galaxies, about their mean, so that they are as N(0, 1) as a
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
     are given to the generator beside it. With a ``scale`` from ``moments`` a window is as wide as its galaxy
-    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them. With ``arms`` z has
-    eleven latents more, which are measured, not inferred (:func:`galvae.arms.arms`): networks know nothing of them.
+    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them. With ``structure`` z
+    has sixteen latents more, which are measured, not inferred (:func:`galvae.structure.structure`): networks know
+    nothing of them.
     """
 
     latents: PositiveInt = 50
@@ -50,7 +53,7 @@ class ModelSettings(Settings):
     theta_sigma: PositiveFloat = math.pi
     shift_sigma: float = Field(8.0, gt=0)
     scale: Literal["fixed", "moments"] = "fixed"
-    arms: bool = False
+    structure: bool = False
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ModelSettings:
@@ -65,4 +68,4 @@ class ModelSettings(Settings):
     @property
     def content(self) -> int:
         """Length Z of what is said of a galaxy's content: what is inferred, and after it what is measured."""
-        return self.latents + (len(MEASURED) if self.arms else 0)
+        return self.latents + (len(MEASURED) if self.structure else 0)

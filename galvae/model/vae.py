@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from galvae.arms import arms
 from galvae.geometry import Pose, pixel_grid
 from galvae.model.elbo import Divergence, divergence
 from galvae.model.generator import SpatialGenerator, VanillaGenerator
@@ -19,6 +18,7 @@ from galvae.model.posterior import Posterior
 from galvae.model.precision import Mixed
 from galvae.model.settings import MEASURED, ModelSettings
 from galvae.model.widths import widened
+from galvae.structure import structure
 from galvae.windows import View
 
 ENCODERS = {"mlp": MLPEncoder, "polar": PolarEncoder}
@@ -51,9 +51,9 @@ class SpatialVAE(nn.Module):
         self.register_buffer("grid", pixel_grid(window), persistent=False)
         self.register_buffer("content_mean", torch.zeros(settings.latents))
         self.register_buffer("content_scale", torch.ones(settings.latents))
-        if settings.arms:
-            self.register_buffer("arms_mean", torch.zeros(len(MEASURED)))
-            self.register_buffer("arms_scale", torch.ones(len(MEASURED)))
+        if settings.structure:
+            self.register_buffer("structure_mean", torch.zeros(len(MEASURED)))
+            self.register_buffer("structure_scale", torch.ones(len(MEASURED)))
         # Of the spatial generator's hidden layers while it computes, where more than it has are faster.
         self.units: int | None = None
 
@@ -76,17 +76,21 @@ class SpatialVAE(nn.Module):
         )
 
     def measured(self, view: View) -> Tensor:
-        """The latents that are measured, not inferred, of the galaxies of a view, shape (B, 11), or (B, 0).
+        """The latents that are measured, not inferred, of the galaxies of a view, shape (B, 16), or (B, 0).
 
         About their means over galaxies of the training, in units of their spreads (:meth:`fit_measured`).
         """
-        return (arms(view) - self.arms_mean) / self.arms_scale if self.settings.arms else view.offset[:, :0]
+        return (
+            (structure(view) - self.structure_mean) / self.structure_scale
+            if self.settings.structure
+            else view.offset[:, :0]
+        )
 
     @torch.no_grad()
     def fit_measured(self, told: Tensor) -> None:
-        """Measure such latents from now on about the means, and in units of the spreads, of these, shape (N, 11)."""
-        self.arms_mean.copy_(told.mean(0))
-        self.arms_scale.copy_(told.std(0, unbiased=False).clamp(min=1e-3))
+        """Measure such latents from now on about the means, and in units of the spreads, of these, shape (N, 16)."""
+        self.structure_mean.copy_(told.mean(0))
+        self.structure_scale.copy_(told.std(0, unbiased=False).clamp(min=1e-3))
 
     def decode(
         self, pose: Pose, content: Tensor, *, pixels: Tensor | None = None, grid: Tensor | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from galvae.arms import SENSES, arms
 from galvae.model.polar import Polar
+from galvae.structure import SENSES, structure
 from galvae.windows import View
 
 
@@ -14,9 +14,9 @@ class Winding(Polar):
     """Log odds that arms wind as an S against a Z, as displayed.
 
     What the polar network's columns say, in the mean, of the light about the centroid less what they say of its mirror
-    image, and how much more power there is in spirals of the one than of the other (:func:`galvae.arms.arms`): turning
-    and moving change nothing, and mirroring the sign alone, by construction. What has no handedness, or none that can
-    be seen, is as likely either.
+    image, and how much more power there is in spirals of the one than of the other
+    (:func:`galvae.structure.structure`): turning and moving change nothing, and mirroring the sign alone, by
+    construction. What has no handedness, or none that can be seen, is as likely either.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Winding(Polar):
     def forward(self, view: View) -> Tensor:
         """Log odds of close-ups (:meth:`galvae.windows.View.close_up`), shape (B,)."""
         seen = self.odds(self.around_centre(view)[0])
-        return torch.cat([seen[:, None], arms(view)[:, -SENSES:]], 1) @ self.weights
+        return torch.cat([seen[:, None], structure(view)[:, -SENSES:]], 1) @ self.weights
 
     def odds(self, light: Tensor) -> Tensor:
         """The network's log odds of light about a centre, (B, C, 24, 64), shape (B,)."""

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galvae.arms import arms
 from galvae.data.store import ImageStore
+from galvae.structure import structure
 from galvae.windows import View
 
 
-def arms_of(store: ImageStore, rows: np.ndarray, *, device: torch.device | str = "cpu") -> Tensor:
-    """What is told of the arms of some galaxies of a store (:func:`galvae.arms.arms`), shape (N, 11), on the device."""
+def structure_of(store: ImageStore, rows: np.ndarray, *, device: torch.device | str = "cpu") -> Tensor:
+    """The structure of some galaxies of a store (:func:`galvae.structure.structure`), shape (N, 16), on the device."""
     parts = (torch.from_numpy(store.images(part)) for part in np.array_split(rows, -(-len(rows) // 64)))
-    return torch.cat([arms(View.central(fields.to(device), fields.shape[1])) for fields in parts])
+    return torch.cat([structure(View.central(fields.to(device), fields.shape[1])) for fields in parts])

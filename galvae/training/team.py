@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 Answer = TypeVar("Answer")
+# Seconds that a process has to say that another is lost; its state is saved by then.
+_LAST_WORDS = 10
 
 
 class Lost(OSError):
@@ -126,7 +128,8 @@ def team_of(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         with _heard():
             distributed.barrier()  # nobody hangs up on one who still listens
     except Lost:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which ends us all: what happened is said first
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which ends us all: what happened is said first,
+        signal.alarm(_LAST_WORDS)  # and if what still waits for the lost one holds us up, the system ends us
         raise
     finally:
         distributed.destroy_process_group()

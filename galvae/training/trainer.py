@@ -24,7 +24,7 @@ from galvae.training.batch import Batch, draw_batch
 from galvae.training.checks import of_this_store
 from galvae.training.engine import LONG, CudaGraphs, Held, Recorded, Recorder, Step, compiled
 from galvae.training.losses import Losses
-from galvae.training.measured import arms_of
+from galvae.training.measured import structure_of
 from galvae.training.objective import Parts, Terms, backward, evaluate
 from galvae.training.optimizers import optimizers
 from galvae.training.team import ALONE, Team
@@ -91,8 +91,8 @@ class Trainer:
         wanted = recipe.train.precision
         self.precision = native_precision(device) if wanted == "auto" else _PRECISIONS[wanted]
         self.vae.compute_in(self.precision)
-        if recipe.model.arms:
-            self.vae.fit_measured(arms_of(store, self.training.rows[:MEASURED_ON], device=device))
+        if recipe.model.structure:
+            self.vae.fit_measured(structure_of(store, self.training.rows[:MEASURED_ON], device=device))
         if recipe.model.generator == "spatial":
             self.vae.units = wider(recipe.model.generator_units, device=device, precision=self.precision)
         self.chunk = max(1, activations(device) // recipe.model.generator_units)

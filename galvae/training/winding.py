@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from galvae.arms import SENSES
 from galvae.data.store import ImageStore
 from galvae.geometry import rotation
 from galvae.model.polar import Polar
 from galvae.model.winding import Winding
 from galvae.progress import Progress
 from galvae.runs import run_path
+from galvae.structure import SENSES
 from galvae.training.checkpoint import load_tensors, save_tensors
-from galvae.training.measured import arms_of
+from galvae.training.measured import structure_of
 from galvae.windows import View
 
 WINDING = "winding.safetensors"
@@ -100,7 +100,7 @@ def learn_winding(
     galaxies = close_ups(store, rows)
     target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
     fold, sense = np.random.default_rng(seed).permutation(len(rows)) % FOLDS, np.asarray(sense)
-    seen = np.concatenate([np.zeros((len(rows), 1)), arms_of(store, rows)[:, -SENSES:].double().numpy()], 1)
+    seen = np.concatenate([np.zeros((len(rows), 1)), structure_of(store, rows)[:, -SENSES:].double().numpy()], 1)
     options = {"seed": seed, "device": device, "epochs": epochs}
     with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
         for out in range(FOLDS):

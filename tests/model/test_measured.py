@@ -1,17 +1,17 @@
-"""Latents that are measured, not inferred: what is told of arms is what z says, and nothing else depends on it."""
+"""Latents that are measured, not inferred: what is told of structure is what z says, and nothing else depends on it."""
 
 import numpy as np
 import pytest
 import torch
 
 import galvae
-from galvae.arms import arms
 from galvae.data.split import held_out
 from galvae.inference.catalog import infer_columns
 from galvae.inference.infer import infer
 from galvae.inference.settings import CatalogSettings
 from galvae.model.settings import MEASURED, ModelSettings
 from galvae.model.vae import SpatialVAE
+from galvae.structure import structure
 from galvae.training.checkpoint import load_model
 from galvae.training.fit import fit
 from galvae.training.trainer import Trainer
@@ -25,7 +25,14 @@ POLAR = {"encoder": "polar", "content_prior": "fitted"}
 
 def build(encoder="polar", **changes):
     torch.manual_seed(3)
-    settings = {"latents": 3, "encoder": encoder, "encoder_units": 20, "generator_units": 12, "arms": True, **changes}
+    settings = {
+        "latents": 3,
+        "encoder": encoder,
+        "encoder_units": 20,
+        "generator_units": 12,
+        "structure": True,
+        **changes,
+    }
     return SpatialVAE(ModelSettings(**settings), window=16, channels=3)
 
 
@@ -37,15 +44,15 @@ def fields(ellipses):
 @pytest.mark.parametrize("encoder", ["mlp", "polar"])
 @pytest.mark.parametrize("scale", ["fixed", "moments"])
 def test_z_is_what_is_inferred_and_after_it_what_is_measured(encoder, scale, fields):
-    vae, without = (build(encoder, scale=scale, arms=measured) for measured in (True, False))
+    vae, without = (build(encoder, scale=scale, structure=measured) for measured in (True, False))
     assert (vae.settings.content, without.settings.content) == (COUNT + 3, 3)
     ordinary = View.central(fields, 16)
-    told = arms(ordinary)
+    told = structure(ordinary)
     vae.fit_measured(told)
     with torch.no_grad():
         found, other = (infer(each, each.frame(ordinary), refine=False) for each in (vae, without))
     assert torch.equal(found.content[:, :3], other.content)
-    assert torch.equal(vae.arms_mean, told.mean(0))
+    assert torch.equal(vae.structure_mean, told.mean(0))
     wanted = (told - told.mean(0)) / told.std(0, unbiased=False).clamp(min=1e-3)
     assert torch.allclose(found.content[:, 3:], wanted, atol=0.02)
     assert (found.content[:, 3:].std(0) > 0.05).all()
@@ -53,20 +60,22 @@ def test_z_is_what_is_inferred_and_after_it_what_is_measured(encoder, scale, fie
 
 def test_a_training_is_the_same_without_them(store, tiny_recipe):
     """And their units are those of galaxies that it is trained on."""
-    one, other = (Trainer(store, tiny_recipe(model={**POLAR, "arms": told}), device=CPU) for told in (True, False))
+    one, other = (Trainer(store, tiny_recipe(model={**POLAR, "structure": told}), device=CPU) for told in (True, False))
     for trainer in (one, other):
         for _ in range(8):
             trainer.take_step()
     kept = other.vae.state_dict()
-    assert {name: value for name, value in one.vae.state_dict().items() if "arms" not in name}.keys() == kept.keys()
+    assert {
+        name: value for name, value in one.vae.state_dict().items() if "structure" not in name
+    }.keys() == kept.keys()
     assert all(torch.equal(one.vae.state_dict()[name], value) for name, value in kept.items())
     rows = np.flatnonzero(~held_out(store.column("id"), 0.2, seed=0))
-    told = arms(View.central(torch.from_numpy(store.images(rows)), 16))
-    assert torch.allclose(one.vae.arms_mean, told.mean(0), atol=1e-5)
+    told = structure(View.central(torch.from_numpy(store.images(rows)), 16))
+    assert torch.allclose(one.vae.structure_mean, told.mean(0), atol=1e-5)
 
 
 def test_a_run_keeps_them_and_python_says_what_the_catalog_says(store, tiny_recipe, tmp_path):
-    fit(store, tiny_recipe(model={**POLAR, "arms": True}), tmp_path / "run", device=CPU, quiet=True)
+    fit(store, tiny_recipe(model={**POLAR, "structure": True}), tmp_path / "run", device=CPU, quiet=True)
     vae, description = load_model(tmp_path / "run")
     columns = infer_columns(vae, description, store, CatalogSettings(looks=2), quiet=True)
     assert columns["z"].shape == columns["z_err"].shape == (len(store), COUNT + 3)
@@ -90,11 +99,12 @@ def test_their_errors_are_their_scatter_between_exposures(ellipses, make_store, 
         for number, one in enumerate(noise)
     )
     vae = build()
-    vae.arms_scale.fill_(0.1)
+    vae.structure_scale.fill_(0.1)
     settings = CatalogSettings(looks=8, refine=False)
     one, other = (infer_columns(vae, DESCRIPTION, store, settings, quiet=True) for store in (first, second))
     apart = (one["z"] - other["z"])[:, 3:]
     # Each exposure says how far a further one, as noisy again, comes out from it; where there is nothing but noise that
-    # is too far, for more noise is more power.
+    # is too far, for more noise is more power. The nucleus is no larger than a pixel here, and turning smooths noise.
     said = np.sqrt((one["z_err"][:, 3:] ** 2).mean(0)) / apart.std(0)
-    assert ((said > 0.75) & (said < 2)).all()
+    assert ((said > 0.6) & (said < 2)).all()
+    assert (said[2:] > 0.75).all()

@@ -1,0 +1,125 @@
+"""The structure of galaxies by numbers: the nucleus, what lies on one side, arms and bars, as if seen face on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from galvae.windows import View, principal_variances
+
+# Ellipses of the galaxy's own shape, by the logarithm of their size in its matched Gaussian's standard deviations, from
+# where to where and how many, about the nucleus and of the disk; and points on each. Flatter than this none is made
+# round.
+NUCLEAR, DISK, ANGLES = (0.15, 0.6, 12), (0.45, 2.4, 32), 64
+FLATTEST = 0.25
+# Seen in windows of so many pixels, whatever the model's. The Gaussian is looked for from the nucleus on; and arms may
+# be brighter on one side than what neighbours are told by for a window. (How much noise there is does not tell them: of
+# a file that was turned the border, where that is measured, is partly made up.)
+WINDOW, NARROWING, BESIDE = 64, (0.4, 0.3, 0.22, 0.17, 0.13, *[0.1] * 20), 0.4
+# Arms at most; in cycles in a factor e of radius the step between frequencies; and how many of them, from the first on,
+# are of open arms and bars, and how many of wound ones.
+ORDERS, STEP, OPEN, WOUND = 4, 0.125, 5, 18
+# Contrast is to the ellipse's own mean light, and this share of the innermost one's, and of the sky's level; and is
+# limited. Powers are logarithms above a floor, and shares of that.
+OF_INNER, ROUNDING, LIMIT = 0.3, 1e-4, 0.7
+FLOOR = 0.01
+# Orders on one side only, in so many bands of radius, and the floor of that power. The nucleus' light, in units of its
+# mean, is a logarithm above this.
+ODD, BANDS, FLOOR_OF_ODD, FLOOR_OF_LIGHT = (1, 3, 5, 7), 3, 1e-3, 0.05
+# How many of them, the last ones, tell an S from a Z.
+SENSES = ORDERS - 1
+
+
+@torch.no_grad()
+def structure(view: View) -> Tensor:
+    """How the galaxies' light is built, shape (B, 16): the nucleus, one-sided light, spirals, which way these wind.
+
+    Light is taken on ellipses of the galaxy's matched Gaussian (:meth:`galvae.windows.View.matched`), as if its disk
+    were seen face on. Turned, moved or magnified with its field a galaxy has the same numbers, as long as it lies in
+    the middle half of the field; in a mirror the last three change sign.
+
+    - The first two: how steeply ``ln(light / mean + 0.05)`` falls along ln r about the nucleus, 0.15 to 0.6 standard
+      deviations, and how it bends: minus the first, and the second coefficient of Legendre polynomials.
+    - The next three: ``ln(1 + power / 0.001)`` in azimuthal orders 1, 3, 5 and 7, which two-sided light does not have,
+      in thirds of ln r, from within outwards.
+    - The next eight: ``ln((S + Z) / 2 + 0.01)`` less its value at 0.02, of m = 1 to 4 arms, open and wound in turn. S
+      and Z are the mean powers at f > 0 and f < 0, of arms that wind as these letters, as displayed, in logarithmic
+      spirals ``exp(i (m phi + 2 pi f ln r))`` (Kalnajs 1975; Considère & Athanassoula 1988), tapered in ln r, so that
+      neighbouring f are hardly told apart.
+    - The last three: ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms.
+
+    Powers are of the contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))``, where the scale is
+    the mean and 0.3 of the innermost ellipse's.
+    """
+    whole = replace(view, window=WINDOW).widest()
+    level = whole.sky()[0][..., None]
+    nucleus, light = (each - level for each in _face_on(whole))
+    rounding = ROUNDING * level.abs()
+    mean = light.mean(2, keepdim=True)
+    scale = mean.abs() + OF_INNER * mean[:, :1].abs() + rounding
+    contrast = LIMIT * torch.tanh((light - mean) / scale.clamp(min=1e-9) / LIMIT)
+    powers = _spirals(contrast)  # (B, 2, orders, frequencies): S, Z
+    s, z = torch.stack([powers[..., :OPEN].mean(3), powers[..., OPEN:].mean(3)], 3).unbind(1)
+    both = torch.log(((s + z) / 2 + FLOOR) / (2 * FLOOR))
+    sense = (s - z) / (s + z + 2 * FLOOR)
+    return torch.cat([_nucleus(nucleus.mean(2), rounding[..., 0]), _one_sided(contrast), both.flatten(1),
+                      sense[:, 1:, 1]], 1)  # fmt: skip
+
+
+def _face_on(whole: View) -> list[Tensor]:
+    """Mean of the channels on the ellipses of the nucleus and of the disk, each (B, ellipses, angles)."""
+    centre, shape = whole.matched(beside=BESIDE, noises=0, narrowing=NARROWING)
+    most, own = principal_variances(shape)
+    least = torch.maximum(own, FLATTEST**2 * most)
+    # The matrix with these eigenvalues, and its root, which turns with the galaxy: no axis is asked for.
+    thicker = (least - own) / (most - own).clamp(min=1e-9)
+    xx, yy, xy = (1 - thicker) * shape.mT
+    xx, yy = xx + thicker * most, yy + thicker * most
+    root = (most * least).sqrt()
+    rows = torch.stack([torch.stack([xx + root, xy], -1), torch.stack([xy, yy + root], -1)], -2)
+    stretch = rows / (xx + yy + 2 * root).sqrt()[:, None, None]
+    radius = torch.cat([_radii(ellipses) for ellipses in (NUCLEAR, DISK)]).to(shape.device).exp()
+    angle = torch.arange(ANGLES, device=shape.device) * (2 * math.pi / ANGLES)
+    circles = radius[:, None, None] * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+    light = whole.sample(centre[:, None] + circles.flatten(0, 1) @ stretch).mean(2)
+    return list(light.unflatten(1, (-1, ANGLES)).split([NUCLEAR[2], DISK[2]], 1))
+
+
+def _radii(ellipses: tuple[float, float, int]) -> Tensor:
+    inner, outer, count = ellipses
+    return torch.linspace(math.log(inner), math.log(outer), count)
+
+
+def _nucleus(profile: Tensor, rounding: Tensor) -> Tensor:
+    """How steeply a profile (B, ellipses) falls, and how it bends, shape (B, 2)."""
+    mean = profile.mean(1, keepdim=True).clamp(min=0) + rounding
+    log = torch.log(profile.clamp(min=0) / mean.clamp(min=1e-9) + FLOOR_OF_LIGHT)
+    x = torch.linspace(-1, 1, NUCLEAR[2], device=profile.device)
+    polynomials = torch.stack([torch.ones_like(x), -x, (3 * x**2 - 1) / 2], 1)
+    return (log @ torch.linalg.pinv(polynomials).mT)[:, 1:]
+
+
+def _one_sided(contrast: Tensor) -> Tensor:
+    """Power in odd orders, from within outwards, shape (B, bands)."""
+    power = torch.fft.rfft(contrast, dim=2)[:, :, ODD].abs().square().sum(2) / ANGLES**2
+    return torch.stack([torch.log1p(band.mean(1) / FLOOR_OF_ODD) for band in power.tensor_split(BANDS, 1)], 1)
+
+
+def _spirals(contrast: Tensor) -> Tensor:
+    """Power in logarithmic spirals that wind as S and as Z, shape (B, 2, orders, frequencies)."""
+    device = contrast.device
+    orders = torch.arange(1, ORDERS + 1, device=device)
+    phase = torch.arange(ANGLES, device=device)[:, None] * orders * (2 * math.pi / ANGLES)
+    inner, outer, ellipses = DISK
+    step = math.log(outer / inner) / (ellipses - 1)
+    cycles = STEP * torch.arange(1, OPEN + WOUND + 1, device=device)
+    taper = torch.hann_window(ellipses + 2, periodic=False, device=device)[1:-1]
+    wound = torch.arange(ellipses, device=device)[:, None] * cycles * (2 * math.pi * step)
+    scale = 1 / (ANGLES * taper.square().sum().sqrt())
+    across = [taper[:, None] * scale * wave for wave in (torch.cos(wound), torch.sin(wound))]
+    parts = [contrast @ wave for wave in (torch.cos(phase), torch.sin(phase))]
+    cc, cs, sc, ss = (part.mT @ wave for part in parts for wave in across)  # (B, orders, frequencies)
+    return torch.stack([(cc - ss).square() + (cs + sc).square(), (cc + ss).square() + (cs - sc).square()], 1)
