@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,9 @@ FLOOR = 0.01
 # Orders on one side only, in so many bands of radius, and the floor of that power. The nucleus' light, in units of its
 # mean, is a logarithm above this.
 ODD, BANDS, FLOOR_OF_ODD, FLOOR_OF_LIGHT = (1, 3, 5, 7), 3, 1e-3, 0.05
+# What the profile of the nucleus is multiplied by: minus the first, and the second coefficient.
+_LEGENDRE = torch.from_numpy(np.linalg.pinv(np.polynomial.legendre.legvander(np.linspace(-1, 1, NUCLEAR[2]), 2))[1:].T)
+_LEGENDRE[:, 0] *= -1
 # How many of them, the last ones, tell an S from a Z.
 SENSES = ORDERS - 1
 
@@ -41,18 +45,24 @@ def structure(view: View) -> Tensor:
     were seen face on. Turned, moved or magnified with its field a galaxy has the same numbers, as long as it lies in
     the middle half of the field; in a mirror the last three change sign.
 
-    - The first two: how steeply ``ln(light / mean + 0.05)`` falls along ln r about the nucleus, 0.15 to 0.6 standard
-      deviations, and how it bends: minus the first, and the second coefficient of Legendre polynomials.
+    - The first two: how steeply ``ln(light / mean + 0.05)`` falls about the nucleus, and how it bends, where light is
+      the mean of each ellipse, none where it is negative, and mean that of them all: minus the first, and the second
+      coefficient of Legendre polynomials of ln r, which goes from -1 at 0.15 to 1 at 0.6 standard deviations.
     - The next three: ``ln(1 + power / 0.001)`` in azimuthal orders 1, 3, 5 and 7, which two-sided light does not have,
-      in thirds of ln r, from within outwards.
+      in thirds of ln r, from within outwards; a contrast ``a cos(m phi)`` has the power a^2 / 4. Noise has such, too.
     - The next eight: ``ln((S + Z) / 2 + 0.01)`` less its value at 0.02, of m = 1 to 4 arms, open and wound in turn. S
       and Z are the mean powers at f > 0 and f < 0, of arms that wind as these letters, as displayed, in logarithmic
       spirals ``exp(i (m phi + 2 pi f ln r))`` (Kalnajs 1975; Considère & Athanassoula 1988), tapered in ln r, so that
       neighbouring f are hardly told apart.
     - The last three: ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms.
 
-    Powers are of the contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))``, where the scale is
-    the mean and 0.3 of the innermost ellipse's.
+    Powers are of the disk's contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))``, where the scale
+    is the mean and 0.3 of the innermost ellipse's.
+
+    Parameters
+    ----------
+    view
+        Of B galaxies in the middle of their fields, float32; only these count, not the windows.
     """
     whole = replace(view, window=WINDOW).widest()
     level = whole.sky()[0][..., None]
@@ -81,14 +91,14 @@ def _face_on(whole: View) -> list[Tensor]:
     root = (most * least).sqrt()
     rows = torch.stack([torch.stack([xx + root, xy], -1), torch.stack([xy, yy + root], -1)], -2)
     stretch = rows / (xx + yy + 2 * root).sqrt()[:, None, None]
-    radius = torch.cat([_radii(ellipses) for ellipses in (NUCLEAR, DISK)]).to(shape.device).exp()
+    radius = torch.cat([_log_radii(ellipses) for ellipses in (NUCLEAR, DISK)]).to(shape.device).exp()
     angle = torch.arange(ANGLES, device=shape.device) * (2 * math.pi / ANGLES)
     circles = radius[:, None, None] * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
     light = whole.sample(centre[:, None] + circles.flatten(0, 1) @ stretch).mean(2)
     return list(light.unflatten(1, (-1, ANGLES)).split([NUCLEAR[2], DISK[2]], 1))
 
 
-def _radii(ellipses: tuple[float, float, int]) -> Tensor:
+def _log_radii(ellipses: tuple[float, float, int]) -> Tensor:
     inner, outer, count = ellipses
     return torch.linspace(math.log(inner), math.log(outer), count)
 
@@ -97,9 +107,7 @@ def _nucleus(profile: Tensor, rounding: Tensor) -> Tensor:
     """How steeply a profile (B, ellipses) falls, and how it bends, shape (B, 2)."""
     mean = profile.mean(1, keepdim=True).clamp(min=0) + rounding
     log = torch.log(profile.clamp(min=0) / mean.clamp(min=1e-9) + FLOOR_OF_LIGHT)
-    x = torch.linspace(-1, 1, NUCLEAR[2], device=profile.device)
-    polynomials = torch.stack([torch.ones_like(x), -x, (3 * x**2 - 1) / 2], 1)
-    return (log @ torch.linalg.pinv(polynomials).mT)[:, 1:]
+    return log @ _LEGENDRE.to(log)
 
 
 def _one_sided(contrast: Tensor) -> Tensor:

@@ -160,8 +160,8 @@ class View:
 
         That of :func:`galvae.moments.adaptive_moments`, on the device, of light from which what lies beside the galaxy
         is taken: where, in the mean of 3 x 3 pixels, it is brighter than the light opposite by about the share `beside`
-        of the galaxy's peak and so many times a pixel's noise (`noises`). A galaxy that has no such Gaussian is as it was when that was
-        found out. With `narrowing` as :meth:`centroid` has it.
+        of the galaxy's peak and so many times a pixel's noise (`noises`). A galaxy that has no such Gaussian is as it
+        was when that was found out. With `narrowing` as :meth:`centroid` has it.
         """
         n, grid = self.window, pixel_grid(self.window, device=self.fields.device)
         centre = self.centroid(narrowing)

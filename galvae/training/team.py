@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 Answer = TypeVar("Answer")
-# Seconds that a process has to say that another is lost; its state is saved by then.
+# Seconds that a process has to say that another is lost, once it has found that out and saved what it can.
 _LAST_WORDS = 10
 
 
@@ -113,7 +113,7 @@ def team_of(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
     """The processes that ``torchrun`` started, or this one alone, and the device of this one.
 
     Processes meet here: none goes on before all have come. CUDA devices are taken by their number on the machine,
-    and talk by NCCL; CPUs by gloo.
+    and talk by NCCL; CPUs by gloo. A process out of which :class:`Lost` comes has ten seconds left.
     """
     if not distributed.is_torchelastic_launched():
         yield ALONE, device
@@ -128,8 +128,13 @@ def team_of(device: torch.device) -> Iterator[tuple[Team, torch.device]]:
         with _heard():
             distributed.barrier()  # nobody hangs up on one who still listens
     except Lost:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which ends us all: what happened is said first,
-        signal.alarm(_LAST_WORDS)  # and if what still waits for the lost one holds us up, the system ends us
+        # Torchrun is about to end us all: what happened is said first. The group is not destroyed, which might wait for
+        # the lost one; and if anything else does, the system ends us.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_LAST_WORDS)
         raise
-    finally:
+    except BaseException:
         distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()

@@ -116,7 +116,7 @@ def test_a_process_that_dies_ends_the_training_and_it_can_go_on(dies, store, tin
     start, lives = time.monotonic(), f"/proc/{ranks[1 - dies]}/stat"
     while os.path.exists(lives):
         if time.monotonic() - start > 20:
-            process.kill()
+            os.kill(ranks[1 - dies], signal.SIGKILL)
             pytest.fail(f"the other one is still there: {finish(process)[2]}")
         time.sleep(0.05)
     code, _, err = finish(process)  # torchrun takes its own time
