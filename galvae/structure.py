@@ -56,8 +56,8 @@ def structure(view: View) -> Tensor:
       neighbouring f are hardly told apart.
     - The last three: ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms.
 
-    Powers are of the disk's contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))``, where the scale
-    is the mean and 0.3 of the innermost ellipse's.
+    Powers are of the disk's contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))``, where the
+    scale is the mean and 0.3 of the innermost ellipse's.
 
     Parameters
     ----------
