@@ -13,13 +13,16 @@ import torch
 
 from galvae.training.checkpoint import STATE, load_tensors
 from galvae.training.fit import fit
-from galvae.training.team import ALONE
+from galvae.training.team import Team
+from galvae.training.trainer import Trainer
 
 POLAR = {"model": {"encoder": "polar", "content_prior": "fitted"}}
 RECIPES = {
     "mlp": {"train": {"epochs": 3}},
-    "polar": {**POLAR, "train": {"epochs": 2, "mirror": True, "agree": 1.0, "noise": 0.02, "unbiased": False}},
-    "muon": {**POLAR, "train": {"epochs": 2, "optimizer": "muon"}},
+    "polar": {
+        **POLAR,
+        "train": {"epochs": 2, "mirror": True, "agree": 1.0, "noise": 0.02, "unbiased": False, "optimizer": "muon"},
+    },
 }
 
 
@@ -137,20 +140,6 @@ def test_a_process_that_dies_ends_the_training_and_it_can_go_on(dies, store, tin
     assert load_tensors(run / STATE)[1]["step"] == state["step"] + 3
 
 
-def test_a_batch_has_one_galaxy_for_each(store, written, tmp_path):
-    words = ["train", store.path, "-o", tmp_path / "run", "--recipe", written(train={"batch": 1}), "--device", "cpu"]
-    code, _, err = finish(torchrun(2, *words))
-    assert code != 0
-    assert "a batch of 1 galaxies has not one for each of 2 processes" in err
-    assert not (tmp_path / "run").exists()
-
-
-def test_one_alone_talks_to_nobody():
-    values = torch.arange(5.0)
-    ALONE.add(values)
-    assert values.tolist() == [0, 1, 2, 3, 4]
-    assert values[ALONE.share].tolist() == values.tolist()
-    assert ALONE.any(True)
-    assert not ALONE.any(False)
-    assert ALONE.gathered([1, 2]) == [1, 2]
-    assert ALONE.leads
+def test_a_batch_has_one_galaxy_for_each(store, tiny_recipe):
+    with pytest.raises(ValueError, match="a batch of 1 galaxies has not one for each of 2 processes"):
+        Trainer(store, tiny_recipe(train={"batch": 1}), device=torch.device("cpu"), team=Team(0, 2))

@@ -108,11 +108,11 @@ def test_odds_come_true():
     assert said["sure"] == pytest.approx(said["right"], abs=4 * said["right_err"])
 
 
-def test_it_is_kept_with_the_run(learned, tmp_path):
+def test_it_is_kept_with_the_run(net, tmp_path):
     assert load_winding(tmp_path) is None
-    save_winding(tmp_path, learned.winding, {"column": "class"})
+    save_winding(tmp_path, net, {"column": "class"})
     fields = spirals([1, -1])
-    np.testing.assert_array_equal(odds(load_winding(tmp_path), fields), odds(learned.winding, fields))
+    np.testing.assert_array_equal(odds(load_winding(tmp_path), fields), odds(net, fields))
     (tmp_path / module.WINDING).write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         load_winding(tmp_path)
