@@ -71,6 +71,8 @@ def check_labels(labels: np.ndarray, where: str | Path, column: str) -> None:
 def line(*before: Any, numbers: bool = False) -> BaseEstimator:
     """What predicts a label: standardised, then logistic regression, each class weighted alike; ridge for numbers.
 
+    How far the regression follows its labels is fixed (:data:`HELD_BACK`), that of numbers is cross-validated.
+
     Parameters
     ----------
     before
@@ -82,9 +84,5 @@ def line(*before: Any, numbers: bool = False) -> BaseEstimator:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    last = (
-        RidgeCV(np.logspace(-2, 5, 15))
-        if numbers
-        else LogisticRegression(C=HELD_BACK, class_weight="balanced", max_iter=5000)
-    )
-    return make_pipeline(*before, StandardScaler(), last)
+    classes = LogisticRegression(C=HELD_BACK, class_weight="balanced", max_iter=5000)
+    return make_pipeline(*before, StandardScaler(), RidgeCV(np.logspace(-2, 5, 15)) if numbers else classes)
