@@ -14,7 +14,7 @@ import torch
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from galvae.angles import difference, wrap
+from galvae.angles import wrap
 from galvae.geometry import Pose, to_object
 from galvae.inference.background import Sky
 from galvae.inference.canonical import Placement, decoded_at
@@ -48,9 +48,6 @@ class Light(NamedTuple):
         Major axis, radians in the image, and minor over major axis, shape (B,).
     spread
         Standard deviation of axis (radians) and axis ratio between weights of several widths, shape (2, B).
-    beside
-        Axis (radians) and axis ratio of all of the light, nothing cut out, minus these, shape (2, B): one step from
-        these weights towards theirs.
     """
 
     x: np.ndarray
@@ -59,7 +56,6 @@ class Light(NamedTuple):
     orientation: np.ndarray
     axis_ratio: np.ndarray
     spread: np.ndarray
-    beside: np.ndarray
 
 
 def measure_light(
@@ -90,7 +86,7 @@ def measure_light(
     steps
         Of each weight towards what it shows.
     errors
-        Whether to measure what errors are made of: covariance and ``beside``, else NaN.
+        Whether to measure the covariance, else NaN.
     """
     half = (view.window - 1) / 2
     ok = placed.ok & np.isfinite(placed.x)
@@ -124,16 +120,12 @@ def measure_light(
         opposite = sampled(grid(2 * place) - at)
         core = _within(side, centre, narrow)
         alone = _alone(light, opposite, _decoded(canonical, pose, at, side) - level, noise[:, None, None], core)
-        shape, spread, weights = _shapes_of(alone, centre, [area * decoded for area in AREAS], steps)
-        beside = np.full_like(shape, np.nan)
-        if errors:
-            whole, _, _ = _shapes_of(light, centre, weights, 1)
-            beside = np.stack([difference(whole[0], shape[0], np.pi), whole[1] - shape[1]])
+        shape, spread = _shapes_of(alone, centre, [area * decoded for area in AREAS], steps)
     known = np.where(ok, 1, np.nan)
     return Light(
         *(known[:, None] * place).T,
         known[:, None, None] * scatter,
-        *(known * shape), known * spread, known * beside,
+        *(known * shape), known * spread,
     )  # fmt: skip
 
 
@@ -185,21 +177,21 @@ def _decoded(canonical: Tensor, pose: Pose, points: Tensor, side: int) -> np.nda
 
 def _shapes_of(
     light: np.ndarray, centre: np.ndarray, weights: list[np.ndarray], steps: int
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Axis (of the mean ellipticity) and axis ratio (of the middle weight) of light, (2, B), their spread, the weights.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Axis (of the mean ellipticity) and axis ratio (of the middle weight) of light, (2, B), and their spread.
 
-    The weights are of the same areas and have taken on its shape. Where one shows no peak the light is round.
+    The weights keep their areas and take on its shape. Where one shows no peak the light is round.
     """
-    orientations, ratios, weights = zip(*(_shape_of(light, centre, weight, steps) for weight in weights), strict=True)
+    orientations, ratios = zip(*(_shape_of(light, centre, weight, steps) for weight in weights), strict=True)
     orientation, twist = _mean_axis(np.array(orientations), np.array(ratios))
     spread = np.stack([twist, np.nan_to_num(ratios, nan=1).std(0)])
-    return np.stack([orientation, ratios[len(ratios) // 2]]), spread, list(weights)
+    return np.stack([orientation, ratios[len(ratios) // 2]]), spread
 
 
 def _shape_of(
     light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Major axis and axis ratio of light under a weight of this area that takes on its shape, and that."""
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Major axis and axis ratio of light under a weight of this area that takes on its shape."""
     area = np.sqrt(weight[:, 0] * weight[:, 1] - weight[:, 2] ** 2)
     for _ in range(steps):
         _, _, seen = weighted_moments(light, centre, weight)
@@ -207,7 +199,7 @@ def _shape_of(
         ratio = np.clip(np.nan_to_num(axis_ratio, nan=1), FLATTEST, 1)
         sides = Moments(*centre.T, np.nan_to_num(orientation), ratio, np.sqrt(area / ratio), area > 0)
         weight = matched_covariance(sides)
-    return orientation, axis_ratio, weight
+    return orientation, axis_ratio
 
 
 def _mean_axis(orientation: np.ndarray, axis_ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

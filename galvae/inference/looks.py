@@ -134,8 +134,8 @@ def _errors(
         centre = (settings.centre_looks * of_centre + centre) / (settings.centre_looks + count)[:, None, None]
         # Where there is nothing to measure nothing is known.
         unknown = np.array([math.pi / 4, 0.5])[:, None]
-        others = fitted.light.beside, _shape_off(fitted.decoded, placed)
-        for part in (settings.of_width * fitted.light.spread, *(settings.of_others * other for other in others)):
+        beside = _shape_off(fitted.decoded, placed)
+        for part in (settings.of_width * fitted.light.spread, settings.of_decoded * beside):
             shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
     swing = (least / np.where(placed.ok, placed.sigma, 1)) ** 2
     orientation, axis_ratio = np.sqrt(shape_var)

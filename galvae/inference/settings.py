@@ -15,9 +15,8 @@ class CatalogSettings(Settings):
 
     The rest was fitted, and stays with a run in its ``recipe.toml``. Beside the looks, what the pixels' noise alone
     would do counts as ``theta_looks`` and ``centre_looks`` of them. In the errors of axis and axis ratio how these
-    change with the weight counts ``of_width``, how far they are from the decoded galaxy's and from those of all of the
-    light ``of_others``: chosen for the axis, against clean moments of Galaxy Zoo images and the truth of simulated
-    galaxies (docs/pose.md).
+    change with the weight counts ``of_width``, how far they are from the decoded galaxy's ``of_decoded``: chosen for the
+    axis, against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
     """
 
     batch: PositiveInt = 128
@@ -27,4 +26,4 @@ class CatalogSettings(Settings):
     theta_looks: NonNegativeFloat = 2
     centre_looks: NonNegativeFloat = 1
     of_width: NonNegativeFloat = 0.75
-    of_others: NonNegativeFloat = 0.4
+    of_decoded: NonNegativeFloat = 0.42

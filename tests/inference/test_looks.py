@@ -100,22 +100,23 @@ def test_what_the_noise_alone_would_do_counts_as_so_many_looks(knowing):
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize(("part", "counts"), [("decoded", 0.3), ("beside", 0.3), ("spread", 0.6)])
+@pytest.mark.parametrize(("part", "counts"), [("decoded", 0.3), ("spread", 0.6)])
 def test_each_sign_of_doubt_about_a_shape_adds_to_its_own_error(part, counts, number, knowing):
     """In quadrature; what could not be measured counts as an axis or an axis ratio of which nothing is known."""
     vae, view = scene(knowing, 5)
     found, name = infer(vae, view), ("orientation", "axis_ratio")[number]
-    settings = CatalogSettings(looks=2, of_others=0.3, of_width=0.6)
+    settings = CatalogSettings(looks=2, of_decoded=0.3, of_width=0.6)
 
     def variance(off):
         fitted = found.fitted
         decoded = {key: np.array(getattr(fitted.placed, key)) for key in ("orientation", "axis_ratio")}
-        light = {"beside": np.zeros((2, 5)), "spread": np.zeros((2, 5))}
+        spread = np.zeros((2, 5))
         if part == "decoded":
             decoded[name] = decoded[name] + off
         else:
-            light[part][number] += off
-        fitted = fitted._replace(decoded=replace(fitted.decoded, **decoded), light=fitted.light._replace(**light))
+            spread[number] += off
+        light = fitted.light._replace(spread=spread)
+        fitted = fitted._replace(decoded=replace(fitted.decoded, **decoded), light=light)
         said = look_again(vae, view, found._replace(fitted=fitted), torch.arange(5), settings)
         return np.stack([said.orientation, said.axis_ratio]) ** 2
 
