@@ -27,7 +27,7 @@ class Flag(IntFlag):
 
 MEANING: dict[Flag, str] = {
     Flag.PADDED: "the cutout is smaller than the field; the rest is its border's median",
-    Flag.MISSING: "pixels without a value (NaN, blank) were filled with the border's median",
+    Flag.MISSING: "pixels without a value (NaN, blank, beyond a survey's edge) were filled with the border's median",
     Flag.CLIPPED: "more than 60% of the pixels were clipped at black in making the composite",
     Flag.GREY: "one band, or a cube that does not name its bands: shown grey, without colour",
     Flag.OTHER_BANDS: "the composite is not made from the store's usual bands",

@@ -7,20 +7,17 @@ from typing import Any
 import numpy as np
 from astropy.visualization import LuptonAsinhStretch, ManualInterval
 from astropy.visualization.lupton_rgb import RGBImageMappingLupton
-from scipy.ndimage import label
 
+from galvae.data.missing import filled
 from galvae.data.prepare import border_of
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 from galvae.flags import Flag
 
 _USUAL = ("i", "r", "g")
-_MOST_MISSING = 0.5
 _MOST_CLIPPED = 0.6
 _NANOMAGGY_STRETCH = 0.5
 _STRETCH_IN_NOISE = 20.0
-_BLOCK = 0.01
-_ABSURD = 1e30
 
 
 def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[str, Any], Flag]:
@@ -84,57 +81,3 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
         "clipped": np.float32(clipped),
     }
     return colours, told, flags
-
-
-def filled(pixels: np.ndarray) -> tuple[np.ndarray, float]:
-    """As :func:`fill_missing`, where not too much is.
-
-    Raises
-    ------
-    ValueError
-        If more than half of the pixels have no value.
-    """
-    planes, missing = fill_missing(pixels)
-    if missing > _MOST_MISSING:
-        raise ValueError(
-            f"too many pixels without a value: {missing:.0%} are NaN, blank or blocks of zero, more than 50%"
-        )
-    return planes, missing
-
-
-def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
-    """Fill what has no value with the median of the plane's border.
-
-    Missing are NaN, infinity and what exceeds 1e30 and, in a plane that has negative pixels, as noisy sky
-    does, blocks of exact zeros of more than a hundredth of the plane.
-
-    Parameters
-    ----------
-    pixels
-        Flux, shape (ny, nx, bands).
-
-    Returns
-    -------
-    filled
-        Float32, the same shape.
-    fraction
-        Of the pixels, missing in any band.
-    """
-    missing = ~(np.abs(pixels) < _ABSURD)
-    for band in range(pixels.shape[2]):
-        zero = pixels[:, :, band] == 0
-        if zero.mean() > _BLOCK and (pixels[:, :, band] < 0).any():
-            blocks, _ = label(zero)
-            large = np.bincount(blocks.ravel()) > _BLOCK * zero.size
-            large[0] = False
-            missing[:, :, band] |= large[blocks]
-    fraction = float(missing.any(axis=2).mean())
-    if not fraction or fraction > _MOST_MISSING:
-        return pixels, fraction
-    filled = pixels.copy()
-    for band in range(pixels.shape[2]):
-        gaps = missing[:, :, band]
-        border = border_of(np.dstack([pixels[:, :, band], gaps]))
-        seen = border[border[:, 1] == 0, 0]
-        filled[:, :, band][gaps] = np.median(seen if len(seen) else pixels[:, :, band][~gaps])
-    return filled, fraction

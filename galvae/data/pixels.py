@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from galvae.data.missing import filled
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 from galvae.flags import Flag
@@ -32,12 +33,14 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
     ValueError
         If more than half of the pixels have no value, or all have the same.
     """
-    flags = Flag(0)
     told = {"bands": "", "stretch": np.float32("nan"), "missing": np.float32(0), "clipped": np.float32(0)}
     pixels = cutout.pixels
-    if pixels.dtype != np.uint8 and settings.pixels == "normalised":
+    if pixels.dtype == np.uint8:
+        pixels, missing = filled(pixels)
+        told["missing"], flags = np.float32(missing), Flag.MISSING if missing else Flag(0)
+    elif settings.pixels == "normalised":
         pixels, flags = _flux(cutout, told)
-    elif pixels.dtype != np.uint8:
+    else:
         from galvae.data.composite import compose
 
         pixels, told, flags = compose(cutout, settings)
@@ -60,8 +63,6 @@ def _flux(cutout: Cutout, told: dict[str, Any]) -> tuple[np.ndarray, Flag]:
     told["bands"] = cutout.bands[cutout.reference] if cutout.bands else ""
     if cutout.complete:
         return plane, flags
-    from galvae.data.composite import filled
-
     plane, missing = filled(plane)
     told["missing"] = np.float32(missing)
     return plane, flags | (Flag.MISSING if missing else Flag(0))

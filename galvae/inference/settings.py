@@ -15,8 +15,8 @@ class CatalogSettings(Settings):
 
     The rest was fitted, and stays with a run in its ``recipe.toml``. Beside the looks, what the pixels' noise alone
     would do counts as ``theta_looks`` and ``centre_looks`` of them. In the errors of axis and axis ratio how these
-    change with the weight counts ``of_width``, how far they are from the decoded galaxy's ``of_decoded``: chosen for the
-    axis, against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
+    change with the weight counts ``of_width``, how far they are from the decoded galaxy's ``of_decoded``: chosen for
+    the axis, against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
     """
 
     batch: PositiveInt = 128

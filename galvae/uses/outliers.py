@@ -15,25 +15,32 @@ NEIGHBOURS = 0.05
 # Neighbours are looked for among so many galaxies at most.
 REFERENCE = 2000
 FEWEST = 20
+# Most galaxies that the catalog doubts have a bright neighbour: one is as odd as one that is twice as common in z.
+COMMON = 2
+# What ingest may have found odd about an image itself.
+OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
 _MEGABYTES = 64
 
 
 def outliers(catalog: Table, *, k: int = 20) -> Table:
     """The `k` most unusual galaxies of a catalog, the most unusual first.
 
-    A galaxy can be unusual in three respects, and is as unusual as in the one in which it is most:
+    A galaxy can be unusual in four respects, and is as unusual as in the one in which it is most:
 
     - ``z``: far from others in content (:func:`isolation`);
     - ``fit``: its image is not what z says, for of one channel the reconstruction explains little of the light
       (``explained``): what the model cannot draw, an artifact say, may well have a usual z;
     - ``place``: it lies far from the cutout's middle, of which z by construction knows nothing. Only galaxies that the
       catalog itself doubts to be the ones meant count (flag ``OFF_CENTRE``): in a survey cut at random places the list
-      would otherwise fill with whatever lies outermost.
+      would otherwise fill with whatever lies outermost;
+    - ``image``: ingest has flagged it, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
+      ``OTHER_BANDS``).
 
-    In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. Shares can be compared
-    where the quantities, of which one has heavier tails than the other, cannot: what is among the first per cent in z
-    or in fit is among the first two per cent of the list (and those flagged), whatever the other respect has in store.
-    Of a sum or a product this is not true: what is moderately unusual in both comes before what is extremely so in one.
+    In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual, in place twice that:
+    a neighbour is soon taken for the galaxy. Shares can be compared where the quantities, of which one has
+    heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the first two per
+    cent of the list (and those flagged), whatever the other respect has in store. Of a sum or a product this is not
+    true: what is moderately unusual in both comes before what is extremely so in one.
 
     Parameters
     ----------
@@ -45,7 +52,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     Returns
     -------
     Table
-        ``rank, id, rarity, why, isolation, explained, displacement, ra, dec, flags``; ``why`` is z, fit or place.
+        ``rank, id, rarity, why, isolation, explained, displacement, ra, dec, flags``; ``why`` is z, fit, place, image.
 
     Raises
     ------
@@ -64,14 +71,19 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     )
     away = np.hypot(dx, dy) / scale
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
-    respects = {"z": apart, "fit": -np.nan_to_num(explained, nan=-np.inf), "place": doubted}
-    rarities = np.stack([rarity(values) for values in respects.values()])
+    respects = {
+        "z": rarity(apart),
+        "fit": rarity(-np.nan_to_num(explained, nan=-np.inf)),
+        "place": np.minimum(COMMON * rarity(doubted), 1),
+        "image": np.min([rarity((flags & flag) > 0) for flag in OF_IMAGES], axis=0),
+    }
+    rarities = np.stack(list(respects.values()))
     order = np.lexsort((content.ids, *np.sort(rarities, 0)[::-1]))[:k]
     table = listed(
         catalog, content.rows[order],
         rarity=(rarities.min(0)[order], "share of galaxies at least as unusual in the respect where this one is most"),
         why=(np.array(list(respects))[rarities.argmin(0)[order]],
-             "that respect: z (far from others), fit (badly explained) or place (off the middle, and doubted)"),
+             "z (far from others), fit (badly explained), place (off the middle, doubted), image (flagged at ingest)"),
         isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
         displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),

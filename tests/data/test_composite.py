@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.visualization import make_lupton_rgb
 
-from galvae.data.composite import compose, fill_missing
+from galvae.data.composite import compose
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 from galvae.flags import Flag
@@ -74,28 +74,6 @@ def test_bands_that_the_recipe_names_are_the_stores_usual_ones():
     assert flags == Flag.OTHER_BANDS
     _, _, flags = compose(Cutout(galaxy(), ("z", "r", "g")), PLAIN.model_copy(update={"bands": ("z", "r", "g")}))
     assert flags == 0
-
-
-def test_missing_pixels_are_filled_with_the_borders_median_and_counted():
-    flux = galaxy(sky=10)
-    flux[5:9, 5:20] = np.nan
-    flux[40, 40, 1] = np.inf
-    filled, fraction = fill_missing(flux)
-    assert fraction == pytest.approx((4 * 15 + 1) / 3600)
-    assert np.isfinite(filled).all()
-    np.testing.assert_allclose(filled[5:9, 5:20], 10, atol=0.3)
-    _, told, flags = compose(Cutout(flux, ("i", "r", "g")), PLAIN)
-    assert flags & Flag.MISSING
-    assert told["missing"] == pytest.approx(61 / 3600)
-
-
-def test_blocks_of_zeros_in_noisy_sky_are_missing_but_a_noise_free_sky_is_not():
-    noisy = galaxy()
-    noisy[:, :20] = 0
-    assert fill_missing(noisy)[1] == pytest.approx(1 / 3)
-    clean = np.maximum(galaxy(noise=0) - 1, 0)
-    assert (clean == 0).mean() > 0.3
-    assert fill_missing(clean)[1] == 0
 
 
 def test_more_than_half_missing_is_refused():

@@ -16,15 +16,16 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data" / "odd-files"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}")
 
-PADDED, GREY, OTHER = int(Flag.PADDED), int(Flag.GREY), int(Flag.OTHER_BANDS)
+PADDED, MISSING, GREY, OTHER = (int(flag) for flag in (Flag.PADDED, Flag.MISSING, Flag.GREY, Flag.OTHER_BANDS))
 
 # File: (size ny, nx; flags; bands; arcsec per pixel), or the beginning of the reason for skipping it.
 EXPECTED = {
     "features1.jpeg": (512, 512, 0, "", None),
     "features2.jpg": (424, 424, 0, "", None),
     "features3.jpg": (424, 424, 0, "", None),
-    "features4.jpg": (424, 424, 0, "", None),
-    "features5.jpg": (424, 424, 0, "", None),
+    # Two at the edge of the survey: a tenth is black.
+    "features4.jpg": (424, 424, MISSING, "", None),
+    "features5.jpg": (424, 424, MISSING, "", None),
     "features6.jpg": (424, 424, 0, "", None),
     # Two images in one file: the first is the galaxy, the second is its PSF or its surroundings.
     "galsim_AEGIS_F814w_images_02.fits": (44, 39, PADDED | GREY, "F814w", None),

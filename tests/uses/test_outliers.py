@@ -69,11 +69,31 @@ def test_galaxies_far_from_the_middle_count_where_the_catalog_doubts_them(make_c
     given = survey(0)
     doubted = flags.copy()
     doubted[:PLANTED] = Flag.OFF_CENTRE
-    assert found(make_catalog(**given, dx=dx, flags=doubted), range(PLANTED), share=0.03) == 1
-    table = outliers(make_catalog(**given, dx=dx, flags=doubted), k=20)
+    assert found(make_catalog(**given, dx=dx, flags=doubted), range(PLANTED), share=0.05) == 1
+    table = outliers(make_catalog(**given, dx=dx, flags=doubted), k=40)
     assert set(table["displacement"][table["why"] == "place"]) == {0.8}
-    unasked = outliers(make_catalog(**given, dx=dx, flags=flags), k=20)
+    unasked = outliers(make_catalog(**given, dx=dx, flags=flags), k=40)
     assert "place" not in unasked["why"]
+
+
+def test_a_neighbour_taken_for_the_galaxy_is_less_odd_than_what_is_as_rare_in_z(make_catalog):
+    """Of places those count that are twice as rare."""
+    far = np.full((PLANTED, 9), 9.0)
+    dx, flags = np.zeros(COUNT), np.zeros(COUNT, np.int32)
+    dx[-4 * PLANTED :], flags[-4 * PLANTED :] = 4 + np.arange(4 * PLANTED), Flag.OFF_CENTRE
+    table = outliers(make_catalog(**survey(0, z=far), dx=dx, flags=flags), k=COUNT)
+    place = table["id"] == 1000 + COUNT - 1
+    assert table["rarity"][place][0] == pytest.approx(2 / COUNT)
+    assert table["why"][place][0] == "place"
+    assert found(make_catalog(**survey(0, z=far), dx=dx, flags=flags), range(PLANTED), share=0.03) == 1
+
+
+@pytest.mark.parametrize("flag", [Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS])
+def test_an_image_that_ingest_flagged_counts_where_few_are(make_catalog, flag):
+    few, many = np.zeros(COUNT, np.int32), np.full(COUNT, flag)
+    few[:PLANTED] = flag
+    assert found(make_catalog(**survey(0), flags=few), range(PLANTED), share=0.04) == 1
+    assert "image" not in outliers(make_catalog(**survey(0), flags=many), k=20)["why"]
 
 
 def test_a_few_per_cent_of_odd_galaxies_leave_the_others_as_they_are(make_catalog):

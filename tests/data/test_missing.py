@@ -1,0 +1,112 @@
+"""Pixels without a value are found, counted and filled; skies without noise, black skies and digits miss nothing."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from galvae.data.composite import compose
+from galvae.data.missing import fill_missing, filled
+from galvae.data.pixels import pixels_of
+from galvae.data.readers.base import Cutout
+from galvae.data.settings import IngestSettings
+from galvae.flags import Flag
+
+PLAIN = IngestSettings(band_scales=(1, 1, 1))
+
+
+def galaxy(noise=1.0, sky=0.0, size=60):
+    random = np.random.default_rng(2)
+    rows, columns = np.indices((size, size))
+    light = 80 * np.exp(-np.hypot(columns - 30, rows - 30) / 5)
+    planes = [light * (1 + 0.5 * band) + sky + noise * random.normal(size=light.shape) for band in range(3)]
+    return np.dstack(planes).astype(np.float32)
+
+
+def picture(noise=3.0, sky=15.0):
+    return np.clip(np.rint(galaxy(noise, sky)), 0, 255).astype(np.uint8)
+
+
+def test_missing_pixels_are_filled_with_the_borders_median_and_counted():
+    flux = galaxy(sky=10)
+    flux[5:9, 5:20] = np.nan
+    flux[40, 40, 1] = np.inf
+    filled, fraction = fill_missing(flux)
+    assert fraction == pytest.approx((4 * 15 + 1) / 3600)
+    assert np.isfinite(filled).all()
+    np.testing.assert_allclose(filled[5:9, 5:20], 10, atol=0.3)
+    _, told, flags = compose(Cutout(flux, ("i", "r", "g")), PLAIN)
+    assert flags & Flag.MISSING
+    assert told["missing"] == pytest.approx(61 / 3600)
+
+
+def test_blocks_of_zeros_in_noisy_sky_are_missing_but_a_noise_free_sky_is_not():
+    noisy = galaxy()
+    noisy[:, :20] = 0
+    assert fill_missing(noisy)[1] == pytest.approx(1 / 3)
+    clean = np.maximum(galaxy(noise=0) - 1, 0)
+    assert (clean == 0).mean() > 0.3
+    assert fill_missing(clean)[1] == 0
+
+
+@given(
+    rows=st.integers(8, 29), side=st.integers(0, 3), colour=st.sampled_from([(0, 0, 0), (255, 255, 255), (40, 0, 90)])
+)
+def test_what_lies_beyond_the_edge_of_a_survey_is_missing_in_a_picture(rows, side, colour):
+    """On whichever side; filled with the median of the border that is left."""
+    colours = picture()
+    colours[:rows] = colour
+    colours = np.rot90(colours, side)
+    found, fraction = fill_missing(colours)
+    assert found.dtype == np.uint8
+    assert fraction == pytest.approx(rows / 60)
+    gaps = (colours == np.array(colour, np.uint8)).all(axis=2)
+    np.testing.assert_allclose(found[gaps], 15, atol=1)
+    assert np.array_equal(found[~gaps], colours[~gaps])
+    _, told, flags = pixels_of(Cutout(colours), PLAIN)
+    assert flags == Flag.MISSING
+    assert told["missing"] == pytest.approx(rows / 60)
+
+
+def test_an_edge_may_lie_aslant_and_there_may_be_two():
+    colours = picture()
+    y, x = np.indices((60, 60))
+    colours[x + y < 30] = 0
+    colours[-10:] = 255
+    assert fill_missing(colours)[1] == pytest.approx(np.mean((x + y < 30) | (y >= 50)))
+
+
+def test_an_edge_in_a_jpeg_is_one():
+    colours, stream = np.tile(picture(), (2, 2, 1)), io.BytesIO()
+    colours[:48] = 0
+    Image.fromarray(colours).save(stream, "JPEG", quality=90)
+    _, fraction = fill_missing(np.asarray(Image.open(stream)))
+    assert fraction == pytest.approx(0.4, abs=1e-3)
+
+
+@pytest.mark.parametrize(("noise", "sky"), [(0, 0), (0, 15), (3, -1), (3, -2), (3, 0), (3, 5)])
+def test_skies_without_noise_or_clipped_at_black_miss_nothing(noise, sky):
+    colours = picture(noise, sky)
+    found, fraction = fill_missing(colours)
+    assert fraction == 0
+    assert found is colours
+
+
+def test_a_frame_around_a_picture_and_a_digit_that_leaves_it_miss_nothing():
+    framed, digit = picture(), np.zeros((28, 28, 3), np.uint8)
+    framed[:5] = framed[-5:] = framed[:, :5] = framed[:, -5:] = 0
+    digit[:20, 12:16] = 200
+    digit[16:20, 2:26] = 200
+    assert fill_missing(framed)[1] == fill_missing(digit)[1] == 0
+
+
+def test_a_picture_of_which_more_than_half_is_missing_is_refused():
+    colours = picture()
+    colours[:, :31] = 0
+    with pytest.raises(ValueError, match="too many pixels without a value: 52%"):
+        filled(colours)
