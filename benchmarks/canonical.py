@@ -44,9 +44,9 @@ def main() -> None:
         view = vae.frame(View.central(torch.from_numpy(store.images(rows)), vae.window, store.ingest["oversample"]))
         with torch.inference_mode():
             known = infer(vae, view)
-            view = view.of(view.values)
             # As infer begins it: where the hypothesis that was decided for lies, before it is fitted.
-            pose, content = known.looks.draw(known.looks.best())
+            view, pose, content = known.view, *known.looks.draw(known.looks.best())
+            _, pose = view.zoomed(pose)
             for size in found:
                 start = time.process_time()
                 told = fit(vae, view, pose, content, known.sky, size=size, refine=True)

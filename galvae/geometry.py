@@ -1,13 +1,14 @@
 """Pixel grid, pose, and the way between image and object frame.
 
 The generator is evaluated at ``u = x @ R(theta) + shift`` for each pixel coordinate ``x`` (row vectors), with
-``R(theta) = [[cos, sin], [-sin, cos]]``: rotate, then shift (Bepler et al. 2019, eq. 2). Coordinates are in grid
-units: x from -1 (left) to +1 (right) and y from -1 (bottom) to +1 (top) at the *centres* of the outer pixels.
+``R(theta) = [[cos, sin], [-sin, cos]]``: rotate, then shift (Bepler et al. 2019, eq. 2). Where the scale is inferred,
+too, it is ``u = x @ R(theta) exp(-zoom) + shift``. Coordinates are in grid units: x from -1 (left) to +1 (right) and y
+from -1 (bottom) to +1 (top) at the *centres* of the outer pixels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,10 +24,19 @@ class Pose:
         Rotation angle in radians, unbounded, shape (B,). The object's +x axis appears at ``-theta``.
     shift
         Offset in the **object** frame in grid units, shape (B, 2). It is not an offset in the image.
+    zoom
+        ln of how much wider than the image's the object's frame is, shape (B,); None where no scale is inferred.
     """
 
     theta: Tensor
     shift: Tensor
+    zoom: Tensor | None = None
+
+    @property
+    def linear(self) -> Tensor:
+        """``R(theta) exp(-zoom)``, shape (B, 2, 2)."""
+        turn = rotation(self.theta)
+        return turn if self.zoom is None else turn * (-self.zoom).exp()[..., None, None]
 
 
 def pixel_grid(n: int, *, device: torch.device | str | None = None) -> Tensor:
@@ -61,7 +71,7 @@ def rotation(theta: Tensor) -> Tensor:
 
 
 def to_object(x: Tensor, pose: Pose) -> Tensor:
-    """Object-frame coordinates ``x @ R(theta) + shift`` of image coordinates (Bepler et al. 2019, eq. 2).
+    """Object-frame coordinates ``x @ R(theta) exp(-zoom) + shift`` of image coordinates (Bepler et al. 2019, eq. 2).
 
     Parameters
     ----------
@@ -75,11 +85,11 @@ def to_object(x: Tensor, pose: Pose) -> Tensor:
     Tensor
         Shape (B, P, 2), grid units of the object frame.
     """
-    return x @ rotation(pose.theta) + pose.shift[:, None, :]
+    return x @ pose.linear + pose.shift[:, None, :]
 
 
 def to_image(points: Tensor, pose: Pose) -> Tensor:
-    """Image coordinates ``(c - shift) @ R(theta)^T`` of object points; the inverse of :func:`to_object`.
+    """Image coordinates ``(c - shift) @ R(theta)^T exp(zoom)`` of object points; the inverse of :func:`to_object`.
 
     Parameters
     ----------
@@ -93,7 +103,8 @@ def to_image(points: Tensor, pose: Pose) -> Tensor:
     Tensor
         Shape (B, P, 2), grid units of the image.
     """
-    return (points - pose.shift[:, None, :]) @ rotation(pose.theta).mT
+    image = (points - pose.shift[:, None, :]) @ rotation(pose.theta).mT
+    return image if pose.zoom is None else image * pose.zoom.exp()[:, None, None]
 
 
 def turn_pose(pose: Pose, angle: Tensor) -> Pose:
@@ -102,9 +113,17 @@ def turn_pose(pose: Pose, angle: Tensor) -> Pose:
     ``theta -> theta - angle``, the shift is unchanged; so the pose of the *unturned* image, from a pose inferred
     on a turned copy, is ``turn_pose(pose, -angle)``.
     """
-    return Pose(pose.theta - angle, pose.shift)
+    return replace(pose, theta=pose.theta - angle)
 
 
 def move_pose(pose: Pose, offset: Tensor) -> Pose:
-    """The pose of the same content moved by `offset` (grid units, shape (B, 2)): ``shift - offset @ R(theta)``."""
-    return Pose(pose.theta, pose.shift - (offset[:, None, :] @ rotation(pose.theta))[:, 0])
+    """The pose of the same content moved by `offset` (grid units, shape (B, 2)): ``shift - offset @ R(theta)``.
+
+    Where there is a zoom ``shift - offset @ R(theta) exp(-zoom)``.
+    """
+    return replace(pose, shift=pose.shift - (offset[:, None, :] @ pose.linear)[:, 0])
+
+
+def magnify_pose(pose: Pose, factor: Tensor) -> Pose:
+    """The pose of the same content magnified by `factor` (B,) about the window's centre; of poses with a zoom."""
+    return replace(pose, zoom=pose.zoom + factor.log())

@@ -85,7 +85,14 @@ class View:
             return pose
         place = to_image(torch.zeros_like(pose.shift[:1]), pose) * other._half() + other.offset[:, None]
         origin = (place - self.offset[:, None]) / self._half()
-        return replace(pose, shift=-(origin @ rotation(pose.theta))[:, 0])
+        return replace(pose, shift=-(origin @ pose.linear)[:, 0])
+
+    def zoomed(self, pose: Pose) -> tuple[View, Pose]:
+        """Windows as wide as the objects' own frames, about the same middles, and in these a pose without a zoom."""
+        if pose.zoom is None:
+            return self, pose
+        width = pose.zoom.exp() * (1 if self.width is None else self.width)
+        return replace(self, width=width, origin=None), replace(pose, zoom=None)
 
     def some(self, which: Tensor | slice) -> View:
         """Those of the windows."""

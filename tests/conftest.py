@@ -228,7 +228,7 @@ class Told(nn.Module):
     def forward(self, view):
         if view.origin is None and not view.angle.any():  # else it looks again
             self.last = list(islice(self.rows, len(view)))
-        return Posterior(*(value[self.last] for value in vars(self.told).values()))
+        return Posterior(*(value[self.last] for value in self.told.parts.values()))
 
 
 @pytest.fixture(scope="session")

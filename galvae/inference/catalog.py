@@ -169,10 +169,10 @@ def infer_batch(
     view = vae.frame(View.central(torch.from_numpy(fields).to(device), vae.window, oversample, display=display))
     found = infer(vae, view, refine=settings.refine)
     galaxy = torch.from_numpy(keys).to(device)
-    errors = look_again(vae, view, found, galaxy, settings)
+    errors = look_again(vae, found, galaxy, settings)
     posterior, placed = found.posterior, found.placed
-    share = explained(vae, view, found)
-    flags = odd(view, found, share, errors.p_alt, typical)
+    share = explained(vae, found)
+    flags = odd(found, share, errors.p_alt, typical)
     z_err = np.concatenate([content_error(found.looks).cpu().numpy(), errors.measured], 1)
     orientation_err = np.degrees(errors.orientation)
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
@@ -189,8 +189,8 @@ def infer_batch(
     }
     if winding is not None:
         numbers["winding"] = torch.sigmoid(winding(view.close_up()).double())
-    widths = view.widths()
-    dx, dy = view.in_field(np.stack([placed.x, placed.y], 1)).T
+    widths = found.view.widths()
+    dx, dy = found.view.in_field(np.stack([placed.x, placed.y], 1)).T
     return {
         **{name: value.cpu().numpy() for name, value in numbers.items()}, "z_err": z_err,
         "theta": direction(found.pose), "theta_err": np.degrees(errors.theta),
@@ -212,8 +212,8 @@ def log_likelihood_of(vae: SpatialVAE, pose: Pose, content: Tensor, values: Tens
 
 
 def one_draw(posterior: Posterior, galaxy: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-    """A hypothesis (B, 1) and standard normal numbers (B, 1, Z + 3), keyed by galaxy."""
-    hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
+    """A hypothesis (B, 1) and standard normal numbers (B, 1, :attr:`Posterior.numbers`), keyed by galaxy."""
+    hypotheses, size = posterior.log_weight.shape[1], posterior.numbers
     chances = uniform("catalog hypotheses", galaxy, hypotheses, seed=seed, step=0)
     noise = normal("catalog latents", galaxy, size, seed=seed, step=0)
     return posterior.choose(chances, 1), noise[:, None]

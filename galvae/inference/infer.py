@@ -71,6 +71,8 @@ class Inferred(NamedTuple):
         That hypothesis, laid over the image.
     sky
         Around them.
+    view
+        Their windows: where a scale is inferred as wide as that says, which the pose then no longer does.
     """
 
     posterior: Posterior
@@ -78,6 +80,7 @@ class Inferred(NamedTuple):
     content: Tensor
     fitted: Fitted
     sky: Sky
+    view: View
 
     @property
     def pose(self) -> Pose:
@@ -123,9 +126,10 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         decided, _ = looks.draw(looks.best())
         pose, content = best_beside(posterior, decided)
     size = round(1.25 * vae.window) if refine else vae.window
+    view, pose = view.zoomed(pose)
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
     content = torch.cat([looks.content_mean(), vae.measured(view)], 1)
-    return Inferred(posterior, looks, content, fitted, around)
+    return Inferred(posterior, looks, content, fitted, around, view)
 
 
 def best_beside(posterior: Posterior, pose: Pose) -> tuple[Pose, Tensor]:

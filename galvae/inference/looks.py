@@ -17,7 +17,6 @@ from galvae.inference.settings import CatalogSettings
 from galvae.keyed import cut, sheet_of_noise, uniform
 from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
-from galvae.windows import View
 
 # Resampling moves a galaxy by this much, pixels of the ordinary window: no exposure that lies otherwise is a copy of
 # another. And the latents that are measured by this much of their spread.
@@ -40,9 +39,10 @@ class Errors(NamedTuple):
     theta_alt, p_alt
         The rival angle, radians, and how probable it is (:func:`galvae.inference.infer.rival`), shape (B,).
     scale
-        Scatter of the width of windows that galaxies ask for, as a share of it, shape (B,); 0 where none does.
+        Scatter of the width of windows that galaxies ask for, or are inferred to have, as a share of it, shape (B,);
+        0 where none does.
     measured
-        Scatter of those latents that are measured, the last of z, shape (B, 11), or (B, 0).
+        Scatter of those latents that are measured, the last of z, shape (B, 16), or (B, 0).
     """
 
     theta: np.ndarray
@@ -55,7 +55,7 @@ class Errors(NamedTuple):
     measured: np.ndarray
 
 
-def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, settings: CatalogSettings) -> Errors:
+def look_again(vae: SpatialVAE, first: Inferred, galaxy: Tensor, settings: CatalogSettings) -> Errors:
     """Errors from looking at the same galaxies again.
 
     Each look adds noise as strong as the fields' own, cuts its window anew where that is as wide as the galaxy, turns
@@ -66,16 +66,16 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
 
     Parameters
     ----------
-    vae, view
-        The model, and the windows of B galaxies.
+    vae
+        The model.
     first
-        What was inferred about them.
+        What was inferred about B galaxies.
     galaxy
         What tells galaxies apart, int64, shape (B,): noise and turns are keyed by it.
     settings
         How many looks, the seed of noise and turns, and what counts how much.
     """
-    refine, count, seed = first.fitted.light is not None, settings.looks, settings.seed
+    refine, count, seed, view = first.fitted.light is not None, settings.looks, settings.seed, first.view
     size = round(0.75 * vae.window) if vae.settings.generator != "vanilla" else vae.window
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
@@ -92,6 +92,7 @@ def look_again(vae: SpatialVAE, view: View, first: Inferred, galaxy: Tensor, set
         pose, content = best_beside(seen[-1], first.pose)
         if refine:
             pose, content = best_beside(vae.encode(again.about(pose)), first.pose)
+        again, pose = again.zoomed(pose)
         found = fit(
             vae, again, pose, content, noisier, size=size, refine=refine, errors=False, start=start, tolerance=1e-3,
             steps=3,

@@ -157,7 +157,8 @@ class Model:
             t.cpu().numpy() for t in (content, content_error(posterior), theta_err, pose.shift, shift_err)
         )
         z_err = np.pad(z_err, ((0, 0), (0, z.shape[1] - z_err.shape[1])), constant_values=np.nan)
-        return [z, z_err, direction(pose), theta_err, shift, shift_err, view.in_field(np.zeros((1, 2))), view.widths()]
+        place, width = found.view.in_field(np.zeros((1, 2))), found.view.widths()
+        return [z, z_err, direction(pose), theta_err, shift, shift_err, place, width]
 
     def decode(self, posterior: Posterior, *, size: int | None = None) -> np.ndarray:
         """Reconstructions: mean images in the pose inferred, float32 (N, size, size, C), row 0 at the bottom."""

@@ -88,7 +88,7 @@ def calibrate(run: str | Path, store: ImageStore, *, device: torch.device | str 
             display = store.dtype == np.uint8
             view = vae.frame(View.central(fields, vae.window, store.ingest["oversample"], display=display))
             found = infer(vae, view)
-            shares.append(explained(vae, view, found).cpu().numpy())
+            shares.append(explained(vae, found).cpu().numpy())
             content.append(found.content.cpu().double().numpy())
             progress.advance(len(part))
     typical = what_is_typical(np.concatenate(shares), np.concatenate(content))
@@ -127,7 +127,7 @@ def _distance(content: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> n
     return np.sqrt(np.einsum("bi,ij,bj->b", content - mean, precision, content - mean))
 
 
-def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
+def explained(vae: SpatialVAE, found: Inferred) -> Tensor:
     """Share of the light in each window that its reconstruction explains, in the channel where least, shape (B,).
 
     Of the squares above the sky in the pixels that the canonical image covers, less those of the sky's noise: R^2 about
@@ -135,6 +135,7 @@ def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
     channel with hardly any light (less than a tenth of the mean channel's: one that is lost, say) is taken to have so
     much.
     """
+    view = found.view
     points = vae.grid.expand(len(view), -1, -1)
     seen, at = view.sample(points), to_object(vae.grid, found.pose)
     decoded, inside = decoded_at(found.fitted.canonical, at), (at.abs().amax(2) <= 1).to(seen.dtype)[..., None]
@@ -145,15 +146,13 @@ def explained(vae: SpatialVAE, view: View, found: Inferred) -> Tensor:
     return (1 - left.clamp(min=0) / torch.maximum(light, least)).clamp(min=-1).amin(1)
 
 
-def odd(view: View, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical: Typical | None) -> np.ndarray:
+def odd(found: Inferred, shares: Tensor, p_alt: np.ndarray, typical: Typical | None) -> np.ndarray:
     """Flags of what a model finds odd about B galaxies in the middle of their cutouts, int32, shape (B,).
 
     Parameters
     ----------
-    view
-        The windows that the model looks at.
     found
-        What it infers about them.
+        What a model infers about them.
     shares
         Of :func:`explained`.
     p_alt
@@ -161,7 +160,8 @@ def odd(view: View, found: Inferred, shares: Tensor, p_alt: np.ndarray, typical:
     typical
         Of the run; where it has none, nothing is unlike what is typical.
     """
-    placed, half, ok = found.placed, view.window / 2, found.placed.ok
+    placed, view = found.placed, found.view
+    half, ok = view.window / 2, placed.ok
     (x, y), sigma = view.in_field(np.stack([placed.x, placed.y], 1)).T, view.widths() * placed.sigma
     with np.errstate(invalid="ignore"):
         along = x * np.cos(placed.orientation) + y * np.sin(placed.orientation)

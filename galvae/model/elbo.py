@@ -52,6 +52,8 @@ def divergence(posterior: Posterior, settings: ModelSettings, window: int) -> Di
         pose = pose + kl_spread(posterior.theta_std, settings.theta_sigma / count)
     elif settings.infer_rotation:
         pose = pose + kl_normal(posterior.theta, posterior.theta_std, settings.theta_sigma)
+    if settings.scale == "inferred":
+        pose = pose + kl_normal(posterior.zoom - posterior.zoom_mean, posterior.zoom_std, settings.scale_sigma)
     if settings.infer_translation:
         sigma = pixels_to_grid(settings.shift_sigma, window)
         pose = pose + kl_normal(posterior.shift, posterior.shift_std, sigma).sum(2)

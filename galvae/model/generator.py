@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from galvae.geometry import Pose, rotation
+from galvae.geometry import Pose
 from galvae.model.precision import Mixed
 from galvae.model.thin import affine, tanh, thin
 
@@ -56,7 +56,7 @@ class SpatialGenerator(Mixed):
         pixels
             Not used: where the pixels are is all that matters.
         """
-        turn, weight = rotation(pose.theta), self.coordinates.weight.mT
+        turn, weight = pose.linear, self.coordinates.weight.mT
         # Near 1 neighbouring bfloat16 are a quarter of a pixel apart: coordinates keep their precision.
         offset = pose.shift @ weight[:2] + self.coordinates.bias + self.content(content)
         hidden = affine(x, turn @ weight[:2], offset)

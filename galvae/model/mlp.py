@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from galvae.geometry import pixel_grid
-from galvae.model.posterior import Posterior
+from galvae.model.posterior import Posterior, zoomed
 from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
@@ -32,7 +32,8 @@ class MLPEncoder(Mixed):
         self.settings = settings
         widths = [channels * window * window, *[settings.encoder_units] * settings.encoder_layers]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        inferred = settings.latents + settings.infer_rotation + 2 * settings.infer_translation
+        self.zooms = int(settings.scale == "inferred")
+        inferred = settings.latents + settings.infer_rotation + 2 * settings.infer_translation + self.zooms
         self.output = nn.Linear(widths[-1], 2 * inferred)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
 
@@ -51,5 +52,7 @@ class MLPEncoder(Mixed):
         if self.settings.infer_rotation:
             # What is seen turned by +angle has theta - angle: the turn is given back.
             theta, theta_std = mean[..., n] + view.angle[:, None], std[..., n]
+        scale = zoomed(mean[..., -1], std[..., -1], view) if self.zooms else ()
+        mean, std = (value[..., : value.shape[2] - self.zooms] for value in (mean, std))
         shift, shift_std = (mean[..., -2:], std[..., -2:]) if self.settings.infer_translation else (zero, zero)
-        return Posterior(zero[..., 0], mean[..., :n], std[..., :n], theta, theta_std, shift, shift_std)
+        return Posterior(zero[..., 0], mean[..., :n], std[..., :n], theta, theta_std, shift, shift_std, *scale)

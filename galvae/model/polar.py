@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from galvae.geometry import rotation
-from galvae.model.posterior import Posterior
+from galvae.geometry import Pose
+from galvae.model.posterior import Posterior, zoomed
 from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
@@ -84,7 +84,9 @@ class PolarEncoder(Polar):
     column that wins, z does not know how the image was turned.
 
     With ``a`` the direction of a column, ``d`` its offset, ``c`` the centroid and ``t`` the centroid's place in the
-    object frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta)``.
+    object frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta)``. Where a scale is inferred each says how much
+    wider than the window the galaxy's frame is, too, by no more than a factor ``exp(0.2)``: windows grow with their
+    galaxies, and so does the scale.
 
     Parameters
     ----------
@@ -97,8 +99,9 @@ class PolarEncoder(Polar):
     """
 
     def __init__(self, settings: ModelSettings, *, window: int, channels: int) -> None:
-        super().__init__(2 * settings.latents + 7, channels=channels)
-        self.latents = settings.latents
+        zooms = int(settings.scale == "inferred")
+        super().__init__(2 * settings.latents + 7 + 2 * zooms, channels=channels)
+        self.latents, self.zooms = settings.latents, zooms
         with torch.no_grad():  # Begin near the prior: what z starts away from zero it keeps for long.
             self.output.weight.mul_(0.1)
             self.output.bias.zero_()
@@ -108,14 +111,15 @@ class PolarEncoder(Polar):
         light, angle, centre = self.around_centre(view)
         out = self.columns(light)
         columns, n = out.shape[1], self.latents
-        weight, offset, theta_log_std, place, place_log_std, content, content_log_std = out.split(
-            [1, 1, 1, 2, 2, n, n], 2
+        weight, offset, theta_log_std, place, place_log_std, content, content_log_std, zoom, zoom_log_std = out.split(
+            [1, 1, 1, 2, 2, n, n, self.zooms, self.zooms], 2
         )
         theta = -(angle[:, :: ANGLES // columns] + torch.tanh(offset[..., 0]) * (math.pi / columns))
-        shift = NEAR * torch.tanh(place) - (centre[:, None, None] @ rotation(theta))[:, :, 0]
+        scale = zoomed(NEAR * torch.tanh(zoom[..., 0]), (zoom_log_std[..., 0] - 3).exp(), view) if self.zooms else ()
+        shift = NEAR * torch.tanh(place) - (centre[:, None, None] @ Pose(theta, place, *scale[:1]).linear)[:, :, 0]
         return Posterior(
             weight[..., 0].log_softmax(1), content, content_log_std.exp(),
-            theta, (theta_log_std[..., 0] - 3).exp(), shift, (place_log_std - 3).exp(),
+            theta, (theta_log_std[..., 0] - 3).exp(), shift, (place_log_std - 3).exp(), *scale,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from galvae.geometry import Pose
+from galvae.windows import View
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Posterior:
         Of the rotation angle in radians, shape (B, K).
     shift, shift_std
         Of the object-frame offset in grid units, shape (B, K, 2).
+    zoom, zoom_std, zoom_mean
+        Of the zoom of a pose, and its mean under the prior: minus ln of the window's width over the ordinary one's,
+        shape (B, K); None where no scale is inferred.
     """
 
     log_weight: Tensor
@@ -35,6 +39,19 @@ class Posterior:
     theta_std: Tensor
     shift: Tensor
     shift_std: Tensor
+    zoom: Tensor | None = None
+    zoom_std: Tensor | None = None
+    zoom_mean: Tensor | None = None
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The fields that are there, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a draw takes: Z + 3, and one more where a scale is inferred."""
+        return self.content.shape[2] + (3 if self.zoom is None else 4)
 
     def choose(self, uniform: Tensor, count: int) -> Tensor:
         """Draw `count` different hypotheses of each image by their weights (Gumbel top-k), indices of shape (B, count).
@@ -58,7 +75,7 @@ class Posterior:
     @staticmethod
     def joined(posteriors: Sequence[Posterior]) -> Posterior:
         """Several posteriors of the same images as one mixture, each weighted alike."""
-        parts = zip(*(vars(one).values() for one in posteriors), strict=True)
+        parts = zip(*(one.parts.values() for one in posteriors), strict=True)
         found = Posterior(*(torch.cat(values, 1) for values in parts))
         return replace(found, log_weight=found.log_weight - math.log(len(posteriors)))
 
@@ -70,7 +87,7 @@ class Posterior:
         which
             Hypotheses, shape (B, D).
         noise
-            Standard normal, shape (B, D, Z + 3).
+            Standard normal, shape (B, D, :attr:`numbers`).
 
         Returns
         -------
@@ -83,8 +100,12 @@ class Posterior:
             n = content.shape[-1]
             content = content + content_std * noise[..., :n]
             theta = theta + theta_std * noise[..., n]
-            shift = shift + shift_std * noise[..., n + 1 :]
-        return Pose(theta.flatten(0, 1), shift.flatten(0, 1)), content.flatten(0, 1)
+            shift = shift + shift_std * noise[..., n + 1 : n + 3]
+        zoom = None
+        if self.zoom is not None:
+            zoom, zoom_std = (value.flatten(0, 1) for value in self._at(which, self.zoom, self.zoom_std))
+            zoom = zoom if noise is None else zoom + zoom_std * noise[..., n + 3].flatten(0, 1)
+        return Pose(theta.flatten(0, 1), shift.flatten(0, 1), zoom), content.flatten(0, 1)
 
     def content_mean(self) -> Tensor:
         """Mean of z over the hypotheses, shape (B, Z).
@@ -97,3 +118,9 @@ class Posterior:
     def _at(self, which: Tensor, *values: Tensor) -> list[Tensor]:
         rows = torch.arange(len(which), device=which.device)[:, None]
         return [value[rows, which] for value in values]
+
+
+def zoomed(zoom: Tensor, std: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """The last three fields of a posterior: zooms of windows (B, K), their standard deviations, their prior mean."""
+    mean = zoom.new_zeros(len(zoom)) if view.width is None else -view.width.log()
+    return zoom, std, mean[:, None].expand_as(zoom)

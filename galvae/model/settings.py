@@ -30,9 +30,11 @@ class ModelSettings(Settings):
     measured in units of its own spread over the training galaxies, about their mean, so that they are as N(0, 1) as a
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
     are given to the generator beside it. With a ``scale`` from ``moments`` a window is as wide as its galaxy
-    asks for (:meth:`galvae.windows.View.close_up`), else all are as ``ingest.window`` has them. With ``structure`` z
-    has sixteen latents more, which are measured, not inferred (:func:`galvae.structure.structure`): networks know
-    nothing of them.
+    asks for (:meth:`galvae.windows.View.close_up`), with ``fixed`` all are as ``ingest.window`` has them. An
+    ``inferred`` scale is a latent: how much wider than such a window the galaxy's own frame is. Its prior is
+    log-normal about the ordinary window's width, ``scale_sigma`` the standard deviation of its logarithm. With
+    ``structure`` z has sixteen latents more, which are measured, not inferred (:func:`galvae.structure.structure`):
+    networks know nothing of them.
     """
 
     latents: PositiveInt = 50
@@ -52,7 +54,8 @@ class ModelSettings(Settings):
     theta_prior: Literal["uniform", "normal"] = "uniform"
     theta_sigma: PositiveFloat = math.pi
     shift_sigma: float = Field(8.0, gt=0)
-    scale: Literal["fixed", "moments"] = "fixed"
+    scale: Literal["fixed", "moments", "inferred"] = "fixed"
+    scale_sigma: PositiveFloat = 0.7
     structure: bool = False
 
     @model_validator(mode="after")
@@ -61,6 +64,8 @@ class ModelSettings(Settings):
             raise ValueError("a vanilla generator has no pose: set infer_rotation and infer_translation to false")
         if self.encoder == "polar" and not (self.infer_rotation and self.infer_translation):
             raise ValueError("the polar encoder infers rotation and translation: leave both on, or use encoder = mlp")
+        if self.scale == "inferred" and self.generator == "vanilla":
+            raise ValueError("a vanilla generator has no coordinates to scale: set scale to fixed or moments")
         if self.encoder == "polar" and self.theta_prior != "uniform":
             raise ValueError("the polar encoder has no preferred angle: use theta_prior = uniform, or encoder = mlp")
         return self

@@ -59,7 +59,7 @@ class SpatialVAE(nn.Module):
 
     def frame(self, view: View) -> View:
         """The windows that the model looks at, of a view of ordinary ones."""
-        return view.close_up() if self.settings.scale == "moments" else view
+        return view if self.settings.scale == "fixed" else view.close_up()
 
     def encode(self, view: View) -> Posterior:
         """Posterior of content and pose of the upright windows of a view."""

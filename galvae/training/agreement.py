@@ -18,7 +18,8 @@ def disagreement(posterior: Posterior, view: View) -> Tensor:
         20 sum w w' (1 - cos D) + 2 sum [w w'] log(1 + 1000 (1 - cos D)) + 1000 |c - c'|^2 + |z - z'|^2
 
     where ``[.]`` passes no gradient, c is where the object's origin lies in the field (grid units) and z the content,
-    both means over hypotheses. The logarithm rewards the last tenth of a degree.
+    both means over hypotheses. The logarithm rewards the last tenth of a degree. Where a scale is inferred the square
+    of the difference of the zooms counts as that of places.
 
     Parameters
     ----------
@@ -32,7 +33,10 @@ def disagreement(posterior: Posterior, view: View) -> Tensor:
     pair = weight[:, :, None] * weight_[:, None]
     apart = 1 - torch.cos(theta[:, :, None] - theta_[:, None])
     angle = 20 * pair * apart + 2 * pair.detach() * torch.log1p(1000 * apart)
-    centre, centre_ = _mean(posterior, _origin(posterior, view)).chunk(2)
+    placed = _origin(posterior, view)
+    if posterior.zoom is not None:
+        placed = torch.cat([placed, posterior.zoom[..., None]], 2)
+    centre, centre_ = _mean(posterior, placed).chunk(2)
     content, content_ = posterior.content_mean().chunk(2)
     return angle.sum((1, 2)) + 1000 * (centre - centre_).square().sum(1) + (content - content_).square().sum(1)
 
@@ -49,5 +53,6 @@ def _mean(posterior: Posterior, values: Tensor) -> Tensor:
 def _origin(posterior: Posterior, view: View) -> Tensor:
     """The object's origin under each hypothesis, from the field's centre, grid units of the window, (B, K, 2)."""
     count = posterior.theta.shape[1]
-    pose = Pose(posterior.theta.flatten(), posterior.shift.flatten(0, 1))
+    zoom = None if posterior.zoom is None else posterior.zoom.flatten()
+    pose = Pose(posterior.theta.flatten(), posterior.shift.flatten(0, 1), zoom)
     return to_image(torch.zeros_like(pose.shift[:1]), pose).view(-1, count, 2) + view.middle[:, None]

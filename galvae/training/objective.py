@@ -35,8 +35,8 @@ class Terms:
 
 
 def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int | Tensor) -> tuple[Tensor, Tensor]:
-    """Hypotheses (B, D) and noise (B, D, Z + 3) of a step."""
-    hypotheses, size = posterior.log_weight.shape[1], posterior.content.shape[2] + 3
+    """Hypotheses (B, D) and noise (B, D, :attr:`Posterior.numbers`) of a step."""
+    hypotheses, size = posterior.log_weight.shape[1], posterior.numbers
     count = min(count, hypotheses)
     which = posterior.choose(uniform("hypotheses", batch.key, hypotheses, seed=seed, step=step), count)
     noise = normal("latents", batch.key, count * size, seed=seed, step=step)
@@ -96,8 +96,9 @@ def backward(
     posterior, weight, *inputs = parts.infer(vae, batch, frozen=frozen, exchange=exchange, seed=seed, step=step)
     leaves = [latent.detach().requires_grad_(latent.requires_grad) for latent in inputs]
     counts = weight.detach().flatten() / len(batch.view)
+    content, *pose = leaves
     pieces: list[Tensor] = []
-    for piece, z, values, chosen in _pieces(Pose(*leaves[:2]), leaves[2], batch, chunk):
+    for piece, z, values, chosen in _pieces(Pose(*pose), content, batch, chunk):
         done = sum(map(len, pieces))
         loss, log_likelihood = parts.reconstruct(vae, piece, z, values, counts[done : done + len(z)], **chosen)
         loss.backward()
@@ -115,8 +116,8 @@ def backward(
 
 def _infer(
     vae: SpatialVAE, batch: Batch, *, frozen: bool, exchange: bool, seed: int, step: int | Tensor
-) -> tuple[Posterior, Tensor, Tensor, Tensor, Tensor]:
-    """The posterior; weights (B, D) of the hypotheses drawn; theta, shift and content to decode, of B * D images."""
+) -> tuple[Posterior, Tensor, *tuple[Tensor, ...]]:
+    """The posterior; weights (B, D) of the hypotheses drawn; content and pose to decode, of B * D images."""
     posterior = vae.encode(batch.view)
     which, noise = _draws(posterior, batch, 2, seed=seed, step=step)
     weight = posterior.log_weight.gather(1, which).softmax(1)
@@ -125,7 +126,7 @@ def _infer(
         content = exchanged(posterior).repeat_interleave(which.shape[1], 0)
     if frozen:
         content = torch.zeros_like(content)
-    return posterior, weight, pose.theta, pose.shift, content
+    return posterior, weight, content, *(part for part in vars(pose).values() if part is not None)
 
 
 def _reconstruct(
@@ -178,4 +179,5 @@ def _pieces(
         part = slice(start, start + size)
         image = torch.arange(len(content), device=content.device)[part] // draws
         chosen = {} if batch.pixels is None else {"pixels": batch.pixels[image], "weight": batch.weight[image]}
-        yield Pose(pose.theta[part], pose.shift[part]), content[part], batch.values[image], chosen
+        some = Pose(*(None if value is None else value[part] for value in vars(pose).values()))
+        yield some, content[part], batch.values[image], chosen

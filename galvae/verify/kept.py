@@ -15,7 +15,6 @@ from galvae.model.elbo import content_by_latent
 from galvae.model.vae import SpatialVAE
 from galvae.sampling import displayed
 from galvae.spectra import CYCLES, ORDERS, azimuthal_power, radial_power
-from galvae.windows import View
 
 # Ellipses about a galaxy, in units of its matched Gaussian's standard deviations, and points on each.
 ELLIPSES, ANGLES = np.linspace(0.1, 1.3, 13), 64
@@ -43,18 +42,18 @@ class Kept(NamedTuple):
     windows: np.ndarray
 
 
-def compare(vae: SpatialVAE, view: View, found: Inferred, white: Tensor) -> Kept:
+def compare(vae: SpatialVAE, found: Inferred, white: Tensor) -> Kept:
     """Compare galaxies with what is decoded of them, laid over them.
 
     Parameters
     ----------
-    vae, view, found
-        The model, the windows of B galaxies, and what was inferred of them.
+    vae, found
+        The model, and what was inferred of B galaxies.
     white
         Noise of each pixel of the fields, of standard deviation 1, shape (B, C, F, F): the power of the sky's own is
         measured on it.
     """
-    level = found.sky.level[:, None]
+    view, level = found.view, found.sky.level[:, None]
     noise = view.of(found.sky.grain * white)
     rings = _ellipses(found, vae.window).to(level)
 

@@ -135,17 +135,16 @@ def measure(
                 for content in (fields, copies.of(fields, part, oversample))
             ]
             key = keys[part].to(vae.grid.device)
-            framed = [vae.frame(view) for view in views]
-            found = [infer(vae, view, refine=settings.refine) for view in framed]
+            found = [infer(vae, vae.frame(view), refine=settings.refine) for view in views]
             whites = torch.randn(2, *fields.shape, generator=generator).to(key.device).permute(0, 1, 4, 2, 3)
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
-                said[("start", "end")[number]].append(say(vae, framed[number], found[number], key, typical, settings))
+                said[("start", "end")[number]].append(say(vae, found[number], key, typical, settings))
                 around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
                 exposure = vae.frame(view.noisier(around.grain * whites[number]))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
                 anew = infer(vae, exposure, refine=settings.refine, around=around)
-                said[name].append(say(vae, exposure, anew, key + number, typical, settings))
-            compared.append(compare(vae, framed[0], found[0], whites[0]))
+                said[name].append(say(vae, anew, key + number, typical, settings))
+            compared.append(compare(vae, found[0], whites[0]))
             around_them = [_wide(view) for view in views[: 2 if look else 1]]
             lights = [_luminance(view) for view in around_them]
             moments = [adaptive_moments(one) for one in lights]
@@ -167,16 +166,16 @@ def measure(
 
 
 def say(
-    vae: SpatialVAE, view: View, found: Inferred, keys: Tensor, typical: Typical | None, settings: CatalogSettings
-) -> Found:
-    """What was inferred about the windows of a view, with errors, as the catalog says it of windows."""
-    placed, share = found.placed, explained(vae, view, found)
-    errors = look_again(vae, view, found, keys, settings)
+    vae: SpatialVAE, found: Inferred, keys: Tensor, typical: Typical | None, settings: CatalogSettings
+) -> Found:  # fmt: skip
+    """What was inferred, with errors, as the catalog says it of windows."""
+    placed, view, share = found.placed, found.view, explained(vae, found)
+    errors = look_again(vae, found, keys, settings)
     return Found(
         direction(found.pose), np.degrees(errors.theta), errors.p_alt,
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio, errors.axis_ratio,
         view.in_field(np.stack([placed.x, placed.y], 1)), errors.centre * view.widths()[:, None, None] ** 2,
-        found.content.cpu().numpy(), share.cpu().numpy(), odd(view, found, share, errors.p_alt, typical),
+        found.content.cpu().numpy(), share.cpu().numpy(), odd(found, share, errors.p_alt, typical),
     )  # fmt: skip
 
 

@@ -21,9 +21,11 @@ from galvae.data.ingest import ingest
 from galvae.data.prepare import frame
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
-from galvae.geometry import Pose, move_pose, turn_pose
+from galvae.geometry import Pose, move_pose, pixel_grid, to_image, turn_pose
 from galvae.inference.canonical import decode_images
 from galvae.inference.catalog import infer_columns
+from galvae.inference.infer import infer
+from galvae.inference.oddities import explained
 from galvae.inference.settings import CatalogSettings
 from galvae.inference.tables import sky_columns
 from galvae.model.polar import PolarEncoder
@@ -300,3 +302,21 @@ def test_what_is_seen_close_up_leaves_in_the_files_own_pixels(size, changes, cat
     assert np.all(columns["scale_err"] < 0.05 * columns["scale"])
     assert np.all(columns["scale_err"] > 0)
     assert np.allclose(columns["axis_ratio"], ratio, atol=0.02)
+
+
+@pytest.mark.parametrize("zoom", [0.2, -0.15])
+def test_an_inferred_scale_is_as_wide_as_the_window_has_to_be(zoom, knowing):
+    """A galaxy that the generator draws at one size alone, seen larger by so much: all in pixels of the field."""
+    content, side = torch.tensor([[0.4, 0.0, 0.0, 0.6]]), 128
+    vae, told = knowing([0.3], [[0.1, -0.05]], content), torch.full((1, 1), zoom)
+    vae.encoder.told = replace(vae.encoder.told, zoom=told, zoom_std=0 * told + 1e-9, zoom_mean=0 * told)
+    pose = Pose(torch.tensor([0.3]), torch.tensor([[0.1, -0.05]]), torch.tensor([zoom]))
+    points = pixel_grid(side) * ((side - 1) / 63)
+    view = View.central(vae.generator(points, pose, content).view(1, side, side, 3), 64)
+    found = infer(vae, view)
+    assert found.pose.zoom is None
+    assert found.view.widths() == pytest.approx(math.exp(zoom))
+    assert found.placed.sigma * found.view.widths() == pytest.approx(0.2 * math.exp(zoom) * 31.5, rel=0.01)
+    place = found.view.in_field(np.stack([found.placed.x, found.placed.y], 1))
+    assert place == pytest.approx(to_image(torch.zeros(1, 2), pose)[0].numpy() * 31.5, abs=0.01)
+    assert explained(vae, found).item() > 0.999

@@ -56,7 +56,7 @@ def test_neither_zero_nor_full_scale_of_floats_matters(knowing):
 def errors(vae, view, *, count=4, keys=None, **options):
     found = infer(vae, view, **options)
     keys = torch.arange(len(view)) if keys is None else keys
-    return found, look_again(vae, view, found, keys, CatalogSettings(looks=count))
+    return found, look_again(vae, found, keys, CatalogSettings(looks=count))
 
 
 def test_theta_and_centre_scatter_between_exposures_as_they_say(knowing):
@@ -79,7 +79,7 @@ def test_where_a_stretch_leaves_less_noise_errors_are_smaller(knowing):
     vae, view = scene(knowing, 20)
     found, keys = infer(vae, view), torch.arange(20)
     less = found._replace(sky=found.sky._replace(left=0.25 * found.sky.left))
-    plain, bright = (look_again(vae, view, one, keys, CatalogSettings(looks=4)) for one in (found, less))
+    plain, bright = (look_again(vae, one, keys, CatalogSettings(looks=4)) for one in (found, less))
     assert np.median(bright.orientation) < 0.6 * np.median(plain.orientation)
     vae, _ = scene(knowing, 20)
     told, kept = infer(vae, view, around=less.sky).fitted, found.fitted
@@ -91,7 +91,7 @@ def test_what_the_noise_alone_would_do_counts_as_so_many_looks(knowing):
     vae, view = scene(knowing, 5)
     found = infer(vae, view)
     alone, half, none = (
-        look_again(vae, view, found, torch.arange(5), CatalogSettings(looks=2, theta_looks=n, centre_looks=n)).centre
+        look_again(vae, found, torch.arange(5), CatalogSettings(looks=2, theta_looks=n, centre_looks=n)).centre
         for n in (1e9, 2, 0)
     )
     noise = found.fitted.light.covariance + 0.004**2 * np.eye(2)
@@ -117,7 +117,7 @@ def test_each_sign_of_doubt_about_a_shape_adds_to_its_own_error(part, counts, nu
             spread[number] += off
         light = fitted.light._replace(spread=spread)
         fitted = fitted._replace(decoded=replace(fitted.decoded, **decoded), light=light)
-        said = look_again(vae, view, found._replace(fitted=fitted), torch.arange(5), settings)
+        said = look_again(vae, found._replace(fitted=fitted), torch.arange(5), settings)
         return np.stack([said.orientation, said.axis_ratio]) ** 2
 
     added = variance(0.3) - variance(0.0)

@@ -111,6 +111,34 @@ def test_divergence_of_a_mixture_by_monte_carlo(weights):
     assert abs((found.content + found.pose).item() - (terms.mean().item() + angle)) < 4 * error
 
 
+def zoomed(q, *, about, seed=3):
+    """The same mixture with zooms of windows of which ln of the width is minus `about`."""
+    random = torch.Generator().manual_seed(seed)
+    zoom, std = 0.2 * torch.randn(2, *q.theta.shape, generator=random, dtype=torch.float64)
+    return replace(q, zoom=zoom, zoom_std=0.1 * std.exp(), zoom_mean=torch.full_like(zoom, about))
+
+
+def test_the_prior_of_a_scale_is_log_normal_about_the_ordinary_windows_width():
+    q = zoomed(posterior([1.0], batch=5), about=-0.4)
+    settings = ModelSettings(latents=2, scale="inferred", scale_sigma=0.6)
+    more = divergence(q, settings, WINDOW).pose - divergence(q, ModelSettings(latents=2), WINDOW).pose
+    scale = Normal(q.zoom + 0.4, q.zoom_std)  # ln of the galaxy's width over the ordinary window's
+    assert torch.allclose(more, kl_divergence(scale, Normal(*double(0.0, 0.6))).sum(1))
+
+
+@pytest.mark.parametrize("about", [0.0, -0.5])
+def test_divergence_of_a_mixture_of_scales_by_monte_carlo(about):
+    q, sigma = zoomed(posterior([0.5, 0.3, 0.2]), about=about), 0.7
+    settings = ModelSettings(latents=2, scale="inferred", scale_sigma=sigma)
+    more = (divergence(q, settings, WINDOW).pose - divergence(q, ModelSettings(latents=2), WINDOW).pose).item()
+    torch.manual_seed(2)
+    which = torch.multinomial(q.log_weight.exp(), 100_000, replacement=True)
+    pose, _ = q.draw(which, torch.randn(1, 100_000, q.numbers, dtype=torch.float64))
+    mean, std = q.zoom[0, which[0]], q.zoom_std[0, which[0]]
+    terms = Normal(mean, std).log_prob(pose.zoom) - Normal(about, sigma).log_prob(pose.zoom)
+    assert abs(more - terms.mean().item()) < 4 * terms.std().item() / math.sqrt(len(terms))
+
+
 def test_hypotheses_that_cover_the_circle_evenly_cost_nothing():
     even = torch.full((1, 8), 1 / 8, dtype=torch.float64).log()
     zero = torch.zeros(1, 8, 2, dtype=torch.float64)

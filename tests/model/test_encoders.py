@@ -40,7 +40,7 @@ def before(polar, upright):
 
 def deviation(found, wanted, *, roll, turn):
     """How far a posterior is from another one's hypotheses rolled and turned: of weights, angle, content, shift."""
-    rolled = {name: value.roll(roll, 1) for name, value in vars(wanted).items()}
+    rolled = {name: value.roll(roll, 1) for name, value in wanted.parts.items()}
     return {
         "weights": (found.log_weight - rolled["log_weight"]).abs().max(),
         "theta": difference(found.theta, rolled["theta"] - turn).abs().max(),

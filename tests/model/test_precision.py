@@ -31,7 +31,7 @@ def test_bfloat16_is_nearly_the_same_and_leaves_float32_behind(vae, draw_commas)
     decoded = vae.decode(pose, content)
     vae.compute_in(torch.bfloat16)
     found = vae.encode(view)
-    assert all(value.dtype == torch.float32 for value in vars(found).values())
+    assert all(value.dtype == torch.float32 for value in found.parts.values())
     assert torch.allclose(found.log_weight, plain.log_weight, atol=0.05)
     assert not torch.equal(found.log_weight, plain.log_weight)
     again = vae.decode(pose, content)
@@ -93,7 +93,7 @@ def test_the_papers_network_in_bfloat16_is_nearly_the_same(draw_commas, monkeypa
     assert torch.equal(vae.encode(view).content, plain.content)
     monkeypatch.setattr(Mixed, "mixed_on_a_gpu", Mixed.mixed)
     found = vae.encode(view)
-    for name, value in vars(found).items():
+    for name, value in found.parts.items():
         assert value.dtype == torch.float32
         assert torch.allclose(value, getattr(plain, name), atol=0.01), name
     assert not torch.equal(found.content, plain.content)

@@ -54,6 +54,17 @@ def test_views_that_say_the_same_of_a_galaxy_agree(seen):
     assert disagreement(posterior_of(pose, content, log_weight), view).abs().max() < 1e-9
 
 
+def test_scales_that_differ_count_as_places_do(seen):
+    """The same is none, whatever it is; a tenth of it is as wrong as a place a tenth off."""
+    view, pose, content = seen
+    view, zoom = replace(view, offset=0 * view.offset), torch.full((2 * COUNT, 1), 0.3)
+    told = posterior_of(replace(pose, shift=0 * pose.shift), content)
+    alike = replace(told, zoom=zoom, zoom_std=0 * zoom + 0.1, zoom_mean=0 * zoom)
+    assert disagreement(alike, view).abs().max() < 1e-9
+    other = replace(alike, zoom=torch.cat([zoom[:COUNT], zoom[COUNT:] + 0.1]))
+    assert disagreement(other, view).tolist() == pytest.approx([10.0] * COUNT, rel=1e-4)
+
+
 def test_a_whole_turn_is_no_disagreement(seen):
     view, pose, content = seen
     turns = 2 * math.pi * torch.arange(2 * COUNT)

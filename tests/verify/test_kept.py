@@ -48,9 +48,10 @@ def kept(arms, decoded, *, theta=0.7, shift=(0.05, -0.1), noise=0.0, order=2, se
     found = SimpleNamespace(
         pose=pose, placed=placed, posterior=posterior, fitted=SimpleNamespace(canonical=canonical),
         sky=Sky(torch.full((1, 1), 0.1), torch.full((1, 1), noise), torch.ones(1, 1, side, side)),
+        view=View.central(fields, WINDOW, 3, display=False),
     )  # fmt: skip
     vae = SimpleNamespace(window=WINDOW, grid=grid)
-    return compare(vae, View.central(fields, WINDOW, 3, display=False), found, white[1:])
+    return compare(vae, found, white[1:])
 
 
 @pytest.mark.parametrize(("theta", "order", "name"), [(0.7, 2, "2"), (-2.0, 2, "2"), (0.7, 1, "1"), (1.1, 4, "3-4")])

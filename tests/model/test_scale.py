@@ -1,0 +1,115 @@
+"""An inferred scale: it grows with the galaxy, and what it makes of the pose is what a wider window makes of it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from galvae.geometry import Pose, magnify_pose, pixel_grid, to_image, to_object
+from galvae.model.posterior import Posterior
+from galvae.model.settings import ModelSettings
+from galvae.model.vae import SpatialVAE
+from galvae.training.batch import draw_batch
+from galvae.training.objective import backward
+from galvae.windows import View
+
+SIDE, WINDOW = 128, 32
+
+
+def galaxies(sigma, turn=0.0):
+    """Lopsided ones whose major axes have these standard deviations, field pixels, turned by so much."""
+    x, y = (pixel_grid(SIDE) * (SIDE - 1) / 2).double().T
+    found = []
+    for one in sigma:
+        u, v = (x * math.cos(turn) + y * math.sin(turn)) / one, (y * math.cos(turn) - x * math.sin(turn)) / one
+        knot = 0.3 * torch.exp(-0.5 * ((u - 1) ** 2 + (v - 0.4) ** 2) / 0.3**2)
+        found.append(0.1 + 0.5 * torch.exp(-0.5 * (u**2 + (v / 0.5) ** 2)) + knot)
+    return torch.stack(found).view(-1, SIDE, SIDE, 1).expand(-1, -1, -1, 3).float()
+
+
+def build(encoder="polar", **changes):
+    """Untrained; what it infers is far from what an untrained polar network begins with."""
+    torch.manual_seed(1)
+    model = ModelSettings(latents=3, encoder=encoder, generator_units=8, waves=4, scale="inferred", **changes)
+    vae = SpatialVAE(model, window=WINDOW, channels=3)
+    with torch.no_grad():
+        vae.encoder.output.weight.mul_(10 if encoder == "polar" else 1)
+    return vae.requires_grad_(False)
+
+
+def inferred(vae, fields):
+    """ln of the scale under each hypothesis, the order of which turns with the galaxy."""
+    view = vae.frame(View.central(fields, WINDOW))
+    q = vae.encode(view)
+    assert torch.equal(q.zoom_mean, -view.width.log()[:, None].expand_as(q.zoom))
+    return q.zoom - q.zoom_mean, q.zoom
+
+
+@pytest.mark.parametrize("encoder", ["polar", "mlp"])
+def test_a_field_magnified_gives_a_scale_as_many_times_as_large(encoder):
+    """All else equal."""
+    vae, sigma = build(encoder), 9 * 1.2 ** np.arange(4)
+    scale, zoom = inferred(vae, galaxies(sigma))
+    assert zoom.abs().max() > 0.02
+    grown = scale[1:] - scale[:-1]
+    torch.testing.assert_close(grown, torch.full_like(grown, math.log(1.2)), atol=0.02, rtol=0)
+    view = vae.frame(View.central(galaxies(sigma), WINDOW))
+    q = vae.encode(view)
+    for values in (q.content, q.shift, q.theta):
+        assert (values[1:] - values[:1]).abs().max() < 0.05
+
+
+def test_a_field_turned_gives_the_same_scales_in_another_order():
+    vae = build()
+    (scale, _), (turned, _) = (inferred(vae, galaxies([9.0], turn)) for turn in (0.0, 3 * 2 * math.pi / 32))
+    assert (turned - scale.roll(3, 1)).abs().max() < 0.005 < 0.2 * (turned - scale).abs().max()
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.5])
+def test_a_pose_magnified_is_that_of_the_content_magnified(factor):
+    pose = Pose(*(torch.tensor(values, dtype=torch.float64) for values in ([0.7], [[0.2, -0.1]], [0.3])))
+    points = pixel_grid(5).double()
+    seen = to_object(points, pose)
+    assert torch.allclose(to_object(factor * points, magnify_pose(pose, torch.tensor([factor]))), seen)
+    assert torch.allclose(to_image(seen, pose), points.expand(1, -1, -1))
+
+
+def test_what_is_decoded_with_a_zoom_is_what_the_wider_window_shows_without():
+    vae, generator = build(), torch.Generator().manual_seed(0)
+    content = torch.randn(4, 3, generator=generator)
+    zoom = torch.tensor([0.15, -0.1, 0.05, -0.2])
+    pose = Pose(torch.arange(4) * 1.3, 0.2 * torch.randn(4, 2, generator=generator), zoom)
+    view = vae.frame(View.central(galaxies([6.0, 8.0, 10.0, 12.0]), WINDOW))
+    wide, there = view.zoomed(pose)
+    assert there.zoom is None
+    assert torch.allclose(wide.width, view.width * zoom.exp())
+    points = pixel_grid(7) * 0.7
+    for k in range(4):
+        one = Pose(pose.theta[k : k + 1], pose.shift[k : k + 1], zoom[k : k + 1])
+        inside = vae.decode(one, content[k : k + 1], grid=points)
+        same = vae.decode(replace(one, zoom=None), content[k : k + 1], grid=points * (-zoom[k]).exp())
+        torch.testing.assert_close(inside, same, atol=1e-5, rtol=0)
+    at = points * (-zoom).exp()[:, None, None]
+    torch.testing.assert_close(wide.sample(at), view.sample(points.expand(4, -1, -1)), atol=1e-5, rtol=0)
+
+
+def test_a_step_teaches_the_scale():
+    vae = build().requires_grad_(True)
+    fields = (255 * galaxies([6.0, 8.0, 10.0])).to(torch.uint8)
+    batch = draw_batch(
+        vae, fields, torch.arange(3), oversample=1, crop=0.0, rotate=True, pixels=64, focus=0.5, seed=0, step=1, views=2
+    )  # fmt: skip
+    backward(vae, batch, chunk=10**6, frozen=True, seed=0, step=1, agree=1.0)
+    assert vae.encoder.output.weight.grad[-2:].abs().min() > 0  # zoom, and ln of its standard deviation
+
+
+def test_joined_posteriors_keep_their_scales():
+    vae = build()
+    q = vae.encode(vae.frame(View.central(galaxies([8.0]), WINDOW)))
+    both = Posterior.joined([q, q])
+    assert torch.equal(both.zoom, q.zoom.repeat(1, 2))
+    assert both.numbers == q.numbers == 7
+    with pytest.raises(ValueError, match="a vanilla generator has no coordinates to scale"):
+        ModelSettings(generator="vanilla", infer_rotation=False, infer_translation=False, scale="inferred")
