@@ -57,8 +57,8 @@ def test_a_field_magnified_gives_a_scale_as_many_times_as_large(encoder):
     torch.testing.assert_close(grown, torch.full_like(grown, math.log(1.2)), atol=0.02, rtol=0)
     view = vae.frame(View.central(galaxies(sigma), WINDOW))
     q = vae.encode(view)
-    for values in (q.content, q.shift, q.theta):
-        assert (values[1:] - values[:1]).abs().max() < 0.05
+    for values in (q.content, q.shift, q.theta):  # to what pixels make of a galaxy at another size
+        assert (values[1:] - values[:1]).abs().max() < 0.1
 
 
 def test_a_field_turned_gives_the_same_scales_in_another_order():
