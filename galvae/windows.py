@@ -205,12 +205,17 @@ class View:
 
     def sky(self) -> tuple[Tensor, Tensor]:
         """Median of the channels' mean in the field's outermost pixels, and their scatter about it, shape (B, 1)."""
-        grey = self.values.mean(1)
-        edge = max(1, grey.shape[1] // 32)
-        sides = [grey[:, :edge], grey[:, -edge:], grey[:, :, :edge], grey[:, :, -edge:]]
-        border = torch.cat([side.flatten(1) for side in sides], 1)
-        level = border.median(1, keepdim=True).values
-        return level, 1.4826 * (border - level).abs().median(1, keepdim=True).values
+        return _level_and_scatter(self.values.mean(1))
+
+    def noise(self) -> Tensor:
+        """That scatter of each channel, shape (B, C): a grey level at least, as a turned file makes its border up.
+
+        Of what is not display values it is a thousandth of all pixels' own scatter at least.
+        """
+        values = self.values.flatten(0, 1)
+        _, scatter = _level_and_scatter(values)
+        least = 1 / 255 if self.display else 1e-3 * values.std((1, 2))[:, None]
+        return torch.maximum(scatter, torch.as_tensor(least).to(scatter)).view(len(self), -1)
 
     def in_field(self, place: np.ndarray) -> np.ndarray:
         """Places from the middles of these windows in their pixels, from the field's in the ordinary window's, (B, 2).
@@ -275,3 +280,12 @@ class View:
         """The windows turned by ``angle``, shape (B, C, n, n), for the window's pixel grid, shape (n * n, 2)."""
         turned = grid @ rotation(-self.angle)
         return self.sample(turned).mT.reshape(len(self), -1, self.window, self.window)
+
+
+def _level_and_scatter(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Median of the outermost pixels of (N, F, F), and their scatter about it, shape (N, 1)."""
+    edge = max(1, planes.shape[1] // 32)
+    sides = [planes[:, :edge], planes[:, -edge:], planes[:, :, :edge], planes[:, :, -edge:]]
+    border = torch.cat([side.flatten(1) for side in sides], 1)
+    level = border.median(1, keepdim=True).values
+    return level, 1.4826 * (border - level).abs().median(1, keepdim=True).values

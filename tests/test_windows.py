@@ -138,3 +138,15 @@ def test_a_pose_carried_into_another_window_is_of_the_same_place_and_direction()
     np.testing.assert_allclose(origins[1], origins[0], atol=1e-4)
     assert torch.equal(carried.theta, pose.theta)
     assert central.carried(pose, central) is pose
+
+
+def test_the_noise_of_each_channel_is_that_of_the_sky_however_the_field_is_turned():
+    """Whatever lies in the middle, and however the window lies; rounding is noise, too."""
+    sigma, random = torch.tensor([[0.01, 0.03, 0.06], [0.02, 0.02, 0.05]]), torch.Generator().manual_seed(0)
+    fields = galaxies([7.0, 15.0], sky=0.5) + sigma[:, None, None] * torch.randn(2, SIZE, SIZE, 3, generator=random)
+    view = View.central(fields.clamp(0, 1), 33)
+    np.testing.assert_allclose(view.noise(), sigma, rtol=0.1)
+    turned = View.central(torch.rot90(fields.clamp(0, 1), 1, (1, 2)), 33)
+    np.testing.assert_allclose(turned.noise(), view.noise(), rtol=1e-6)
+    np.testing.assert_allclose(view.close_up().noise(), view.noise())
+    assert (View.central(galaxies([7.0]), 33).noise() == 1 / 255).all()

@@ -178,7 +178,7 @@ def infer_batch(
     flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
     one = posterior.draw(*one_draw(posterior, galaxy, seed=settings.seed))
-    log_likelihood = log_likelihood_of(vae, *one, view.images(vae.grid).flatten(2).mT)
+    log_likelihood = log_likelihood_of(vae, *one, view.images(vae.grid).flatten(2).mT, vae.sky_noise(view))
     numbers = {
         "z": found.content,
         "log_likelihood": log_likelihood,
@@ -203,12 +203,14 @@ def infer_batch(
     }  # fmt: skip
 
 
-def log_likelihood_of(vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor) -> Tensor:
+def log_likelihood_of(
+    vae: SpatialVAE, pose: Pose, content: Tensor, values: Tensor, noise: Tensor | None = None
+) -> Tensor:  # fmt: skip
     """Of all pixels (B, n * n, C) of B windows in nats, shape (B,); they are decoded part by part."""
     count, pixels, _ = values.shape
     every = torch.arange(pixels, device=values.device).expand(count, -1)
     parts = pieces(vae, count, pixels)
-    return sum(vae.log_likelihood(pose, content, values[:, part], pixels=every[:, part]) for part in parts)
+    return sum(vae.log_likelihood(pose, content, values[:, part], pixels=every[:, part], noise=noise) for part in parts)
 
 
 def one_draw(posterior: Posterior, galaxy: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:

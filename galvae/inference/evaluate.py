@@ -63,7 +63,7 @@ def evaluate(vae: SpatialVAE, images: Images, *, seed: int = 0) -> dict[str, np.
         posterior = vae.encode(view)
         drawn = posterior.draw(*one_draw(posterior, torch.from_numpy(hashes[rows]).to(vae.grid.device), seed=seed))
         divergence = vae.divergence(posterior)
-        likelihood = log_likelihood_of(vae, *drawn, _pixels(vae, view))
+        likelihood = log_likelihood_of(vae, *drawn, _pixels(vae, view), vae.sky_noise(view))
         pose, content = posterior.draw(posterior.best())
         found = {
             "elbo": likelihood - divergence.content - divergence.pose, "log_likelihood": likelihood,

@@ -17,8 +17,8 @@ class Likelihood(Protocol):
 
     outputs: int
 
-    def log_prob(self, parameters: Tensor, values: Tensor) -> Tensor:
-        """Log density of each pixel, summed over channels: (..., outputs * C), (..., C) -> (...)."""
+    def log_prob(self, parameters: Tensor, values: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Log density of each pixel, summed over channels: (B, P, outputs * C), (B, P, C), (B, C) -> (B, P)."""
         ...
 
     def mean(self, parameters: Tensor) -> Tensor:
@@ -34,8 +34,8 @@ class Bernoulli:
 
     outputs = 1
 
-    def log_prob(self, parameters: Tensor, values: Tensor) -> Tensor:
-        """See :class:`Likelihood`."""
+    def log_prob(self, parameters: Tensor, values: Tensor, noise: Tensor | None = None) -> Tensor:
+        """See :class:`Likelihood`; of any noise."""
         return -functional.binary_cross_entropy_with_logits(parameters, values, reduction="none").sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
@@ -50,8 +50,8 @@ class ContinuousBernoulli(Bernoulli):
     logit ``l``; in terms of ``l`` it is ``C = l / tanh(l / 2)``.
     """
 
-    def log_prob(self, parameters: Tensor, values: Tensor) -> Tensor:
-        """See :class:`Likelihood`."""
+    def log_prob(self, parameters: Tensor, values: Tensor, noise: Tensor | None = None) -> Tensor:
+        """See :class:`Likelihood`; of any noise."""
         size = parameters.abs()
         near = size < 0.1
         safe = torch.where(near, torch.ones_like(size), size)
@@ -73,7 +73,8 @@ class Gaussian:
     Parameters
     ----------
     noise
-        Standard deviation of every pixel, or ``"learned"``: one per pixel and channel, by the generator.
+        Standard deviation of every pixel, or ``"learned"``: one per pixel and channel, by the generator; or ``"sky"``:
+        that of each image's sky in each channel.
     nonnegative
         Hold the mean at or above zero with a softplus (proposed in Bepler et al. 2019, section 4.4).
     """
@@ -82,11 +83,13 @@ class Gaussian:
         self.noise, self.nonnegative = noise, nonnegative
         self.outputs = 2 if noise == "learned" else 1
 
-    def log_prob(self, parameters: Tensor, values: Tensor) -> Tensor:
+    def log_prob(self, parameters: Tensor, values: Tensor, noise: Tensor | None = None) -> Tensor:
         """See :class:`Likelihood`."""
         mean = self.mean(parameters)
         if self.noise == "learned":
             log_std = parameters[..., parameters.shape[-1] // 2 :]
+        elif self.noise == "sky":
+            log_std = noise.log()[:, None].expand_as(mean)
         else:
             log_std = torch.full_like(mean, math.log(self.noise))
         scaled = (values - mean) * torch.exp(-log_std)

@@ -26,7 +26,9 @@ def bound(likelihood: str) -> str:
 class ModelSettings(Settings):
     """Networks, likelihood and priors (Bepler et al. 2019, sections 2 and 4.1).
 
-    Lengths of priors are in pixels of the window, angles in radians. With a ``fitted`` prior each content latent is
+    Lengths of priors are in pixels of the window, angles in radians. ``noise`` is a Gaussian likelihood's standard
+    deviation, or says where that comes from: ``learned`` by the generator for each pixel, or the ``sky`` of each image
+    (:meth:`galvae.windows.View.noise`). With a ``fitted`` prior each content latent is
     measured in units of its own spread over the training galaxies, about their mean, so that they are as N(0, 1) as a
     shift and a scale can make them, and prior draws look like galaxies early. ``waves`` plane waves of the coordinate
     are given to the generator beside it. With a ``scale`` from ``moments`` a window is as wide as its galaxy
@@ -46,7 +48,7 @@ class ModelSettings(Settings):
     encoder_units: PositiveInt = 500
     encoder_layers: PositiveInt = 2
     likelihood: Literal["bernoulli", "continuous-bernoulli", "gaussian"] = "bernoulli"
-    noise: PositiveFloat | Literal["learned"] = 1.0
+    noise: PositiveFloat | Literal["learned", "sky"] = 1.0
     nonnegative: bool = False
     infer_rotation: bool = True
     infer_translation: bool = True

@@ -144,7 +144,7 @@ class SpatialVAE(nn.Module):
 
     def log_likelihood(
         self, pose: Pose, content: Tensor, values: Tensor, *,
-        pixels: Tensor | None = None, weight: Tensor | None = None,
+        pixels: Tensor | None = None, weight: Tensor | None = None, noise: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Log likelihood of each image in nats, summed over pixels and channels, shape (B,).
 
@@ -156,9 +156,15 @@ class SpatialVAE(nn.Module):
             Pixel values, shape (B, P, C): of all pixels, row-major, or of the `pixels` chosen.
         pixels, weight
             Row-major indices and what each pixel counts, shape (B, P); every pixel once where not given.
+        noise
+            Of each image's sky, shape (B, C), of which a likelihood with ``noise = "sky"`` is made: :meth:`sky_noise`.
         """
-        log_prob = self.likelihood.log_prob(self.decode(pose, content, pixels=pixels), values)
+        log_prob = self.likelihood.log_prob(self.decode(pose, content, pixels=pixels), values, noise)
         return (log_prob if weight is None else log_prob * weight).sum(1)
+
+    def sky_noise(self, view: View) -> Tensor | None:
+        """What the likelihood asks of each image beside its pixels: nothing, or its sky's noise, shape (B, C)."""
+        return view.noise() if self.settings.likelihood == "gaussian" and self.settings.noise == "sky" else None
 
     def divergence(self, posterior: Posterior) -> Divergence:
         """KL of a posterior from the priors, nats per image."""

@@ -30,6 +30,8 @@ class Batch:
         Pixel values of the *upright* window, shape (B, P, C), row-major where they are all of them.
     pixels, weight
         Row-major indices of the pixels to decode and what each counts, shape (B, P); None for all, each once.
+    noise
+        Of each image's sky, shape (B, C), where the likelihood asks for it.
     """
 
     view: View
@@ -38,6 +40,7 @@ class Batch:
     values: Tensor
     pixels: Tensor | None = None
     weight: Tensor | None = None
+    noise: Tensor | None = None
 
 
 def random_pixels(
@@ -138,6 +141,8 @@ def draw_batch(
     display = fields.dtype == torch.uint8
     whole = View.central(fields, vae.window, oversample, display=display)
     frame = vae.frame(whole.of(whole.values))
+    sky = vae.sky_noise(frame)
+    sky = None if sky is None else sky.repeat(views, 1)
     fields = frame.values.repeat(views, 1, 1, 1).permute(0, 2, 3, 1)
     width = None if frame.width is None else frame.width.repeat(views)
     galaxy = galaxy.repeat(views)
@@ -154,13 +159,13 @@ def draw_batch(
         view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
     seen = _noisier(view, each, noise, sheet, **key) if noise else view
     if not 0 < pixels < vae.window**2:
-        return Batch(seen, galaxy, each, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous())
+        return Batch(seen, galaxy, each, view.sample(vae.grid.expand(len(view), -1, -1)).contiguous(), noise=sky)
     middle = -pixels_to_grid(offset / oversample, vae.window)
     density = pixel_density(vae.grid, middle, focus=focus, width=0.3 if width is None else 0.5)
     chosen, weight = random_pixels(density, pixels, each, **key)
     if not unbiased:
         weight = torch.full_like(weight, vae.window**2 / pixels)
-    return Batch(seen, galaxy, each, view.sample(vae.grid[chosen]).contiguous(), chosen, weight)
+    return Batch(seen, galaxy, each, view.sample(vae.grid[chosen]).contiguous(), chosen, weight, sky)
 
 
 def _noisier(view: View, each: Tensor, noise: float, sheet: Tensor | None, *, seed: int, step: int | Tensor) -> View:

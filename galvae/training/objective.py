@@ -172,12 +172,13 @@ def _content(posterior: Posterior) -> Tensor:
 def _pieces(
     pose: Pose, content: Tensor, batch: Batch, chunk: int
 ) -> Iterator[tuple[Pose, Tensor, Tensor, dict[str, Tensor]]]:
-    """Pieces of B * D decodings, with the pixel values of each, and which pixels they are and what they count."""
+    """Pieces of B * D decodings, with the pixel values of each, which pixels they are, what they count, their noise."""
     draws = len(content) // len(batch.view)
     size = max(1, chunk // batch.values.shape[1])
     for start in range(0, len(content), size):
         part = slice(start, start + size)
         image = torch.arange(len(content), device=content.device)[part] // draws
-        chosen = {} if batch.pixels is None else {"pixels": batch.pixels[image], "weight": batch.weight[image]}
+        named = {"pixels": batch.pixels, "weight": batch.weight, "noise": batch.noise}
+        chosen = {name: values[image] for name, values in named.items() if values is not None}
         some = Pose(*(None if value is None else value[part] for value in vars(pose).values()))
         yield some, content[part], batch.values[image], chosen

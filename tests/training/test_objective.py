@@ -26,6 +26,7 @@ KINDS = {
     "vanilla": {"generator": "vanilla", "infer_rotation": False, "infer_translation": False},
     "scale": {"encoder": "polar", "waves": 4, "scale": "inferred"},
     "mlp, scale": {"scale": "inferred"},
+    "sky": {"likelihood": "gaussian", "noise": "sky"},
     "normal prior": {"theta_prior": "normal", "likelihood": "gaussian", "noise": "learned"},
 }
 
@@ -72,7 +73,7 @@ def plain(vae, batch, *, frozen, agree=0.0):
         pose, content = q.draw(which[:, draw, None], noise[:, draw, None])
         content = exchanged(q) if agree else content
         content = content * 0 if frozen else content
-        found = vae.likelihood.log_prob(vae.decode(pose, content, pixels=batch.pixels), batch.values)
+        found = vae.likelihood.log_prob(vae.decode(pose, content, pixels=batch.pixels), batch.values, batch.noise)
         counted = found if batch.weight is None else found * batch.weight
         log_likelihood = log_likelihood + weight[:, draw] * counted.sum(1)
     divergence = vae.divergence(q)
