@@ -42,7 +42,7 @@ def fields(ellipses):
 
 
 @pytest.mark.parametrize("encoder", ["mlp", "polar"])
-@pytest.mark.parametrize("scale", ["fixed", "moments"])
+@pytest.mark.parametrize("scale", ["fixed", "moments", "inferred"])
 def test_z_is_what_is_inferred_and_after_it_what_is_measured(encoder, scale, fields):
     vae, without = (build(encoder, scale=scale, structure=measured) for measured in (True, False))
     assert (vae.settings.content, without.settings.content) == (COUNT + 3, 3)

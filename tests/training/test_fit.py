@@ -22,6 +22,7 @@ KINDS = {
                                                       "focus": 0.5, "unbiased": False}},
     "vanilla": {"model": {"generator": "vanilla", "infer_rotation": False, "infer_translation": False},
                 "train": {"freeze_content": 8}},
+    "scale": {"model": {"encoder": "polar", "scale": "inferred", "likelihood": "gaussian", "noise": "sky"}},
     "fixed pose": {"model": {"infer_rotation": False, "infer_translation": False}, "train": {"freeze_content": 8}},
 }  # fmt: skip
 
