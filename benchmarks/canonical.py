@@ -19,7 +19,7 @@ import torch
 
 from galvae.angles import difference
 from galvae.data.store import ImageStore
-from galvae.inference.infer import fit, infer
+from galvae.inference.infer import best_beside, fit, infer
 from galvae.inference.settings import CatalogSettings
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
@@ -45,8 +45,9 @@ def main() -> None:
         with torch.inference_mode():
             known = infer(vae, view)
             # As infer begins it: where the hypothesis that was decided for lies, before it is fitted.
-            view, pose, content = known.view, *known.looks.draw(known.looks.best())
-            _, pose = view.zoomed(pose)
+            view, (decided, _) = known.view, known.looks.draw(known.looks.best())
+            pose, content = best_beside(known.posterior, decided)
+            _, pose = view.scaled(pose)
             for size in found:
                 start = time.process_time()
                 told = fit(vae, view, pose, content, known.sky, size=size, refine=True)

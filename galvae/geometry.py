@@ -122,8 +122,3 @@ def move_pose(pose: Pose, offset: Tensor) -> Pose:
     Where there is a zoom ``shift - offset @ R(theta) exp(-zoom)``.
     """
     return replace(pose, shift=pose.shift - (offset[:, None, :] @ pose.linear)[:, 0])
-
-
-def magnify_pose(pose: Pose, factor: Tensor) -> Pose:
-    """The pose of the same content magnified by `factor` (B,) about the window's centre; of poses with a zoom."""
-    return replace(pose, zoom=pose.zoom + factor.log())

@@ -83,11 +83,12 @@ class View:
         """A pose that was inferred in other windows of the same fields, in these: the origin stays where it is."""
         if self.width is other.width and self.offset is other.offset:
             return pose
+        assert pose.zoom is None  # what was inferred has windows as wide as that says
         place = to_image(torch.zeros_like(pose.shift[:1]), pose) * other._half() + other.offset[:, None]
         origin = (place - self.offset[:, None]) / self._half()
-        return replace(pose, shift=-(origin @ pose.linear)[:, 0])
+        return replace(pose, shift=-(origin @ rotation(pose.theta))[:, 0])
 
-    def zoomed(self, pose: Pose) -> tuple[View, Pose]:
+    def scaled(self, pose: Pose) -> tuple[View, Pose]:
         """Windows as wide as the objects' own frames, about the same middles, and in these a pose without a zoom."""
         if pose.zoom is None:
             return self, pose

@@ -10,9 +10,9 @@ from galvae.data.prepare import border_of
 _MOST_MISSING = 0.5
 _BLOCK = 0.01
 _ABSURD = 1e30
-# Of a picture: what is missing fills a square in a corner, at least so wide and a twentieth of the side. Of the border
-# a good part is left, of which hardly any is of that colour, and the median is off it by some levels.
-_CORNER, _LEFT, _ELSEWHERE, _STEP = 8, 0.25, 0.05, 4
+# Of a picture: lines of which nearly all pixels are within three grey levels of one colour, eight at least from a side
+# on. Within as many behind them, and what JPEG's rounding spoils, the picture has begun nearly everywhere.
+_ALIKE, _LEVELS, _LINES, _SPOILT, _ABRUPT = 0.95, 3, 8, 2, 0.8
 
 
 def filled(pixels: np.ndarray) -> tuple[np.ndarray, float]:
@@ -35,9 +35,9 @@ def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     """Fill what has no value with the median of the plane's border.
 
     Of flux NaN, infinity and what exceeds 1e30 are missing and, in a plane that has negative pixels, as noisy sky
-    does, blocks of exact zeros of more than a hundredth of the plane. Of a picture (uint8) a block of one colour, of
-    more than a hundredth, in a corner, where the rest of the border is of another: beyond the edge of a survey. A sky
-    without noise, or one that is clipped at black, is so all around.
+    does, blocks of exact zeros of more than a hundredth of the plane. Of a picture (uint8) rows or columns of one
+    colour, eight at least from a side on, behind which the picture begins all at once: beyond the edge of a survey.
+    Where all four sides have such it is a frame, and nothing is missing.
 
     Parameters
     ----------
@@ -79,20 +79,29 @@ def _without_value(flux: np.ndarray) -> np.ndarray:
 
 
 def _beyond_the_edge(colours: np.ndarray) -> np.ndarray:
-    side = max(_CORNER, min(colours.shape[:2]) // 20)
-    ends = {0: slice(side), -1: slice(-side, None)}
-    corners = [((row, column), colours[ends[row], ends[column]]) for row in ends for column in ends]
-    blocks = [_block(colours, at) for at, corner in corners if (corner == corner[0, 0]).all()]
-    return np.any(blocks, axis=0)[..., None] if blocks else np.zeros((1, 1, 1), bool)
+    depths = [_depth(np.rot90(colours, side)) for side in range(4)]
+    missing = np.zeros((*colours.shape[:2], 1) if any(depths) else (1, 1, 1), bool)
+    if not all(depths):
+        for side, depth in enumerate(depths):
+            np.rot90(missing, side)[:depth] = True
+    return missing
 
 
-def _block(colours: np.ndarray, at: tuple[int, int]) -> np.ndarray:
-    """Where the block of one colour about a pixel is, shape (ny, nx); nowhere, if that is no edge."""
-    alike = (colours == colours[at]).all(axis=2)
-    blocks, _ = label(alike)
-    block = blocks == blocks[at]
-    border = border_of(np.dstack([colours, alike, block]))
-    rest = border[border[:, -1] == 0, :-1]
-    if block.mean() <= _BLOCK or len(rest) < _LEFT * len(border) or rest[:, -1].mean() > _ELSEWHERE:
-        return np.zeros_like(block)
-    return block & (np.abs(np.median(rest[:, :-1], axis=0) - colours[at]).max() >= _STEP)
+def _depth(picture: np.ndarray) -> int:
+    """How many rows, from the first on, have no value."""
+    colour = np.median(picture[0], axis=0)
+    if (_off(picture[:1], colour) <= _LEVELS).mean() < _ALIKE:
+        return 0
+    shown = _off(picture, colour) > _LEVELS
+    blank = shown.mean(axis=1) <= 1 - _ALIKE
+    depth = len(blank) if blank.all() else int(blank.argmin())
+    if depth < _LINES:
+        return 0
+    at_once = shown[depth:][: _SPOILT + _LINES].any(axis=0).mean() >= _ABRUPT
+    flat = (_off(picture[: depth - _SPOILT][-_SPOILT:], colour) <= 1).mean() >= _ALIKE  # no slope begins
+    return depth + _SPOILT if at_once and flat else 0
+
+
+def _off(rows: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """How far pixels are from a colour, in the channel where most, grey levels."""
+    return np.abs(rows - colour).max(axis=2)

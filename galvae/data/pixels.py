@@ -36,7 +36,8 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
     told = {"bands": "", "stretch": np.float32("nan"), "missing": np.float32(0), "clipped": np.float32(0)}
     pixels = cutout.pixels
     if pixels.dtype == np.uint8:
-        pixels, missing = filled(pixels)
+        # Black is a value of micrographs and digits.
+        pixels, missing = filled(pixels) if settings.pixels == "colour" else (pixels, 0)
         told["missing"], flags = np.float32(missing), Flag.MISSING if missing else Flag(0)
     elif settings.pixels == "normalised":
         pixels, flags = _flux(cutout, told)

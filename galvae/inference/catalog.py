@@ -214,8 +214,8 @@ def log_likelihood_of(
 
 
 def one_draw(posterior: Posterior, galaxy: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-    """A hypothesis (B, 1) and standard normal numbers (B, 1, :attr:`Posterior.numbers`), keyed by galaxy."""
-    hypotheses, size = posterior.log_weight.shape[1], posterior.numbers
+    """A hypothesis (B, 1) and standard normal numbers (B, 1, :attr:`Posterior.noise_size`), keyed by galaxy."""
+    hypotheses, size = posterior.log_weight.shape[1], posterior.noise_size
     chances = uniform("catalog hypotheses", galaxy, hypotheses, seed=seed, step=0)
     noise = normal("catalog latents", galaxy, size, seed=seed, step=0)
     return posterior.choose(chances, 1), noise[:, None]

@@ -47,8 +47,11 @@ def shift_error(posterior: Posterior, centre: Tensor) -> Tensor:
         Grid units along the axes of the best hypothesis' object frame.
     """
     best, _ = posterior.draw(posterior.best())
-    # Its place in the image is (c - s) R(theta)^T; with theta of the best it is there for s = c - place R(best).
+    # Its place in the image is (c - s) R(theta)^T exp(zoom); with theta and zoom of the best it is there for
+    # s = c - place R(best) exp(-zoom of the best).
     turn = rotation(best.theta[:, None] - posterior.theta)
+    if best.zoom is not None:
+        turn = turn * (posterior.zoom - best.zoom[:, None]).exp()[..., None, None]
     arm = ((centre[:, None] - posterior.shift)[:, :, None] @ turn)[:, :, 0]
     variance = (posterior.shift_std.square()[:, :, None] @ turn.square())[:, :, 0]
     square = variance + (arm - (centre - best.shift)[:, None]).square()

@@ -55,7 +55,8 @@ def evaluate(vae: SpatialVAE, images: Images, *, seed: int = 0) -> dict[str, np.
     -------
     dict
         ``elbo``, ``log_likelihood``, ``kl_z``, ``kl_pose`` in nats, shape (N,); of the most probable hypothesis ``z``
-        (N, Z), ``theta`` in radians, unwrapped, (N,), and ``shift`` in grid units (N, 2).
+        (N, Z), ``theta`` in radians, unwrapped, (N,), and ``shift`` in grid units (N, 2); where a scale is inferred
+        ``zoom``, (N,).
     """
     hashes = identifier_hashes(images.column("id")).view(np.int64)
 
@@ -70,6 +71,7 @@ def evaluate(vae: SpatialVAE, images: Images, *, seed: int = 0) -> dict[str, np.
             "kl_z": divergence.content, "kl_pose": divergence.pose,
             "z": content, "theta": pose.theta, "shift": pose.shift,
         }  # fmt: skip
+        found |= {} if pose.zoom is None else {"zoom": pose.zoom}
         return {name: values.double().cpu().numpy() for name, values in found.items()}
 
     pieces = list(_of_all(vae, images, of))

@@ -126,7 +126,7 @@ def infer(vae: SpatialVAE, view: View, *, refine: bool = True, around: Sky | Non
         decided, _ = looks.draw(looks.best())
         pose, content = best_beside(posterior, decided)
     size = round(1.25 * vae.window) if refine else vae.window
-    view, pose = view.zoomed(pose)
+    view, pose = view.scaled(pose)
     fitted = fit(vae, view, pose, content, around, size=size, refine=refine)
     content = torch.cat([looks.content_mean(), vae.measured(view)], 1)
     return Inferred(posterior, looks, content, fitted, around, view)

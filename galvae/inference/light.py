@@ -188,9 +188,7 @@ def _shapes_of(
     return np.stack([orientation, ratios[len(ratios) // 2]]), spread
 
 
-def _shape_of(
-    light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Major axis and axis ratio of light under a weight of this area that takes on its shape."""
     area = np.sqrt(weight[:, 0] * weight[:, 1] - weight[:, 2] ** 2)
     for _ in range(steps):

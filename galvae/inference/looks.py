@@ -92,7 +92,7 @@ def look_again(vae: SpatialVAE, first: Inferred, galaxy: Tensor, settings: Catal
         pose, content = best_beside(seen[-1], first.pose)
         if refine:
             pose, content = best_beside(vae.encode(again.about(pose)), first.pose)
-        again, pose = again.zoomed(pose)
+        again, pose = again.scaled(pose)
         found = fit(
             vae, again, pose, content, noisier, size=size, refine=refine, errors=False, start=start, tolerance=1e-3,
             steps=3,

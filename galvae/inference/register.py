@@ -62,6 +62,7 @@ def register(
     errors
         Whether to say how well the pixels tell it.
     """
+    assert pose.zoom is None  # the window is as wide as the galaxy's own frame
     half = (view.window - 1) / 2
     disc = _disc(half, device=canonical.device)
     middle = _nearest_pixel(to_image(torch.zeros_like(pose.shift[:1]), pose)[:, 0], half)

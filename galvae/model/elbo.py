@@ -35,7 +35,8 @@ def divergence(posterior: Posterior, settings: ModelSettings, window: int) -> Di
 
     The hypothesis is a latent too, uniform over its K values under the prior: ``KL = sum_k w_k (log(K w_k) + KL_k)``.
     Each owns a K-th of the circle, so its angle's divergence is eq. 3 with ``s / K``: with K = 1 it is the paper's, and
-    hypotheses that cover the circle evenly have none.
+    hypotheses that cover the circle evenly have none. An inferred scale is log-normal under the prior, about the
+    ordinary window's width, and log-normal under each hypothesis.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def divergence(posterior: Posterior, settings: ModelSettings, window: int) -> Di
     elif settings.infer_rotation:
         pose = pose + kl_normal(posterior.theta, posterior.theta_std, settings.theta_sigma)
     if settings.scale == "inferred":
-        pose = pose + kl_normal(posterior.zoom - posterior.zoom_mean, posterior.zoom_std, settings.scale_sigma)
+        pose = pose + kl_normal(posterior.zoom - posterior.zoom_prior, posterior.zoom_std, settings.scale_sigma)
     if settings.infer_translation:
         sigma = pixels_to_grid(settings.shift_sigma, window)
         pose = pose + kl_normal(posterior.shift, posterior.shift_std, sigma).sum(2)

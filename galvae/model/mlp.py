@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from galvae.geometry import pixel_grid
-from galvae.model.posterior import Posterior, zoomed
+from galvae.model.posterior import Posterior, scale_fields
 from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
@@ -46,13 +46,13 @@ class MLPEncoder(Mixed):
             for layer in self.hidden:
                 hidden = torch.tanh(layer(hidden))
         mean, log_std = self.output(hidden.to(seen.dtype))[:, None].chunk(2, dim=2)
+        scale = scale_fields(mean[..., -1], log_std[..., -1], view) if self.zooms else ()
         std = log_std.exp()
         n, zero = self.settings.latents, torch.zeros_like(mean[..., :2])
         theta, theta_std = zero[..., 0], zero[..., 0]
         if self.settings.infer_rotation:
             # What is seen turned by +angle has theta - angle: the turn is given back.
             theta, theta_std = mean[..., n] + view.angle[:, None], std[..., n]
-        scale = zoomed(mean[..., -1], std[..., -1], view) if self.zooms else ()
         mean, std = (value[..., : value.shape[2] - self.zooms] for value in (mean, std))
         shift, shift_std = (mean[..., -2:], std[..., -2:]) if self.settings.infer_translation else (zero, zero)
         return Posterior(zero[..., 0], mean[..., :n], std[..., :n], theta, theta_std, shift, shift_std, *scale)

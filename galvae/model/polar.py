@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from galvae.geometry import Pose
-from galvae.model.posterior import Posterior, zoomed
+from galvae.model.posterior import NEAR, Posterior, scale_fields
 from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
-ANGLES, RADII, REACH, NEAR = 64, 24, 0.8, 0.2
+ANGLES, RADII, REACH = 64, 24, 0.8
 
 
 class Polar(Mixed):
@@ -84,9 +84,9 @@ class PolarEncoder(Polar):
     column that wins, z does not know how the image was turned.
 
     With ``a`` the direction of a column, ``d`` its offset, ``c`` the centroid and ``t`` the centroid's place in the
-    object frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta)``. Where a scale is inferred each says how much
-    wider than the window the galaxy's frame is, too, by no more than a factor ``exp(0.2)``: windows grow with their
-    galaxies, and so does the scale.
+    object frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta) exp(-zoom)``. Where a scale is inferred each says
+    the zoom, too, by how much wider than the window the galaxy's frame is, ``exp(0.2)`` at most: windows grow with
+    their galaxies, and so does the scale.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class PolarEncoder(Polar):
             [1, 1, 1, 2, 2, n, n, self.zooms, self.zooms], 2
         )
         theta = -(angle[:, :: ANGLES // columns] + torch.tanh(offset[..., 0]) * (math.pi / columns))
-        scale = zoomed(NEAR * torch.tanh(zoom[..., 0]), (zoom_log_std[..., 0] - 3).exp(), view) if self.zooms else ()
+        scale = scale_fields(zoom[..., 0], zoom_log_std[..., 0], view) if self.zooms else ()
         shift = NEAR * torch.tanh(place) - (centre[:, None, None] @ Pose(theta, place, *scale[:1]).linear)[:, :, 0]
         return Posterior(
             weight[..., 0].log_softmax(1), content, content_log_std.exp(),

@@ -12,6 +12,9 @@ from torch import Tensor
 from galvae.geometry import Pose
 from galvae.windows import View
 
+# No inferred zoom is beyond this; nor, for the polar encoder, an object's origin so far from the centroid.
+NEAR = 0.2
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -27,9 +30,10 @@ class Posterior:
         Of the rotation angle in radians, shape (B, K).
     shift, shift_std
         Of the object-frame offset in grid units, shape (B, K, 2).
-    zoom, zoom_std, zoom_mean
-        Of the zoom of a pose, and its mean under the prior: minus ln of the window's width over the ordinary one's,
-        shape (B, K); None where no scale is inferred.
+    zoom, zoom_std
+        Of the zoom of a pose, shape (B, K); None where no scale is inferred.
+    zoom_prior
+        Its mean under the prior: minus ln of the window's width over the ordinary one's, shape (B, K).
     """
 
     log_weight: Tensor
@@ -41,7 +45,7 @@ class Posterior:
     shift_std: Tensor
     zoom: Tensor | None = None
     zoom_std: Tensor | None = None
-    zoom_mean: Tensor | None = None
+    zoom_prior: Tensor | None = None
 
     @property
     def parts(self) -> dict[str, Tensor]:
@@ -49,8 +53,8 @@ class Posterior:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @property
-    def numbers(self) -> int:
-        """How many numbers a draw takes: Z + 3, and one more where a scale is inferred."""
+    def noise_size(self) -> int:
+        """How many numbers of noise a draw takes: Z + 3, and one more where a scale is inferred."""
         return self.content.shape[2] + (3 if self.zoom is None else 4)
 
     def choose(self, uniform: Tensor, count: int) -> Tensor:
@@ -87,7 +91,7 @@ class Posterior:
         which
             Hypotheses, shape (B, D).
         noise
-            Standard normal, shape (B, D, :attr:`numbers`).
+            Standard normal, shape (B, D, :attr:`noise_size`).
 
         Returns
         -------
@@ -120,7 +124,7 @@ class Posterior:
         return [value[rows, which] for value in values]
 
 
-def zoomed(zoom: Tensor, std: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """The last three fields of a posterior: zooms of windows (B, K), their standard deviations, their prior mean."""
-    mean = zoom.new_zeros(len(zoom)) if view.width is None else -view.width.log()
-    return zoom, std, mean[:, None].expand_as(zoom)
+def scale_fields(mean: Tensor, log_std: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """The last three fields of a posterior of windows, of a network's outputs (B, K): no zoom is beyond 0.2."""
+    prior = mean.new_zeros(len(mean)) if view.width is None else -view.width.log()
+    return NEAR * torch.tanh(mean), (log_std - 3).exp(), prior[:, None].expand_as(mean)

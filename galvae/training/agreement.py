@@ -18,8 +18,8 @@ def disagreement(posterior: Posterior, view: View) -> Tensor:
         20 sum w w' (1 - cos D) + 2 sum [w w'] log(1 + 1000 (1 - cos D)) + 1000 |c - c'|^2 + |z - z'|^2
 
     where ``[.]`` passes no gradient, c is where the object's origin lies in the field (grid units) and z the content,
-    both means over hypotheses. The logarithm rewards the last tenth of a degree. Where a scale is inferred the square
-    of the difference of the zooms counts as that of places.
+    both means over hypotheses. The logarithm rewards the last tenth of a degree. Where a scale is inferred c has a
+    third element, the zoom.
 
     Parameters
     ----------

@@ -35,8 +35,8 @@ class Terms:
 
 
 def _draws(posterior: Posterior, batch: Batch, count: int, *, seed: int, step: int | Tensor) -> tuple[Tensor, Tensor]:
-    """Hypotheses (B, D) and noise (B, D, :attr:`Posterior.numbers`) of a step."""
-    hypotheses, size = posterior.log_weight.shape[1], posterior.numbers
+    """Hypotheses (B, D) and noise (B, D, :attr:`Posterior.noise_size`) of a step."""
+    hypotheses, size = posterior.log_weight.shape[1], posterior.noise_size
     count = min(count, hypotheses)
     which = posterior.choose(uniform("hypotheses", batch.key, hypotheses, seed=seed, step=step), count)
     noise = normal("latents", batch.key, count * size, seed=seed, step=step)

@@ -16,7 +16,7 @@ NEIGHBOURS = 0.05
 REFERENCE = 2000
 FEWEST = 20
 # Most galaxies that the catalog doubts have a bright neighbour: one is as odd as one that is twice as common in z.
-COMMON = 2
+PLACES = 2
 # What ingest may have found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
 _MEGABYTES = 64
@@ -36,11 +36,11 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     - ``image``: ingest has flagged it, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
       ``OTHER_BANDS``).
 
-    In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual, in place twice that:
-    a neighbour is soon taken for the galaxy. Shares can be compared where the quantities, of which one has
-    heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the first two per
-    cent of the list (and those flagged), whatever the other respect has in store. Of a sum or a product this is not
-    true: what is moderately unusual in both comes before what is extremely so in one.
+    In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
+    is the least of them, of place twice that: a neighbour is soon taken for the galaxy. Shares can be compared where
+    the quantities, of which one has heavier tails than the other, cannot: what is among the first per cent in z or in
+    fit is among the first two per cent of the list (and those flagged), whatever the other respect has in store. Of a
+    sum or a product this is not true: what is moderately unusual in both comes before what is extremely so in one.
 
     Parameters
     ----------
@@ -71,18 +71,16 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     )
     away = np.hypot(dx, dy) / scale
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
-    respects = {
-        "z": rarity(apart),
-        "fit": rarity(-np.nan_to_num(explained, nan=-np.inf)),
-        "place": np.minimum(COMMON * rarity(doubted), 1),
-        "image": np.min([rarity((flags & flag) > 0) for flag in OF_IMAGES], axis=0),
-    }
-    rarities = np.stack(list(respects.values()))
-    order = np.lexsort((content.ids, *np.sort(rarities, 0)[::-1]))[:k]
+    flagged = np.min([rarity((flags & flag) > 0) for flag in OF_IMAGES], axis=0)
+    respects = {"z": apart, "fit": -np.nan_to_num(explained, nan=-np.inf), "place": doubted, "image": -flagged}
+    rarities = np.stack([rarity(values) for values in respects.values()])
+    counts = rarities * np.array([PLACES if name == "place" else 1 for name in respects])[:, None]
+    order = np.lexsort((content.ids, *np.sort(counts, 0)[::-1]))[:k]
+    why = counts.argmin(0)[order]
     table = listed(
         catalog, content.rows[order],
-        rarity=(rarities.min(0)[order], "share of galaxies at least as unusual in the respect where this one is most"),
-        why=(np.array(list(respects))[rarities.argmin(0)[order]],
+        rarity=(rarities[why, order], "share of galaxies that are at least as unusual in that respect"),
+        why=(np.array(list(respects))[why],
              "z (far from others), fit (badly explained), place (off the middle, doubted), image (flagged at ingest)"),
         isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),

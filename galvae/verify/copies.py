@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from galvae.data.store import ImageStore
-from galvae.geometry import pixel_grid
+from galvae.geometry import pixel_grid, pixels_to_grid, rotation
 from galvae.labels import read_by_id
-from galvae.windows import View
+from galvae.windows import as_float
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,15 @@ def window_pixel(store: ImageStore, rows: np.ndarray) -> np.ndarray:
 
 
 def turned(fields: Tensor, angle: np.ndarray, offset: np.ndarray) -> Tensor:
-    """Fields whose content is moved by `offset` field pixels (N, 2) and then turned by `angle` radians (N,)."""
-    size = fields.shape[1]
-    offset, angle = (torch.from_numpy(value).float().to(fields.device) for value in (-offset, angle))
-    view = View(fields, size, 1, offset, angle)
-    return view.images(pixel_grid(size).to(fields.device)).permute(0, 2, 3, 1).contiguous()
+    """Fields whose content is moved by `offset` field pixels (N, 2) and then turned by `angle` radians (N,), as floats.
+
+    Cubic: linear interpolation would blur a nucleus that is hardly wider than pixels.
+    """
+    values = as_float(fields).permute(0, 3, 1, 2)
+    angle, move = (torch.from_numpy(value).to(values) for value in (angle, pixels_to_grid(offset, fields.shape[1])))
+    points = pixel_grid(fields.shape[1]).to(values) @ rotation(-angle) - move[:, None]
+    found = functional.grid_sample(
+        values, points.unflatten(1, values.shape[2:]), mode="bicubic", padding_mode="border", align_corners=True
+    )
+    found = found if fields.is_floating_point() else found.clamp(0, 1)
+    return found.permute(0, 2, 3, 1).contiguous()

@@ -23,7 +23,7 @@ EXPECTED = {
     "features1.jpeg": (512, 512, 0, "", None),
     "features2.jpg": (424, 424, 0, "", None),
     "features3.jpg": (424, 424, 0, "", None),
-    # Two at the edge of the survey: a tenth is black.
+    # Two at the edge of the survey: a sixth and a tenth are black.
     "features4.jpg": (424, 424, MISSING, "", None),
     "features5.jpg": (424, 424, MISSING, "", None),
     "features6.jpg": (424, 424, 0, "", None),

@@ -157,6 +157,18 @@ def test_rivals_that_agree_about_the_centre_are_no_error_of_the_shift():
     assert (shift_error(q, torch.zeros(1, 2)) > 0.1).all()
 
 
+def test_hypotheses_of_other_scales_that_agree_about_the_centre_are_no_error_of_the_shift():
+    """And where they agree about the shift alone they are."""
+    theta, zoom = torch.tensor([[0.3, 2.9, -1.0]]), torch.tensor([[0.2, -0.2, 0.1]])
+    shift = CENTRE[:, None] - torch.tensor([0.1, 0.4]) @ Pose(theta, None, zoom).linear
+    first = list(vars(mixture()).values())[:3]
+    scale = zoom, torch.zeros(1, 3), torch.zeros(1, 3)
+    q = Posterior(*first, theta, torch.zeros(1, 3), shift, torch.zeros(1, 3, 2), *scale)
+    assert shift_error(q, CENTRE).max() < 1e-9
+    apart = Posterior(*first, 0 * theta, torch.zeros(1, 3), shift[:, :1].expand(1, 3, 2), torch.zeros(1, 3, 2), *scale)
+    assert shift_error(apart, CENTRE).max() > 0.05
+
+
 def test_a_model_measures_the_centre_that_its_shift_err_is_about(knowing):
     theta = torch.tensor([[0.3, 2.9]])
     shift = CENTRE[:, None] - torch.tensor([0.1, 0.15]) @ rotation(theta)

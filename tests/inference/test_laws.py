@@ -23,8 +23,11 @@ from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
 from galvae.geometry import Pose, move_pose, pixel_grid, to_image, turn_pose
 from galvae.inference.canonical import decode_images
-from galvae.inference.catalog import infer_columns
+from galvae.inference.catalog import infer_batch, infer_columns
+from galvae.inference.derotated import resample
 from galvae.inference.infer import infer
+from galvae.inference.looks import look_again
+from galvae.inference.model import Model
 from galvae.inference.oddities import explained
 from galvae.inference.settings import CatalogSettings
 from galvae.inference.tables import sky_columns
@@ -309,7 +312,7 @@ def test_an_inferred_scale_is_as_wide_as_the_window_has_to_be(zoom, knowing):
     """A galaxy that the generator draws at one size alone, seen larger by so much: all in pixels of the field."""
     content, side = torch.tensor([[0.4, 0.0, 0.0, 0.6]]), 128
     vae, told = knowing([0.3], [[0.1, -0.05]], content), torch.full((1, 1), zoom)
-    vae.encoder.told = replace(vae.encoder.told, zoom=told, zoom_std=0 * told + 1e-9, zoom_mean=0 * told)
+    vae.encoder.told = replace(vae.encoder.told, zoom=told, zoom_std=0 * told + 1e-9, zoom_prior=0 * told)
     pose = Pose(torch.tensor([0.3]), torch.tensor([[0.1, -0.05]]), torch.tensor([zoom]))
     points = pixel_grid(side) * ((side - 1) / 63)
     view = View.central(vae.generator(points, pose, content).view(1, side, side, 3), 64)
@@ -320,3 +323,21 @@ def test_an_inferred_scale_is_as_wide_as_the_window_has_to_be(zoom, knowing):
     place = found.view.in_field(np.stack([found.placed.x, found.placed.y], 1))
     assert place == pytest.approx(to_image(torch.zeros(1, 2), pose)[0].numpy() * 31.5, abs=0.01)
     assert explained(vae, found).item() > 0.999
+    vae.settings = vae.settings.model_copy(update={"scale": "inferred"})
+    vae.frame = lambda seen: replace(seen, width=None)  # as if galaxies asked for the ordinary window
+    vae.encoder.rows = iter([0] * 10)
+    said = look_again(vae, found, torch.zeros(1, dtype=torch.int64), CatalogSettings(looks=2))
+    assert said.scale == pytest.approx(0, abs=1e-6)  # each look is told of the same scale
+    assert said.theta[0] < 0.01
+    vae.encoder.rows = iter([0] * 10)
+    fields = (255 * view.fields).round().to(torch.uint8).numpy()
+    columns = infer_batch(vae, fields, np.zeros(1, np.int64), oversample=1, settings=CatalogSettings(looks=2))
+    assert columns["scale"] == pytest.approx(math.exp(zoom))
+    assert np.stack([columns["dx"], columns["dy"]], 1) == pytest.approx(place, abs=0.02)
+    vae.encoder.rows = iter([0] * 10)
+    posterior = Model(vae, {}).encode(fields)
+    assert posterior.width == pytest.approx(math.exp(zoom))
+    seen = resample(fields, pixel_grid(64), 64, 1, seen=posterior)
+    there = Pose(-torch.from_numpy(np.radians(posterior.theta)), torch.from_numpy(posterior.shift))
+    decoded = decode_images(vae, there, torch.from_numpy(posterior.z), size=64)
+    assert np.abs(decoded.numpy() - seen).max() < 0.02  # linear between pixels

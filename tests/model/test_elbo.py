@@ -115,7 +115,7 @@ def zoomed(q, *, about, seed=3):
     """The same mixture with zooms of windows of which ln of the width is minus `about`."""
     random = torch.Generator().manual_seed(seed)
     zoom, std = 0.2 * torch.randn(2, *q.theta.shape, generator=random, dtype=torch.float64)
-    return replace(q, zoom=zoom, zoom_std=0.1 * std.exp(), zoom_mean=torch.full_like(zoom, about))
+    return replace(q, zoom=zoom, zoom_std=0.1 * std.exp(), zoom_prior=torch.full_like(zoom, about))
 
 
 def test_the_prior_of_a_scale_is_log_normal_about_the_ordinary_windows_width():
@@ -133,7 +133,7 @@ def test_divergence_of_a_mixture_of_scales_by_monte_carlo(about):
     more = (divergence(q, settings, WINDOW).pose - divergence(q, ModelSettings(latents=2), WINDOW).pose).item()
     torch.manual_seed(2)
     which = torch.multinomial(q.log_weight.exp(), 100_000, replacement=True)
-    pose, _ = q.draw(which, torch.randn(1, 100_000, q.numbers, dtype=torch.float64))
+    pose, _ = q.draw(which, torch.randn(1, 100_000, q.noise_size, dtype=torch.float64))
     mean, std = q.zoom[0, which[0]], q.zoom_std[0, which[0]]
     terms = Normal(mean, std).log_prob(pose.zoom) - Normal(about, sigma).log_prob(pose.zoom)
     assert abs(more - terms.mean().item()) < 4 * terms.std().item() / math.sqrt(len(terms))

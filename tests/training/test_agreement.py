@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from galvae.geometry import Pose, move_pose
+from galvae.geometry import Pose, move_pose, to_image
 from galvae.model.posterior import Posterior
 from galvae.training.agreement import disagreement, exchanged
 from galvae.windows import View
@@ -57,12 +57,18 @@ def test_views_that_say_the_same_of_a_galaxy_agree(seen):
 def test_scales_that_differ_count_as_places_do(seen):
     """The same is none, whatever it is; a tenth of it is as wrong as a place a tenth off."""
     view, pose, content = seen
-    view, zoom = replace(view, offset=0 * view.offset), torch.full((2 * COUNT, 1), 0.3)
-    told = posterior_of(replace(pose, shift=0 * pose.shift), content)
-    alike = replace(told, zoom=zoom, zoom_std=0 * zoom + 0.1, zoom_mean=0 * zoom)
-    assert disagreement(alike, view).abs().max() < 1e-9
-    other = replace(alike, zoom=torch.cat([zoom[:COUNT], zoom[COUNT:] + 0.1]))
-    assert disagreement(other, view).tolist() == pytest.approx([10.0] * COUNT, rel=1e-4)
+    zoom = (0.1 * random(COUNT)).repeat(2)
+    place = to_image(torch.zeros(1, 2, dtype=torch.float64), pose)
+
+    def told(zoom):
+        here = replace(pose, zoom=zoom)
+        here = replace(here, shift=-(place @ here.linear)[:, 0])  # the origin where it was
+        zoom = zoom[:, None]
+        return replace(posterior_of(here, content), zoom=zoom, zoom_std=0 * zoom + 0.1, zoom_prior=0 * zoom)
+
+    assert disagreement(told(zoom), view).abs().max() < 1e-9
+    other = torch.cat([zoom[:COUNT], zoom[COUNT:] + 0.1])
+    assert disagreement(told(other), view).tolist() == pytest.approx([10.0] * COUNT, rel=1e-6)
 
 
 def test_a_whole_turn_is_no_disagreement(seen):
