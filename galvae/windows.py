@@ -215,8 +215,8 @@ class View:
         """
         values = self.values.flatten(0, 1)
         _, scatter = _level_and_scatter(values)
-        least = 1 / 255 if self.display else 1e-3 * values.std((1, 2))[:, None]
-        return torch.maximum(scatter, torch.as_tensor(least).to(scatter)).view(len(self), -1)
+        scatter = scatter.clamp(min=1 / 255) if self.display else scatter.maximum(1e-3 * values.std((1, 2))[:, None])
+        return scatter.view(len(self), -1)
 
     def in_field(self, place: np.ndarray) -> np.ndarray:
         """Places from the middles of these windows in their pixels, from the field's in the ordinary window's, (B, 2).

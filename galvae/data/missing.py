@@ -12,7 +12,7 @@ _BLOCK = 0.01
 _ABSURD = 1e30
 # Of a picture: lines of which nearly all pixels are within three grey levels of one colour, eight at least from a side
 # on. Within as many behind them, and what JPEG's rounding spoils, the picture has begun nearly everywhere.
-_ALIKE, _LEVELS, _LINES, _SPOILT, _ABRUPT = 0.95, 3, 8, 2, 0.8
+_ALIKE, _LEVELS, _LINES, _SPOILT, _ABRUPT, _FLAT = 0.95, 3, 8, 2, 0.8, 0.9
 
 
 def filled(pixels: np.ndarray) -> tuple[np.ndarray, float]:
@@ -89,16 +89,17 @@ def _beyond_the_edge(colours: np.ndarray) -> np.ndarray:
 
 def _depth(picture: np.ndarray) -> int:
     """How many rows, from the first on, have no value."""
-    colour = np.median(picture[0], axis=0)
-    if (_off(picture[:1], colour) <= _LEVELS).mean() < _ALIKE:
+    first = picture[:1].astype(np.int16)
+    if (_off(first, first[0, first.shape[1] // 2]) <= _LEVELS).mean() < _ALIKE:
         return 0
+    colour = np.median(first[0], axis=0)
     shown = _off(picture, colour) > _LEVELS
     blank = shown.mean(axis=1) <= 1 - _ALIKE
     depth = len(blank) if blank.all() else int(blank.argmin())
     if depth < _LINES:
         return 0
     at_once = shown[depth:][: _SPOILT + _LINES].any(axis=0).mean() >= _ABRUPT
-    flat = (_off(picture[: depth - _SPOILT][-_SPOILT:], colour) <= 1).mean() >= _ALIKE  # no slope begins
+    flat = (_off(picture[: depth - _SPOILT][-_SPOILT:], colour) <= 1).mean() >= _FLAT  # no slope begins
     return depth + _SPOILT if at_once and flat else 0
 
 
