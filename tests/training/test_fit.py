@@ -17,12 +17,12 @@ CPU = torch.device("cpu")
 TIMED = ("seconds", "images_per_second", "resident_bytes", "device_bytes")
 KINDS = {
     "mlp": {},
-    "polar": {"model": {"encoder": "polar"}, "train": {"schedule": "cosine", "freeze_content": 8}},
+    "polar": {"model": {"encoder": "polar", "scale": "inferred", "likelihood": "gaussian", "noise": "sky"},
+              "train": {"schedule": "cosine", "freeze_content": 8}},
     "muon": {"model": {"encoder": "polar"}, "train": {"optimizer": "muon", "mirror": True, "pixels": 32,
                                                       "focus": 0.5, "unbiased": False}},
     "vanilla": {"model": {"generator": "vanilla", "infer_rotation": False, "infer_translation": False},
                 "train": {"freeze_content": 8}},
-    "scale": {"model": {"encoder": "polar", "scale": "inferred", "likelihood": "gaussian", "noise": "sky"}},
     "fixed pose": {"model": {"infer_rotation": False, "infer_translation": False}, "train": {"freeze_content": 8}},
 }  # fmt: skip
 
