@@ -49,7 +49,7 @@ def said(catalog: Table) -> Found:
     names = ("theta", "theta_err", "p_alt", "orientation", "orientation_err", "axis_ratio")
     unchecked = np.full(len(catalog), np.nan)  # the truth's axis ratio is that before the point spread function
     return Found(
-        *(value[name] for name in names), unchecked,
+        *(value[name] for name in names), unchecked, value["semimajor_sigma"], value["semimajor_sigma_err"],
         np.stack([value["dx"], value["dy"]], 1), variance[:, :, None] * np.eye(2),
         np.asarray(catalog["z"]), value["explained"], np.asarray(catalog["flags"]) & int(reduce(or_, MODEL_FLAGS)),
     )  # fmt: skip
@@ -62,7 +62,9 @@ def compare(first: Table, second: Table, truth: Table, turn: np.ndarray, move: n
     one, other, rows = (np.argsort(ids)[np.searchsorted(np.sort(ids), both)] for ids in known)
     start, end, truth, turn = said(first[one]), said(second[other]), truth[rows], turn[rows]
     axis, place = np.asarray(truth["orientation"]), np.stack([truth["dx"], truth["dy"]], 1)
-    reference = Reference(axis, np.asarray(truth["axis_ratio"]), place, axis, np.asarray(truth["kind"]).astype(str))
+    unknown = np.full(len(truth), np.nan)
+    kind = np.asarray(truth["kind"]).astype(str)
+    reference = Reference(axis, np.asarray(truth["axis_ratio"]), unknown, place, axis, kind)
     # Turned first and moved then is moved first, by that turned back.
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     x, y = move[rows].T

@@ -49,7 +49,10 @@ from galvae.training.trainer import Trainer
 
 GALAXIES, HELD_OUT = 61578, 6158
 TINY = ["model.latents=4", "model.generator_units=24", "ingest.window=16", "ingest.field=96", "train.batch=16"]
-SMALL = {"paper/galaxy-zoo": ["model.encoder_units=32"], "galaxy-zoo": ["train.pixels=64", "model.waves=4"]}
+SMALL = {
+    "paper/galaxy-zoo": ["model.encoder_units=32"],
+    "galaxy-zoo": ["train.pixels=64", "model.waves=4", "train.batch=4"],
+}
 
 
 class Over(BaseException):

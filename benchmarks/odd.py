@@ -103,13 +103,15 @@ def resized(field: Field, side: int) -> Field:
 
 
 def write(store: galvae.ImageStore, folder: Path, each: int, random: np.random.Generator) -> list[str]:
-    """Pictures called by their number, and the kind of each."""
+    """Pictures called by their number, of as many pixels as a galaxy's cutout has, and the kind of each."""
     folder.mkdir(parents=True)
     kinds = [name for name in KINDS for _ in range(each)]
     for number, name in enumerate(kinds):
-        field = store.images([int(random.integers(len(store)))])[0].astype(float)
+        row = int(random.integers(len(store)))
+        field = store.images([row])[0].astype(float)
         odd = np.clip(np.round(KINDS[name](field, random)), 0, 255).astype(np.uint8)
-        Image.fromarray(odd[::-1]).save(folder / f"{number}.png")
+        side = int(store.column("size", slice(row, row + 1)).min())
+        Image.fromarray(odd[::-1]).resize((side, side), Image.Resampling.NEAREST).save(folder / f"{number}.png")
     return kinds
 
 

@@ -170,7 +170,7 @@ def test_what_takes_too_long_is_ended_though_all_exceptions_are_caught(monkeypat
 
 def test_both_precisions_are_trained_once_and_compared(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
-    store = benchmark("roofline").noise_store(tmp_path, galaxies=80, field=128, crop="random")
+    store = benchmark("roofline").noise_store(tmp_path, galaxies=32, field=128, crop="random")
     words = (store.path, "-o", tmp_path / "runs", "--seeds", 1, "--recipe", "smoke", "--set", "train.epochs=1")
     *runs, told = map(json.loads, run("precision", *words).splitlines())
     assert [Path(said["run"]).name for said in runs] == ["plain-0", "fast-0"]

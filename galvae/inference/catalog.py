@@ -197,6 +197,7 @@ def infer_batch(
         "theta_alt": wrap(-np.degrees(errors.theta_alt), 360), "p_alt": errors.p_alt,
         "dx": dx, "dy": dy, "covariance": errors.centre * widths[:, None, None] ** 2,
         "scale": widths, "scale_err": widths * errors.scale,
+        "semimajor_sigma": widths * placed.sigma, "semimajor_sigma_err": widths * placed.sigma * errors.sigma,
         "orientation": np.degrees(placed.orientation), "orientation_err": orientation_err,
         "axis_ratio": placed.axis_ratio, "axis_ratio_err": errors.axis_ratio,
         "flags": flags,
@@ -231,7 +232,8 @@ def _to_original(
     x, y = (middle + _apply(linear, found["dx"], found["dy"])).T
     along = np.radians(found["orientation"])
     towards = _apply(linear, np.cos(along), np.sin(along))
-    half = np.sqrt(np.abs(np.linalg.det(linear))) * (window - 1) / 2
+    pixel = np.sqrt(np.abs(np.linalg.det(linear)))
+    half = pixel * (window - 1) / 2
     covariance = carried(found["covariance"], linear)
     x_err, y_err = widths(covariance).T
     found |= {
@@ -239,9 +241,10 @@ def _to_original(
         "dx_err": x_err, "dy_err": y_err, "covariance": covariance,
         "orientation": wrap(np.degrees(np.arctan2(towards[:, 1], towards[:, 0])), 180),
         "scale": found["scale"] * half, "scale_err": found["scale_err"] * half,
+        **{name: found[name] * pixel for name in ("semimajor_sigma", "semimajor_sigma_err")},
     }  # fmt: skip
     arcsec = store.column("pixel_scale", rows)
-    for name in ("dx", "dy", "scale"):
+    for name in ("dx", "dy", "semimajor_sigma", "scale"):
         found[f"{name}_arcsec"], found[f"{name}_arcsec_err"] = found[name] * arcsec, found[f"{name}_err"] * arcsec
     return found
 

@@ -44,8 +44,9 @@ class Light(NamedTuple):
         Centre from the window's centre, right and up, window pixels, shape (B,).
     covariance
         Of it, from the noise of the pixels, window pixels squared, shape (B, 2, 2).
-    orientation, axis_ratio
-        Major axis, radians in the image, and minor over major axis, shape (B,).
+    orientation, axis_ratio, sigma
+        Major axis, radians in the image, minor over major axis, and standard deviation along the major axis of the
+        Gaussian matched to it, window pixels, shape (B,).
     spread
         Standard deviation of axis (radians) and axis ratio between weights of several widths, shape (2, B).
     """
@@ -55,6 +56,7 @@ class Light(NamedTuple):
     covariance: np.ndarray
     orientation: np.ndarray
     axis_ratio: np.ndarray
+    sigma: np.ndarray
     spread: np.ndarray
 
 
@@ -67,7 +69,8 @@ def measure_light(
     The weight of the centre, narrower than the galaxy, is carried along until it rests on the centroid of the light.
     Those of the axis lie there, keep their areas, each a good part of the next, and take on the axis and the axis ratio
     that the light shows when the weight's own is taken off: of galaxies unlike those trained on the decoded shape is
-    only a beginning. The axis is that of their mean ellipticity, the axis ratio that of the middle one.
+    only a beginning. The axis is that of their mean ellipticity, the axis ratio that of the middle one. The size is
+    that of the weight under which the light would be as large as it: the matched one, between these.
 
     What lies beside the galaxy is cut out for axis and axis ratio: near a pixel, outside of the core, that is much
     brighter than the one opposite and than the decoded galaxy, none counts as brighter than these are. Two arms are
@@ -178,26 +181,47 @@ def _decoded(canonical: Tensor, pose: Pose, points: Tensor, side: int) -> np.nda
 def _shapes_of(
     light: np.ndarray, centre: np.ndarray, weights: list[np.ndarray], steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Axis (of the mean ellipticity) and axis ratio (of the middle weight) of light, (2, B), and their spread.
+    """Axis (of the mean ellipticity), axis ratio (of the middle weight) and size of light, (3, B); spread of the first.
 
     The weights keep their areas and take on its shape. Where one shows no peak the light is round.
     """
-    orientations, ratios = zip(*(_shape_of(light, centre, weight, steps) for weight in weights), strict=True)
-    orientation, twist = _mean_axis(np.array(orientations), np.array(ratios))
+    found = [_shape_of(light, centre, weight, steps) for weight in weights]
+    orientations, ratios, areas = (np.array(values) for values in zip(*found, strict=True))
+    orientation, twist = _mean_axis(orientations, ratios)
     spread = np.stack([twist, np.nan_to_num(ratios, nan=1).std(0)])
-    return np.stack([orientation, ratios[len(ratios) // 2]]), spread
+    ratio = ratios[len(ratios) // 2]
+    matched = _matched(np.array([_area(weight) for weight in weights]), areas)
+    return np.stack([orientation, ratio, np.sqrt(matched / ratio)]), spread
 
 
-def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Major axis and axis ratio of light under a weight of this area that takes on its shape."""
-    area = np.sqrt(weight[:, 0] * weight[:, 1] - weight[:, 2] ** 2)
+def _matched(weights: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Area of the weight that sees its own, of three and of what they see, (3, B): a parabola between logarithms."""
+    area, off = np.log(weights), np.log(seen / weights)
+    first, middle, last = off
+    parts = (
+        (middle * last) / ((first - middle) * (first - last)),
+        (first * last) / ((middle - first) * (middle - last)),
+        (first * middle) / ((last - first) * (last - middle)),
+    )
+    return np.exp(np.clip((np.array(parts) * area).sum(0), area[0] - 1, area[-1] + 1))
+
+
+def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, ...]:
+    """Major axis, axis ratio and area of light under a weight of this area that takes on its shape."""
+    area = _area(weight)
     for _ in range(steps):
         _, _, seen = weighted_moments(light, centre, weight)
-        orientation, axis_ratio = _shape(_inverse(seen) - _inverse(weight))
+        precision = _inverse(seen) - _inverse(weight)
+        orientation, axis_ratio = _shape(precision)
         ratio = np.clip(np.nan_to_num(axis_ratio, nan=1), FLATTEST, 1)
         sides = Moments(*centre.T, np.nan_to_num(orientation), ratio, np.sqrt(area / ratio), area > 0)
         weight = matched_covariance(sides)
-    return orientation, axis_ratio
+    return orientation, axis_ratio, 1 / _area(precision)
+
+
+def _area(shape: np.ndarray) -> np.ndarray:
+    """Root of the determinant of symmetric matrices as xx, yy, xy, shape (B, 3)."""
+    return np.sqrt(shape[:, 0] * shape[:, 1] - shape[:, 2] ** 2)
 
 
 def _mean_axis(orientation: np.ndarray, axis_ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,8 @@ class Errors(NamedTuple):
         How far the axis ratio is from the galaxy's, shape (B,).
     theta_alt, p_alt
         The rival angle, radians, and how probable it is (:func:`galvae.inference.infer.rival`), shape (B,).
+    sigma
+        Scatter of the major axis' standard deviation between exposures, as a share of it, shape (B,).
     scale
         Scatter of the width of windows that galaxies ask for, or are inferred to have, as a share of it, shape (B,);
         0 where none does.
@@ -51,6 +53,7 @@ class Errors(NamedTuple):
     axis_ratio: np.ndarray
     theta_alt: np.ndarray
     p_alt: np.ndarray
+    sigma: np.ndarray
     scale: np.ndarray
     measured: np.ndarray
 
@@ -80,7 +83,7 @@ def look_again(vae: SpatialVAE, first: Inferred, galaxy: Tensor, settings: Catal
     start = first.fitted.moments.rescaled(first.fitted.canonical.shape[1], size)
     sheet = sheet_of_noise(view.fields.shape[1], vae.channels, seed=seed).to(view.values)
     numbers = uniform("looks", galaxy, 3 * count, seed=seed, step=0).view(-1, count, 3)
-    looks, places, seen, widths, measured = [], [], [first.looks], [], []
+    looks, places, sizes, seen, widths, measured = [], [], [], [first.looks], [], []
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
         noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
@@ -101,16 +104,26 @@ def look_again(vae: SpatialVAE, first: Inferred, galaxy: Tensor, settings: Catal
         placed = found.placed
         places.append(again.in_field(np.stack([placed.x, placed.y], 1)))
         widths.append(again.widths() / view.widths())
+        sizes.append(widths[-1] * placed.sigma / first.placed.sigma)
         measured.append(vae.measured(again) - first.content[:, vae.settings.latents :])
-    scale = np.sqrt(np.square(np.log(widths)).mean(0))
+    least = RESAMPLING / view.widths()
+    scale, sigma = (_scatter(ratios) for ratios in (widths, sizes))
     theta_alt, p_alt = rival(Posterior.joined(seen), first.pose.theta)
     off = np.array(places) - view.in_field(np.stack([first.placed.x, first.placed.y], 1))
     off /= view.widths()[:, None]
     scatter = np.hypot(torch.stack(measured).square().mean(0).sqrt().cpu().numpy(), RESAMPLED)
-    theta, centre, orientation, axis_ratio = _errors(first, looks, off, settings, least=RESAMPLING / view.widths())
+    theta, centre, orientation, axis_ratio = _errors(first, looks, off, settings, least=least)
     return Errors(
-        theta, centre, orientation, axis_ratio, theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(), scale, scatter
+        theta, centre, orientation, axis_ratio, theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
+        np.hypot(sigma, least / first.placed.sigma), scale, scatter,
     )  # fmt: skip
+
+
+def _scatter(ratios: list[np.ndarray]) -> np.ndarray:
+    """Root mean square of the logarithm of ratios (S, B) about 1, of those that are known, shape (B,)."""
+    square = np.square(np.log(ratios))
+    known = np.isfinite(square)
+    return np.sqrt(np.where(known, square, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan))
 
 
 def _errors(

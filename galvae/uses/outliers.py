@@ -15,8 +15,9 @@ NEIGHBOURS = 0.05
 # Neighbours are looked for among so many galaxies at most.
 REFERENCE = 2000
 FEWEST = 20
-# Most galaxies that the catalog doubts have a bright neighbour: one is as odd as one that is twice as common in z.
-PLACES = 2
+# As odd as one that is so many times as common in z. Most galaxies that the catalog doubts have a bright neighbour, and
+# most that are large or small are so on the sky.
+COUNTS = {"z": 1, "fit": 1, "place": 2, "size": 3, "image": 1}
 # What ingest may have found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
 _MEGABYTES = 64
@@ -25,7 +26,7 @@ _MEGABYTES = 64
 def outliers(catalog: Table, *, k: int = 20) -> Table:
     """The `k` most unusual galaxies of a catalog, the most unusual first.
 
-    A galaxy can be unusual in four respects, and is as unusual as in the one in which it is most:
+    A galaxy can be unusual in five respects, and is as unusual as in the one in which it is most:
 
     - ``z``: far from others in content (:func:`isolation`);
     - ``fit``: its image is not what z says, for of one channel the reconstruction explains little of the light
@@ -33,13 +34,16 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     - ``place``: it lies far from the cutout's middle, of which z by construction knows nothing. Only galaxies that the
       catalog itself doubts to be the ones meant count (flag ``OFF_CENTRE``): in a survey cut at random places the list
       would otherwise fill with whatever lies outermost;
+    - ``size``: it is larger or smaller than most, in pixels of the original: a cutout of the wrong scale, say, of which
+      the model, if its windows are as wide as their galaxies, knows nothing;
     - ``image``: ingest has flagged it, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
       ``OTHER_BANDS``).
 
     In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
-    is the least of them, of place twice that: a neighbour is soon taken for the galaxy. Shares can be compared where
+    is the least of them, of place twice that, for a neighbour is soon taken for the galaxy, and of size thrice, for
+    galaxies are of many sizes. Shares can be compared where
     the quantities, of which one has heavier tails than the other, cannot: what is among the first per cent in z or in
-    fit is among the first two per cent of the list (and those flagged), whatever the other respect has in store. Of a
+    fit is among the first three per cent of the list (and those flagged), whatever the others have in store. Of a
     sum or a product this is not true: what is moderately unusual in both comes before what is extremely so in one.
 
     Parameters
@@ -52,7 +56,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     Returns
     -------
     Table
-        ``rank, id, rarity, why, isolation, explained, displacement, ra, dec, flags``; ``why`` is z, fit, place, image.
+        ``rank, id, rarity, why, isolation, explained, displacement, size, ra, dec, flags``; ``why`` is one of the five.
 
     Raises
     ------
@@ -66,25 +70,36 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         )
     check_count(k, len(content), "galaxies")
     apart = isolation(content)
-    dx, dy, scale, explained, flags = (
-        numbers(catalog, name, content.rows) for name in ("dx", "dy", "scale", "explained", "flags")
+    dx, dy, scale, explained, flags, major, ratio = (
+        numbers(catalog, name, content.rows)
+        for name in ("dx", "dy", "scale", "explained", "flags", "semimajor_sigma", "axis_ratio")
     )
     away = np.hypot(dx, dy) / scale
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
     flagged = np.min([rarity((flags & flag) > 0) for flag in OF_IMAGES], axis=0)
-    respects = {"z": apart, "fit": -np.nan_to_num(explained, nan=-np.inf), "place": doubted, "image": -flagged}
+    size = major * np.sqrt(ratio)
+    known = np.where(np.isfinite(size), size, np.median(size[np.isfinite(size)]) if np.isfinite(size).any() else 0)
+    respects = {
+        "z": apart,
+        "fit": -np.nan_to_num(explained, nan=-np.inf),
+        "place": doubted,
+        "size": -np.minimum(rarity(known), rarity(-known)),
+        "image": -flagged,
+    }
     rarities = np.stack([rarity(values) for values in respects.values()])
-    counts = rarities * np.array([PLACES if name == "place" else 1 for name in respects])[:, None]
+    counts = rarities * np.array([COUNTS[name] for name in respects])[:, None]
     order = np.lexsort((content.ids, *np.sort(counts, 0)[::-1]))[:k]
     why = counts.argmin(0)[order]
     table = listed(
         catalog, content.rows[order],
         rarity=(rarities[why, order], "share of galaxies that are at least as unusual in that respect"),
         why=(np.array(list(respects))[why],
-             "z (far from others), fit (badly explained), place (off the middle, doubted), image (flagged at ingest)"),
+             "z (far from others), fit (badly explained), place (off the middle, doubted), size (larger or smaller "
+             "than most), image (flagged at ingest)"),
         isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
         displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),
+        size=(size[order], "root of major times minor axis' standard deviation of the light, pixels of the original"),
     )  # fmt: skip
     table.meta |= {"galaxies": len(content), "left_out": content.left_out}
     return table

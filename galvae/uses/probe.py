@@ -15,9 +15,8 @@ from galvae.uses.content import content_of, numbers
 
 REPEATS = 5
 SIZES, DRAWS = (10, 30, 100, 300), 20
-# What the catalog says of a galaxy's form besides z. It has no colours, concentrations or magnitudes; `scale` is that
-# of the window, a size only where windows differ.
-FORM = ("axis_ratio", "scale")
+# What the catalog says of a galaxy's form besides z. It has no colours, concentrations or magnitudes.
+FORM = ("axis_ratio", "semimajor_sigma")
 
 
 @dataclass(frozen=True)

@@ -171,9 +171,11 @@ def say(
     """What was inferred, with errors, as the catalog says it of windows."""
     placed, view, share = found.placed, found.view, explained(vae, found)
     errors = look_again(vae, found, keys, settings)
+    sigma = view.widths() * placed.sigma
     return Found(
         direction(found.pose), np.degrees(errors.theta), errors.p_alt,
         np.degrees(placed.orientation), np.degrees(errors.orientation), placed.axis_ratio, errors.axis_ratio,
+        sigma, sigma * errors.sigma,
         view.in_field(np.stack([placed.x, placed.y], 1)), errors.centre * view.widths()[:, None, None] ** 2,
         found.content.cpu().numpy(), share.cpu().numpy(), odd(found, share, errors.p_alt, typical),
     )  # fmt: skip
@@ -205,11 +207,13 @@ def _reference(view: View, light: np.ndarray, found: Moments) -> Reference:
     centre = view.in_field(np.stack([found.x, found.y], 1) - (view.window - 1) / 2)
     second = segment_axis(light, found.x, found.y)
     kind = np.full(len(centre), "")
-    return Reference(np.degrees(found.angle), found.axis_ratio, centre, np.degrees(second), kind)
+    sigma = view.widths() * found.sigma
+    return Reference(np.degrees(found.angle), found.axis_ratio, sigma, centre, np.degrees(second), kind)
 
 
 def _true(path: str | Path, store: ImageStore, rows: np.ndarray) -> Reference:
     """Truth by identifier, lengths in window pixels."""
     found = rows_of(path, ("orientation", "axis_ratio", "dx", "dy"), store.column("id")[rows], text=("kind",))
     centre = np.stack([found["dx"], found["dy"]], 1) / window_pixel(store, rows)[:, None]
-    return Reference(found["orientation"], found["axis_ratio"], centre, found["orientation"], found["kind"])
+    unknown = np.full(len(rows), np.nan)  # adaptive moments' is not the profile's
+    return Reference(found["orientation"], found["axis_ratio"], unknown, centre, found["orientation"], found["kind"])

@@ -23,6 +23,8 @@ class Found(NamedTuple):
         Major axis as displayed, modulo 180, shape (N,).
     axis_ratio, axis_ratio_err
         Minor over major axis, shape (N,).
+    sigma, sigma_err
+        Standard deviation along the major axis and how well it repeats, shape (N,).
     centre, covariance
         Right and up, shape (N, 2), and how well it repeats, shape (N, 2, 2).
     z
@@ -40,6 +42,8 @@ class Found(NamedTuple):
     orientation_err: np.ndarray
     axis_ratio: np.ndarray
     axis_ratio_err: np.ndarray
+    sigma: np.ndarray
+    sigma_err: np.ndarray
     centre: np.ndarray
     covariance: np.ndarray
     z: np.ndarray
@@ -52,8 +56,8 @@ class Reference(NamedTuple):
 
     Parameters
     ----------
-    orientation, axis_ratio, centre
-        Of the truth or of adaptive moments.
+    orientation, axis_ratio, sigma, centre
+        Of the truth, which knows no sigma, or of adaptive moments.
     second
         Major axis by another definition, degrees, shape (N,): where the two agree there is an axis to agree on.
     kind
@@ -62,6 +66,7 @@ class Reference(NamedTuple):
 
     orientation: np.ndarray
     axis_ratio: np.ndarray
+    sigma: np.ndarray
     centre: np.ndarray
     second: np.ndarray
     kind: np.ndarray

@@ -23,6 +23,7 @@ COVERED = {
     "dy": "dy between two exposures",
     "orientation": "axis against the reference",
     "axis_ratio": "axis ratio against moments",
+    "size": "size between two exposures",
 }
 
 
@@ -33,9 +34,11 @@ def summarize(measured: Measured) -> dict[str, Any]:
     -------
     dict
         ``galaxies``, ``elongated`` (axis ratio of the reference below 0.7), ``unmeasured`` (without one) and, as median
-        and 84th percentile: ``axis``, ``axis_clean`` (where two definitions of the axis agree), ``axis_ratio`` and
-        ``centre`` against the reference; ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees),
-        ``turn_axis_elongated`` (orientation, modulo 180), ``move`` (the centre between the copies) and ``z_drift`` (RMS
+        and 84th percentile: ``axis``, ``axis_clean`` (where two definitions of the axis agree), ``axis_ratio``,
+        ``size`` (its logarithm; of adaptive moments, where the reference is the truth) and ``centre`` against the
+        reference; ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees),
+        ``turn_axis_elongated`` (orientation, modulo 180), ``turn_size`` (the logarithm of the size between the copies),
+        ``move`` (the centre between the copies) and ``z_drift`` (RMS
         and median change of z over its spread). Galaxies of which the model or the reference says nothing are counted
         as ``missing``, and among those beyond 30 degrees and flipped.
 
@@ -43,8 +46,8 @@ def summarize(measured: Measured) -> dict[str, Any]:
         the reference is the truth. ``signed``: mean errors of axis (elongated galaxies, where two
         definitions agree) and centre with their standard errors, those beyond 30 degrees and 3 pixels left out.
         ``coverage``: how often intervals of one and of two errors contain what they are about, by axis ratio,
-        brightness, signal-to-noise ratio and kind: of ``theta``, ``dx`` and ``dy`` between two exposures (theta where
-        it is not flipped), of ``orientation`` against the reference where two definitions agree, of ``axis_ratio``
+        brightness, signal-to-noise ratio and kind: of ``theta`` (where it is not flipped), ``dx``, ``dy`` and ``size``
+        between two exposures, of ``orientation`` against the reference where two definitions agree, of ``axis_ratio``
         against adaptive moments. ``rivals``: how many galaxies have one (``p_alt`` above 0.1), how many of two
         exposures are flipped, and how many of those had been said to have a rival. ``angle_from_z``: how well z
         predicts the axis, which it must not (R^2 of its cosine and sine). ``explained``: R^2 of the reconstruction
@@ -58,6 +61,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
     clean = np.abs(difference(reference.second, reference.orientation, 180)) < AGREE
     theta = np.abs(difference(end.theta - start.theta, turn, 360))
     axial = np.abs(difference(end.orientation - start.orientation, turn, 180))
+    moments = reference if measured.moments is None else measured.moments
     drift = ((end.z - start.z) ** 2).sum(1)
     spread = ((start.z - start.z.mean(0)) ** 2).sum(1).mean()
     return {
@@ -68,11 +72,13 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "axis_clean": figures(axis[long & clean]),
         "axis_by_kind": {kind: figures(axis[long & (reference.kind == kind)]) for kind in kinds(reference)},
         "axis_ratio": figures(np.abs(start.axis_ratio - reference.axis_ratio)[long | round_]),
+        "size": figures(np.abs(np.log(start.sigma / moments.sigma))),
         "centre": figures(np.hypot(*(start.centre - reference.centre).T)),
         "moments": _moments(measured.moments, reference, long),
         "turn_elongated": _turns(theta[long]),
         "turn_round": _turns(theta[round_]),
         "turn_axis_elongated": figures(axial[long]),
+        "turn_size": figures(np.abs(np.log(end.sigma / start.sigma))),
         "move": figures(np.hypot(*off_course(measured.start, measured.end, measured).T)),
         "z_drift": float(np.sqrt(drift.mean() / spread)) if spread > 0 else None,
         "z_drift_median": float(np.sqrt(np.median(drift) / spread)) if spread > 0 else None,
@@ -115,6 +121,7 @@ def coverage(measured: Measured, clean: np.ndarray) -> dict[str, Any]:
         ),
         # The truth of a simulated galaxy is that before the point spread function.
         "axis_ratio": np.abs(measured.start.axis_ratio - moments.axis_ratio) / measured.start.axis_ratio_err,
+        "size": np.abs(second.sigma - first.sigma) / np.hypot(first.sigma_err, second.sigma_err),
     }
     by = {
         "axis_ratio": (measured.reference.axis_ratio, RATIOS),

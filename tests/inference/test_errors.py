@@ -82,8 +82,11 @@ def test_a_decoded_image_without_a_galaxy_has_no_moments(knowing, make_store, tm
         "x",
         "y",
         "covariance",
+        "semimajor_sigma",
+        "semimajor_sigma_err",
     }
-    assert missing == measured | {f"{name}_arcsec{err}" for name in ("dx", "dy", "scale") for err in ("", "_err")}
+    lengths = ("dx", "dy", "semimajor_sigma", "scale")
+    assert missing == measured | {f"{name}_arcsec{err}" for name in lengths for err in ("", "_err")}
     assert found["theta"][0] == pytest.approx(360 - math.degrees(0.1))
 
 

@@ -299,11 +299,13 @@ def test_what_is_seen_close_up_leaves_in_the_files_own_pixels(size, changes, cat
     store, columns = catalogued(vae, folder, settings, tmp_path, catalog)
     if catalog.refine:  # else the decoded galaxy is measured, of which the window's frame cuts off something
         hold_to_photutils(columns, store, folder, within=0.1)
+        assert np.allclose(columns["semimajor_sigma"], sigma, rtol=0.02)
     assert np.allclose(columns["dx"], place[:, 0], atol=0.1)
     assert np.allclose(columns["dy"], place[:, 1], atol=0.1)
     assert np.allclose(columns["scale"], TIMES * sigma, rtol=0.02)
     assert np.all(columns["scale_err"] < 0.05 * columns["scale"])
     assert np.all(columns["scale_err"] > 0)
+    assert np.all(columns["semimajor_sigma_err"] < 0.05 * columns["semimajor_sigma"])
     assert np.allclose(columns["axis_ratio"], ratio, atol=0.02)
 
 

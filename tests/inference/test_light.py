@@ -7,6 +7,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.inference import light
@@ -66,6 +67,21 @@ def test_a_decoder_that_is_wrong_does_not_move_the_centre(wrong, seen):
     assert np.abs(found.y - true[:, 1]).max() < 2e-3
     assert found.orientation == pytest.approx([0.6] * 3, abs=5e-3)
     assert found.axis_ratio == pytest.approx([0.5] * 3, abs=5e-3)
+    assert found.sigma == pytest.approx([6.0] * 3, rel=5e-3)
+
+
+@pytest.mark.parametrize("profile", [lambda r: np.exp(-r / 3.5), lambda r: np.exp(-4 * (r / 12) ** 0.5)])
+@pytest.mark.parametrize("believes", [0.75, 1.0, 1.4])
+def test_the_size_is_that_of_adaptive_moments_whatever_is_believed(profile, believes):
+    """Of profiles that are no Gaussians: a disc, and one more peaked, seen through an atmosphere."""
+    y, x = np.mgrid[:FIELD, :FIELD] - (FIELD - 1) / 2
+    light = gaussian_filter(profile(np.hypot(x, y / 0.6)), 1.5)
+    fields = torch.from_numpy(np.repeat(LEVEL + 0.5 * (light / light.max())[None, ..., None], 3, -1)).float()
+    moments = adaptive_moments(luminance(fields.numpy()))
+    found = measured(fields, believed([(0.0, 0.0)], angle=0.0, ratio=0.6, sigma=believes * moments.sigma[0]))
+    area, expected = (one.sigma**2 * one.axis_ratio for one in (found, moments))
+    assert area == pytest.approx(expected, rel=0.01)
+    assert found.sigma == pytest.approx(moments.sigma, rel=0.03)  # the axis ratio is that of one weight
 
 
 def test_without_errors_it_says_the_same():
@@ -73,7 +89,7 @@ def test_without_errors_it_says_the_same():
     view, placed = View.central(ellipses(true), 64), believed(true + 0.4)
     args = view, torch.zeros(2, 64, 64, 3), Pose(torch.zeros(2), torch.zeros(2, 2)), placed, sky(view)
     with_errors, found = measure_light(*args), measure_light(*args, errors=False)
-    for name in ("x", "y", "orientation", "axis_ratio", "spread"):
+    for name in ("x", "y", "orientation", "axis_ratio", "sigma", "spread"):
         assert np.array_equal(getattr(found, name), getattr(with_errors, name))
     assert np.isnan(found.covariance).all()
 

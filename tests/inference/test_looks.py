@@ -67,6 +67,7 @@ def test_theta_and_centre_scatter_between_exposures_as_they_say(knowing):
     centre = said.centre.mean(0)
     assert np.diagonal(centre) == pytest.approx(np.diagonal(scatter), rel=0.35)
     assert centre[0, 1] < 0.3 * scatter[0, 1] < 0  # the axis lies downwards to the right
+    assert math.sqrt((said.sigma**2).mean()) == pytest.approx(np.log(found.placed.sigma).std(), rel=0.2)
 
 
 def test_errors_grow_with_the_noise(knowing):
@@ -202,7 +203,7 @@ def test_where_there_is_nothing_to_measure_there_is_no_error(knowing, refine):
     vae = knowing([0.1], torch.zeros(1, 2), [CONTENT], sigma=1e-4, pedestal=0.1)
     _, said = errors(vae, View.central(torch.full((1, FIELD, FIELD, 3), 0.2), 64), refine=refine)
     assert np.isfinite(said.theta).all()
-    for values in (said.centre, said.orientation, said.axis_ratio):
+    for values in (said.centre, said.orientation, said.axis_ratio, said.sigma):
         assert np.isnan(values).all()
 
 

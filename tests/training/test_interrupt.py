@@ -19,7 +19,7 @@ from galvae.recipe import load_recipe
 from galvae.training.checkpoint import STATE, load_tensors
 from galvae.training.fit import fit
 
-EPOCHS = 60
+EPOCHS = 48
 
 
 @pytest.fixture
@@ -129,13 +129,14 @@ def test_no_cuda(store, recipe, command, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_train_prints_what_it_made_and_refuses_to_overwrite(store, recipe, command, tmp_path):
+def test_train_prints_what_it_made_and_refuses_to_overwrite(store, recipe, command, request, tmp_path):
     run = tmp_path / "run"
     words = ["train", store.path, "-o", run, "--recipe", recipe, "--device", "cpu", "-q", "--max-steps", 3]
     code, out, err = command(*words)
     assert code == 0
     assert err.splitlines() == [f"warning: {run}: its training stopped at step 3; go on with galvae train --resume"]
     assert out.startswith(f"{run}: 3 steps")
+    request.getfixturevalue("undrawn")
     refused(command(*words), f"{run}: already exists", "--overwrite")
     code, out, _ = command(*words, "--overwrite", "--json")
     assert code == 0
@@ -145,7 +146,7 @@ def test_train_prints_what_it_made_and_refuses_to_overwrite(store, recipe, comma
     assert out.startswith(f"{run}: 5 steps")
 
 
-def test_resume_refuses_in_one_line(store, recipe, command, tmp_path):
+def test_resume_refuses_in_one_line(store, recipe, command, undrawn, tmp_path):
     run = tmp_path / "run"
     words = ["train", store.path, "-o", run, "--device", "cpu", "-q", "--resume"]
     refused(command(*words, "--recipe", recipe), "nothing to resume")

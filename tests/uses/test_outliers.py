@@ -89,6 +89,19 @@ def test_a_neighbour_taken_for_the_galaxy_is_less_odd_than_what_is_as_rare_in_z(
     assert found(make_catalog(**survey(0, z=far), dx=dx, flags=flags), range(PLANTED), share=0.03) == 1
 
 
+def test_galaxies_much_larger_or_smaller_than_most_are_among_them(make_catalog):
+    """Whatever the model's windows are, of which z may know nothing; those not measured are of usual size."""
+    size = 10 * np.random.default_rng(0).lognormal(0, 0.3, COUNT)
+    size[:2], size[2:4], size[-50:] = 60, 1.5, np.nan
+    catalog = make_catalog(**survey(0), semimajor_sigma=size)
+    assert found(catalog, range(4), share=0.04) == 1
+    table = outliers(catalog, k=COUNT)
+    planted = np.isin(table["id"], 1000 + np.arange(4))
+    assert set(table["why"][planted]) <= {"size", "z", "fit"}
+    assert table["rarity"][planted & (table["why"] == "size")].max() == pytest.approx(4 / COUNT)
+    assert "size" not in table["why"][np.isin(table["id"], 1000 + COUNT - 1 - np.arange(50))]
+
+
 @pytest.mark.parametrize("flag", [Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS])
 def test_an_image_that_ingest_flagged_counts_where_few_are(make_catalog, flag):
     few, many = np.zeros(COUNT, np.int32), np.full(COUNT, flag)

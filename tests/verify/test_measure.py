@@ -106,7 +106,9 @@ def test_who_knows_passes_everything(measured):
     for name in ("axis", "turn_elongated", "turn_round", "turn_axis_elongated"):
         assert found[name]["p84"] < 0.5, name
     assert found["centre"]["p84"] < 0.02
+    assert found["size"]["p84"] < 0.02
     assert found["move"]["p84"] < 0.02
+    assert found["turn_size"]["p84"] < 0.01
     assert found["axis"]["beyond_30"] == found["turn_elongated"]["flips"] == found["turn_round"]["flips"] == 0
     assert found["z_drift"] < 0.05
 
@@ -206,8 +208,8 @@ def test_turning_hardly_blurs():
 
 def answers(count, **changes):
     flat = {name: np.zeros(count) for name in ("theta", "p_alt", "orientation", "axis_ratio")}
-    flat |= {"explained": np.ones(count), "flags": np.zeros(count, int)}
-    flat |= {name: np.ones(count) for name in ("theta_err", "orientation_err", "axis_ratio_err")}
+    flat |= {"explained": np.ones(count), "flags": np.zeros(count, int), "sigma": np.full(count, 5.0)}
+    flat |= {name: np.ones(count) for name in ("theta_err", "orientation_err", "axis_ratio_err", "sigma_err")}
     flat |= {
         "centre": np.zeros((count, 2)),
         "covariance": np.tile(np.eye(2), (count, 1, 1)),
@@ -219,7 +221,7 @@ def answers(count, **changes):
 def reference(ratio, **changes):
     count = len(ratio)
     flat = {"orientation": np.zeros(count), "centre": np.zeros((count, 2)), "second": np.zeros(count)}
-    flat["kind"] = np.full(count, "")
+    flat |= {"sigma": np.full(count, 5.0), "kind": np.full(count, "")}
     return Reference(axis_ratio=np.array(ratio), **{**flat, **changes})
 
 
@@ -286,7 +288,10 @@ def test_errors_that_hold_cover_as_often_as_they_say():
     def exposure(turn):
         theta = (turn + size * rng.normal(size=count)) % 360
         noise = np.einsum("bij,bj->bi", np.linalg.cholesky(covariance), rng.normal(size=(count, 2)))
-        return answers(count, theta=theta, theta_err=size, centre=noise, covariance=covariance)
+        sigma = 20 + size * rng.normal(size=count)
+        return answers(
+            count, theta=theta, theta_err=size, centre=noise, covariance=covariance, sigma=sigma, sigma_err=size
+        )  # fmt: skip
 
     first, second = exposure(np.zeros(count)), exposure(turn)
     flips = np.arange(count) % 50 == 0
