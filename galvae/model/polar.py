@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from galvae.geometry import Pose
-from galvae.model.posterior import NEAR, Posterior, scale_fields
+from galvae.model.posterior import Posterior, scale_fields
 from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
 from galvae.windows import View
 
 ANGLES, RADII, REACH = 64, 24, 0.8
+# No object's origin is so far from the centroid.
+NEAR = 0.2
 
 
 class Polar(Mixed):
@@ -85,8 +87,8 @@ class PolarEncoder(Polar):
 
     With ``a`` the direction of a column, ``d`` its offset, ``c`` the centroid and ``t`` the centroid's place in the
     object frame: ``theta = -(a + d)`` and ``shift = t - c @ R(theta) exp(-zoom)``. Where a scale is inferred each says
-    the zoom, too, by how much wider than the window the galaxy's frame is, ``exp(0.2)`` at most: windows grow with
-    their galaxies, and so does the scale.
+    the zoom, too, by how much wider than the window the galaxy's frame is: windows grow with their galaxies, and so
+    does the scale.
 
     Parameters
     ----------

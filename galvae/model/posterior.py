@@ -12,8 +12,8 @@ from torch import Tensor
 from galvae.geometry import Pose
 from galvae.windows import View
 
-# No inferred zoom is beyond this; nor, for the polar encoder, an object's origin so far from the centroid.
-NEAR = 0.2
+# No inferred zoom is beyond this. Far off, for where tanh is flat views agree whatever they see.
+FARTHEST = 1.5
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,6 @@ class Posterior:
 
 
 def scale_fields(mean: Tensor, log_std: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """The last three fields of a posterior of windows, of a network's outputs (B, K): no zoom is beyond 0.2."""
+    """The last three fields of a posterior of windows, of a network's outputs (B, K): no zoom is beyond 1.5."""
     prior = mean.new_zeros(len(mean)) if view.width is None else -view.width.log()
-    return NEAR * torch.tanh(mean), (log_std - 3).exp(), prior[:, None].expand_as(mean)
+    return FARTHEST * torch.tanh(mean / FARTHEST), (log_std - 3).exp(), prior[:, None].expand_as(mean)

@@ -35,7 +35,7 @@ def build(encoder="polar", **changes):
     model = ModelSettings(latents=3, encoder=encoder, generator_units=8, waves=4, scale="inferred", **changes)
     vae = SpatialVAE(model, window=WINDOW, channels=3)
     with torch.no_grad():
-        vae.encoder.output.weight.mul_(10 if encoder == "polar" else 1)
+        vae.encoder.output.weight.mul_(2 if encoder == "polar" else 1)
     return vae.requires_grad_(False)
 
 
