@@ -19,8 +19,9 @@ from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 
 # Resampling moves a galaxy by this much, pixels of the ordinary window: no exposure that lies otherwise is a copy of
-# another. And the latents that are measured by this much of their spread.
-RESAMPLING, RESAMPLED = 0.004, 0.01
+# another. Blurring it, it adds to the variance of its light about this much in square pixels; and it moves the latents
+# that are measured by this much of their spread.
+RESAMPLING, BLUR, RESAMPLED = 0.004, 0.5, 0.01
 
 
 class Errors(NamedTuple):
@@ -115,7 +116,7 @@ def look_again(vae: SpatialVAE, first: Inferred, galaxy: Tensor, settings: Catal
     theta, centre, orientation, axis_ratio = _errors(first, looks, off, settings, least=least)
     return Errors(
         theta, centre, orientation, axis_ratio, theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
-        np.hypot(sigma, least / first.placed.sigma), scale, scatter,
+        np.hypot(sigma, BLUR / 2 / (view.widths() * first.placed.sigma) ** 2), scale, scatter,
     )  # fmt: skip
 
 
