@@ -111,6 +111,7 @@ def write(store: galvae.ImageStore, folder: Path, each: int, random: np.random.G
         field = store.images([row])[0].astype(float)
         odd = np.clip(np.round(KINDS[name](field, random)), 0, 255).astype(np.uint8)
         side = int(store.column("size", slice(row, row + 1)).min())
+        # Hard edges stay hard.
         Image.fromarray(odd[::-1]).resize((side, side), Image.Resampling.NEAREST).save(folder / f"{number}.png")
     return kinds
 

@@ -185,13 +185,11 @@ def fit(
 def _lit(decoded: Placement, light: Light, settings: ModelSettings) -> Placement:
     """The decoded galaxy's place, with what the light says instead of what the model infers of it."""
     said = (["x", "y"] if settings.infer_translation else []) + (["orientation"] if settings.infer_rotation else [])
-    names = [*said, "axis_ratio", "sigma"]
     known = np.isfinite(light.x) & np.isfinite(light.orientation)
-    seen = {name: getattr(light, name) for name in names}
+    told = dict.fromkeys(said, known) | dict.fromkeys(("axis_ratio", "sigma"), known & np.isfinite(light.sigma))
     return replace(
-        decoded,
-        **{name: np.where(known & np.isfinite(value), value, getattr(decoded, name)) for name, value in seen.items()},
-    )
+        decoded, **{name: np.where(here, getattr(light, name), getattr(decoded, name)) for name, here in told.items()}
+    )  # fmt: skip
 
 
 def rival(posterior: Posterior, theta: Tensor) -> tuple[Tensor, Tensor]:

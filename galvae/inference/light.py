@@ -22,7 +22,8 @@ from galvae.moments import Moments, matched_covariance, weighted_moments
 from galvae.windows import View
 
 # Areas of weights over that of the decoded galaxy's matched one: for the centre, and for the axis. What arms do to the
-# axis turns with the radius: of weights that are wide apart it cancels. The middle one is that of the axis ratio.
+# axis turns with the radius: of weights that are wide apart it cancels. From the
+# middle one on the axis ratio and the size are found.
 NARROW, AREAS = 0.36, (0.36, 0.85, 2.0)
 # Pixels are looked at in a square so much wider than the window: wide weights must not be cut by its frame.
 WIDER = 1.5
@@ -31,6 +32,9 @@ WIDER = 1.5
 BRIGHTER, SHARE, REACH = 3.0, 0.12, 2
 # No weight is flatter than this.
 FLATTEST = 0.15
+# How far the matched weight goes each time towards what it sees: galaxies are more peaked than Gaussians, of which one
+# step would be all of the way.
+FOLLOW = 1.25
 
 _DISC = np.hypot(*np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1])[None] <= REACH
 
@@ -47,6 +51,8 @@ class Light(NamedTuple):
     orientation, axis_ratio, sigma
         Major axis, radians in the image, minor over major axis, and standard deviation along the major axis of the
         Gaussian matched to it, window pixels, shape (B,).
+    swelling
+        By how much ln sigma grows where the light is brighter throughout, over brightness, shape (B,).
     spread
         Standard deviation of axis (radians) and axis ratio between weights of several widths, shape (2, B).
     """
@@ -57,6 +63,7 @@ class Light(NamedTuple):
     orientation: np.ndarray
     axis_ratio: np.ndarray
     sigma: np.ndarray
+    swelling: np.ndarray
     spread: np.ndarray
 
 
@@ -69,8 +76,8 @@ def measure_light(
     The weight of the centre, narrower than the galaxy, is carried along until it rests on the centroid of the light.
     Those of the axis lie there, keep their areas, each a good part of the next, and take on the axis and the axis ratio
     that the light shows when the weight's own is taken off: of galaxies unlike those trained on the decoded shape is
-    only a beginning. The axis is that of their mean ellipticity, the axis ratio that of the middle one. The size is
-    that of the weight under which the light would be as large as it: the matched one, between these.
+    only a beginning. The axis is that of their mean ellipticity. Axis ratio and size are those of the weight under
+    which the light has the weight's own covariance: adaptive moments about the centre.
 
     What lies beside the galaxy is cut out for axis and axis ratio: near a pixel, outside of the core, that is much
     brighter than the one opposite and than the decoded galaxy, none counts as brighter than these are. Two arms are
@@ -181,42 +188,48 @@ def _decoded(canonical: Tensor, pose: Pose, points: Tensor, side: int) -> np.nda
 def _shapes_of(
     light: np.ndarray, centre: np.ndarray, weights: list[np.ndarray], steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Axis (of the mean ellipticity), axis ratio (of the middle weight) and size of light, (3, B); spread of the first.
+    """Axis (of the mean ellipticity), axis ratio, size and swelling (of the matched weight), (4, B), and a spread.
 
-    The weights keep their areas and take on its shape. Where one shows no peak the light is round.
+    The weights keep their areas and take on the light's shape; the matched one begins as the middle one and takes on
+    its area, too. The spread, (2, B), is that of axis and axis ratio between the first. Where one shows no peak the
+    light is round.
     """
-    found = [_shape_of(light, centre, weight, steps) for weight in weights]
-    orientations, ratios, areas = (np.array(values) for values in zip(*found, strict=True))
-    orientation, twist = _mean_axis(orientations, ratios)
+    found = [_shape_of(light, centre, weight, steps)[:2] for weight in weights]
+    orientations, ratios = zip(*found, strict=True)
+    orientation, twist = _mean_axis(np.array(orientations), np.array(ratios))
     spread = np.stack([twist, np.nan_to_num(ratios, nan=1).std(0)])
-    ratio = ratios[len(ratios) // 2]
-    matched = _matched(np.array([_area(weight) for weight in weights]), areas)
-    return np.stack([orientation, ratio, np.sqrt(matched / ratio)]), spread
+    _, ratio, area, off, total = _shape_of(light, centre, weights[len(weights) // 2], steps + 2, follow=FOLLOW)
+    # Where the weight has not come to rest nothing matches.
+    ratio, area = (np.where(np.abs(off) < 0.1, value, np.nan) for value in (ratio, area))
+    # A pedestal's light under the weight, as a share e of the galaxy's, makes the area seem 1 + 2 e times as large.
+    return np.stack([orientation, ratio, np.sqrt(area / ratio), FOLLOW * 2 * np.pi * area / total]), spread
 
 
-def _matched(weights: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Area of the weight that sees its own, of three and of what they see, (3, B): a parabola between logarithms."""
-    area, off = np.log(weights), np.log(seen / weights)
-    first, middle, last = off
-    parts = (
-        (middle * last) / ((first - middle) * (first - last)),
-        (first * last) / ((middle - first) * (middle - last)),
-        (first * middle) / ((last - first) * (last - middle)),
-    )
-    return np.exp(np.clip((np.array(parts) * area).sum(0), area[0] - 1, area[-1] + 1))
+def _shape_of(
+    light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int, *, follow: float = 0.0
+) -> tuple[np.ndarray, ...]:
+    """Major axis, axis ratio and area of light under a weight that takes on its shape, and so much of its area.
 
-
-def _shape_of(light: np.ndarray, centre: np.ndarray, weight: np.ndarray, steps: int) -> tuple[np.ndarray, ...]:
-    """Major axis, axis ratio and area of light under a weight of this area that takes on its shape."""
+    Returns
+    -------
+    orientation, axis_ratio, area
+        Of the light; the area is that of the weight in the end. NaN where it shows no peak.
+    off
+        Logarithm of the light's area over that of the weight under which it was seen last.
+    total
+        Of the light under that.
+    """
     area = _area(weight)
     for _ in range(steps):
-        _, _, seen = weighted_moments(light, centre, weight)
+        total, _, seen = weighted_moments(light, centre, weight)
         precision = _inverse(seen) - _inverse(weight)
         orientation, axis_ratio = _shape(precision)
+        off = np.where(np.isfinite(axis_ratio), -np.log(_area(precision) * area), np.nan)
+        area = area * np.exp(np.clip(follow * np.nan_to_num(off), -1, 1))
         ratio = np.clip(np.nan_to_num(axis_ratio, nan=1), FLATTEST, 1)
         sides = Moments(*centre.T, np.nan_to_num(orientation), ratio, np.sqrt(area / ratio), area > 0)
         weight = matched_covariance(sides)
-    return orientation, axis_ratio, 1 / _area(precision)
+    return orientation, axis_ratio, area, off, total
 
 
 def _area(shape: np.ndarray) -> np.ndarray:

@@ -19,9 +19,10 @@ from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 
 # Resampling moves a galaxy by this much, pixels of the ordinary window: no exposure that lies otherwise is a copy of
-# another. Blurring it, it adds to the variance of its light about this much in square pixels; and it moves the latents
-# that are measured by this much of their spread.
-RESAMPLING, BLUR, RESAMPLED = 0.004, 0.5, 0.01
+# another. And the latents that are measured by this much of their spread.
+RESAMPLING, RESAMPLED = 0.004, 0.01
+# The sky's level is not known better than to this share of the noise of a pixel: that of a copy is taken elsewhere.
+LEVEL = 0.025
 
 
 class Errors(NamedTuple):
@@ -116,8 +117,16 @@ def look_again(vae: SpatialVAE, first: Inferred, galaxy: Tensor, settings: Catal
     theta, centre, orientation, axis_ratio = _errors(first, looks, off, settings, least=least)
     return Errors(
         theta, centre, orientation, axis_ratio, theta_alt.cpu().double().numpy(), p_alt.cpu().numpy(),
-        np.hypot(sigma, BLUR / 2 / (view.widths() * first.placed.sigma) ** 2), scale, scatter,
+        np.hypot(sigma, _swelling(first)), scale, scatter,
     )  # fmt: skip
+
+
+def _swelling(first: Inferred) -> np.ndarray:
+    """Standard deviation of ln sigma for what is not known of the sky's level, shape (B,)."""
+    light = first.fitted.light
+    if light is None:
+        return np.zeros(len(first.view))
+    return LEVEL * first.sky.noise.mean(1).cpu().double().numpy() * np.nan_to_num(light.swelling)
 
 
 def _scatter(ratios: list[np.ndarray]) -> np.ndarray:
@@ -149,7 +158,8 @@ def _errors(
         centre = (settings.centre_looks * of_centre + centre) / (settings.centre_looks + count)[:, None, None]
         # Where there is nothing to measure nothing is known.
         unknown = np.array([math.pi / 4, 0.5])[:, None]
-        beside = _shape_off(fitted.decoded, placed)
+        told = np.isfinite([fitted.light.orientation, fitted.light.sigma])
+        beside = np.where(told, _shape_off(fitted.decoded, placed), np.nan)
         for part in (settings.of_width * fitted.light.spread, settings.of_decoded * beside):
             shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
     swing = (least / np.where(placed.ok, placed.sigma, 1)) ** 2

@@ -19,7 +19,7 @@ def disagreement(posterior: Posterior, view: View) -> Tensor:
 
     where ``[.]`` passes no gradient, c is where the object's origin lies in the field (grid units) and z the content,
     both means over hypotheses. The logarithm rewards the last tenth of a degree. Where a scale is inferred c has a
-    third element, the logarithm of the frame's width: the views' windows need not be equally wide.
+    third element, the zoom; a galaxy's views are equally wide.
 
     Parameters
     ----------
@@ -35,8 +35,7 @@ def disagreement(posterior: Posterior, view: View) -> Tensor:
     angle = 20 * pair * apart + 2 * pair.detach() * torch.log1p(1000 * apart)
     placed = _origin(posterior, view)
     if posterior.zoom is not None:
-        width = posterior.zoom - posterior.zoom_prior
-        placed = torch.cat([placed, width[..., None]], 2)
+        placed = torch.cat([placed, posterior.zoom[..., None]], 2)
     centre, centre_ = _mean(posterior, placed).chunk(2)
     content, content_ = posterior.content_mean().chunk(2)
     return angle.sum((1, 2)) + 1000 * (centre - centre_).square().sum(1) + (content - content_).square().sum(1)

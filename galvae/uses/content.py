@@ -94,6 +94,12 @@ def numbers(catalog: Table, name: str, rows: np.ndarray | slice = slice(None)) -
     return np.asarray(getattr(catalog[name], "value", catalog[name]))[rows]
 
 
+def usual_where_unknown(values: np.ndarray) -> np.ndarray:
+    """Values with the median of those that are known where they are NaN; 0 where none is known."""
+    known = np.isfinite(values)
+    return np.where(known, values, np.median(values[known]) if known.any() else 0)
+
+
 def check_count(k: int, others: int, whose: str) -> None:
     """Refuse to list more galaxies than there are.
 

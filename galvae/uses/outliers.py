@@ -8,7 +8,7 @@ from sklearn.metrics import pairwise_distances_chunked
 
 from galvae.data.split import identifier_hashes
 from galvae.flags import Flag
-from galvae.uses.content import Content, check_count, content_of, listed, numbers
+from galvae.uses.content import Content, check_count, content_of, listed, numbers, usual_where_unknown
 
 # Odd galaxies that are all alike do not hide each other while they are fewer than this share of the catalog.
 NEIGHBOURS = 0.05
@@ -78,7 +78,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
     flagged = np.min([rarity((flags & flag) > 0) for flag in OF_IMAGES], axis=0)
     size = major * np.sqrt(ratio)
-    known = np.where(np.isfinite(size), size, np.median(size[np.isfinite(size)]) if np.isfinite(size).any() else 0)
+    known = usual_where_unknown(size)
     respects = {
         "z": apart,
         "fit": -np.nan_to_num(explained, nan=-np.inf),

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.table import Table
 
 from galvae.labels import FOLDS, check_labels, classes_of, labels_by_id, line
-from galvae.uses.content import content_of, numbers
+from galvae.uses.content import content_of, numbers, usual_where_unknown
 
 REPEATS = 5
 SIZES, DRAWS = (10, 30, 100, 300), 20
@@ -143,10 +143,9 @@ def classes_by_id(table: str | Path, label: str, ids: np.ndarray) -> tuple[np.nd
 
 
 def form_of(catalog: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """What the catalog says of galaxies' forms besides z, where it is not the same of all; as round where unknown."""
-    columns = {name: numbers(catalog, name, rows).astype(float) for name in FORM}
-    known = {name: np.where(np.isfinite(values), values, 1) for name, values in columns.items()}
-    return {name: values for name, values in known.items() if np.ptp(values) > 0}
+    """What the catalog says of galaxies' forms besides z, where it is not the same of all."""
+    columns = {name: usual_where_unknown(numbers(catalog, name, rows).astype(float)) for name in FORM}
+    return {name: values for name, values in columns.items() if np.ptp(values) > 0}
 
 
 def validated(

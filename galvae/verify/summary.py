@@ -23,7 +23,7 @@ COVERED = {
     "dy": "dy between two exposures",
     "orientation": "axis against the reference",
     "axis_ratio": "axis ratio against moments",
-    "size": "size between two exposures",
+    "size": "semimajor_sigma between two exposures",
 }
 
 
@@ -35,8 +35,8 @@ def summarize(measured: Measured) -> dict[str, Any]:
     dict
         ``galaxies``, ``elongated`` (axis ratio of the reference below 0.7), ``unmeasured`` (without one) and, as median
         and 84th percentile: ``axis``, ``axis_clean`` (where two definitions of the axis agree), ``axis_ratio``,
-        ``size`` (its logarithm; of adaptive moments, where the reference is the truth) and ``centre`` against the
-        reference; ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees),
+        ``size`` (the logarithm of ``semimajor_sigma``; of adaptive moments, where the reference is the truth) and
+        ``centre`` against the reference; ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees),
         ``turn_axis_elongated`` (orientation, modulo 180), ``turn_size`` (the logarithm of the size between the copies),
         ``move`` (the centre between the copies) and ``z_drift`` (RMS
         and median change of z over its spread). Galaxies of which the model or the reference says nothing are counted
@@ -72,7 +72,7 @@ def summarize(measured: Measured) -> dict[str, Any]:
         "axis_clean": figures(axis[long & clean]),
         "axis_by_kind": {kind: figures(axis[long & (reference.kind == kind)]) for kind in kinds(reference)},
         "axis_ratio": figures(np.abs(start.axis_ratio - reference.axis_ratio)[long | round_]),
-        "size": figures(np.abs(np.log(start.sigma / moments.sigma))),
+        "size": figures(np.abs(np.log(start.sigma / moments.sigma))) if np.isfinite(moments.sigma).any() else None,
         "centre": figures(np.hypot(*(start.centre - reference.centre).T)),
         "moments": _moments(measured.moments, reference, long),
         "turn_elongated": _turns(theta[long]),

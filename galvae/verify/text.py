@@ -38,7 +38,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     for kind in first["axis_by_kind"]:
         row(f"  of kind {kind}", "axis_by_kind", kind, unit="deg")
     row(f"axis ratio against {reference}", "axis_ratio")
-    row("size against adaptive moments, its logarithm", "size")
+    row("semimajor_sigma against moments, its logarithm", "size")
     row(f"centre against {reference}", "centre", unit="px")
     if first["moments"]:
         row("  that of adaptive moments against the truth", "moments", "centre", unit="px")
@@ -47,7 +47,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     row("turn test: theta over 360 deg, round", "turn_round", unit="deg")
     row("  flipped", "turn_round", "flips", unit="%")
     row("turn test: axis, elongated", "turn_axis_elongated", unit="deg")
-    row("turn test: size, its logarithm", "turn_size")
+    row("turn test: semimajor_sigma, its logarithm", "turn_size")
     row("turn test: centre", "move", unit="px")
     row("turn test: z drift over z's spread, RMS", "z_drift")
     row("  median", "z_drift_median")

@@ -136,7 +136,7 @@ def test_train_prints_what_it_made_and_refuses_to_overwrite(store, recipe, comma
     assert code == 0
     assert err.splitlines() == [f"warning: {run}: its training stopped at step 3; go on with galvae train --resume"]
     assert out.startswith(f"{run}: 3 steps")
-    request.getfixturevalue("undrawn")
+    request.getfixturevalue("undrawn")  # only now: figures are what warns of an unfinished training
     refused(command(*words), f"{run}: already exists", "--overwrite")
     code, out, _ = command(*words, "--overwrite", "--json")
     assert code == 0

@@ -91,7 +91,8 @@ def test_what_needs_no_z_stands_beside(make_catalog, written):
     found, _ = probe(make_catalog(z, axis_ratio=ratio), written(labels), "kind")
     assert found["beside"] == ["axis_ratio"]
     assert found["form"]["score"] > 0.6 > 0.45 > found["z"]["score"]
-    size = np.where(labels == NAMES[1], 30.0, 10.0)
+    size = np.where(labels == NAMES[1], 300.0, 100.0)
+    size[7:9] = np.nan  # of usual size, not of one pixel
     found, _ = probe(make_catalog(z, axis_ratio=ratio, semimajor_sigma=size), written(labels), "kind")
     assert found["beside"] == ["axis_ratio", "semimajor_sigma"]
     assert found["form"]["score"] > 0.99
