@@ -309,7 +309,7 @@ def test_what_is_seen_close_up_leaves_in_the_files_own_pixels(size, changes, cat
     assert np.allclose(columns["axis_ratio"], ratio, atol=0.02)
 
 
-@pytest.mark.parametrize("zoom", [0.2, -0.15])
+@pytest.mark.parametrize("zoom", [0.6, 0.2, -0.15, -0.4])
 def test_an_inferred_scale_is_as_wide_as_the_window_has_to_be(zoom, knowing):
     """A galaxy that the generator draws at one size alone, seen larger by so much: all in pixels of the field."""
     content, side = torch.tensor([[0.4, 0.0, 0.0, 0.6]]), 128

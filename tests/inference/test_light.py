@@ -91,7 +91,7 @@ def test_size_and_axis_ratio_are_those_of_adaptive_moments_whatever_is_believed(
 
 
 def test_a_galaxy_swells_with_the_sky_as_it_says():
-    """Of a Gaussian exactly, of what is more peaked about so much: sigma measured with a sky that is wrong by so much."""
+    """Where the sky is wrong by so much; it says so of galaxies, which swell a quarter more than Gaussians."""
     fields, off = ellipses([(0.0, 0.0)]), 0.002
     view, placed = View.central(fields, 64), believed([(0.0, 0.0)])
     args = torch.zeros(1, 64, 64, 3), Pose(torch.zeros(1), torch.zeros(1, 2)), placed

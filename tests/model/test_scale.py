@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from galvae.geometry import Pose, pixel_grid, to_image, to_object
-from galvae.model.posterior import Posterior
+from galvae.model.posterior import Posterior, scale_fields
 from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.training.batch import draw_batch
@@ -59,6 +59,16 @@ def test_a_field_magnified_gives_a_scale_as_many_times_as_large(encoder):
     q = vae.encode(view)
     for values in (q.content, q.shift, q.theta):  # but for what pixels make of a galaxy at another size
         assert (values[1:] - values[:1]).abs().max() < 0.2 * values.abs().max()
+
+
+@pytest.mark.parametrize("said", [0.3, -0.3, 100.0, -100.0])
+def test_a_scale_is_what_the_network_says_up_to_twice_or_half_the_window(said):
+    """Nearly, and less the nearer to the bound: where it is far from that views that see different things differ."""
+    view = View.central(galaxies([9.0]), WINDOW)
+    zoom, _, prior = scale_fields(torch.tensor([[said]]), torch.zeros(1, 1), view)
+    assert zoom.abs() <= math.log(2)
+    assert zoom == pytest.approx(said, rel=0.07) if abs(said) < 1 else zoom.abs() == pytest.approx(math.log(2))
+    assert prior == 0
 
 
 @pytest.mark.parametrize("place", [(0, 0), (9, -14), (-20, 6)])
