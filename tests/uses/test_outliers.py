@@ -99,8 +99,8 @@ def test_galaxies_much_larger_or_smaller_than_most_are_among_them(make_catalog):
     planted = np.isin(table["id"], 1000 + np.arange(4))
     assert set(table["why"][planted]) <= {"size", "z", "fit"}
     assert table["rarity"][planted & (table["why"] == "size")].max() == pytest.approx(4 / COUNT)
-    counts = np.where(table["why"] == "size", 3, 1) * table["rarity"]
-    assert (np.diff(counts) >= 0).all()  # thrice as rare as what is as odd in z
+    counts = np.where(table["why"] == "size", 4, 1) * table["rarity"]
+    assert (np.diff(counts) >= 0).all()  # four times as rare as what is as odd in z
     assert "size" not in table["why"][np.isin(table["id"], 1000 + COUNT - 1 - np.arange(50))]
 
 
