@@ -41,6 +41,13 @@ class SpatialGenerator(Mixed):
         self.hidden = nn.ModuleList(nn.Linear(units, units) for _ in range(layers - 1))
         self.output = nn.Linear(units, outputs)
 
+    @torch.no_grad()
+    def magnify(self, zoom: Tensor) -> None:
+        """Draw from now on at ``exp(zoom)`` times the coordinates what is drawn at them now."""
+        self.coordinates.weight[:, :2] *= (-zoom).exp()
+        if self.frequencies is not None:
+            self.frequencies *= (-zoom).exp()
+
     def forward(self, x: Tensor, pose: Pose, content: Tensor, pixels: Tensor | None = None) -> Tensor:
         """Pixel parameters, shape (B, P, outputs).
 

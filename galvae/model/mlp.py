@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from galvae.geometry import pixel_grid
 from galvae.model.posterior import Posterior, scale_fields
@@ -36,6 +36,17 @@ class MLPEncoder(Mixed):
         inferred = settings.latents + settings.infer_rotation + 2 * settings.infer_translation + self.zooms
         self.output = nn.Linear(widths[-1], 2 * inferred)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
+
+    @torch.no_grad()
+    def magnify(self, zoom: Tensor) -> None:
+        """Answer from now on about object frames in which all is ``exp(zoom)`` times as large."""
+        inferred = self.output.out_features // 2
+        if self.settings.infer_translation:
+            shift = slice(inferred - 3, inferred - 1)
+            self.output.weight[shift] *= zoom.exp()
+            self.output.bias[shift] *= zoom.exp()
+            self.output.bias[inferred:][shift] += zoom
+        self.output.bias[inferred - 1] -= zoom
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows, from the turned ones."""

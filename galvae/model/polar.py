@@ -108,6 +108,16 @@ class PolarEncoder(Polar):
             self.output.weight.mul_(0.1)
             self.output.bias.zero_()
 
+    @torch.no_grad()
+    def magnify(self, zoom: Tensor) -> None:
+        """Answer from now on about object frames in which all is ``exp(zoom)`` times as large."""
+        n = self.latents
+        factor = zoom.exp()
+        self.output.weight[3:5] *= factor
+        self.output.bias[3:5] *= factor
+        self.output.bias[5:7] += zoom
+        self.output.bias[7 + 2 * n] -= zoom
+
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows."""
         light, angle, centre = self.around_centre(view)

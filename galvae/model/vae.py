@@ -142,6 +142,17 @@ class SpatialVAE(nn.Module):
         self.content_mean += self.content_scale * mean
         self.content_scale *= spread
 
+    @torch.no_grad()
+    def fit_scale(self, zoom: Tensor) -> None:
+        """Measure scales from now on about this mean of inferred zooms, shape (); reconstructions stay what they are.
+
+        How large all object frames are together is a gauge, the generator's to choose: which frequencies it begins with
+        decides, and windows would be cut as wide as that. So the mean galaxy's frame is as wide as its window.
+        """
+        if self.settings.generator != "vanilla":  # to which coordinates are nothing
+            self.encoder.magnify(zoom)
+            self.generator.magnify(zoom)
+
     def log_likelihood(
         self, pose: Pose, content: Tensor, values: Tensor, *,
         pixels: Tensor | None = None, weight: Tensor | None = None, noise: Tensor | None = None,

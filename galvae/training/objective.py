@@ -26,7 +26,7 @@ class Terms:
     kl_z: Tensor
     kl_pose: Tensor
     content: Tensor
-    """Means of z and z^2 over the batch and its posteriors, shape (2, Z)."""
+    """Means of z and z^2 over the batch and its posteriors, and of an inferred zoom at the end, shape (2, Z)."""
 
     @property
     def elbo(self) -> Tensor:
@@ -165,8 +165,12 @@ PLAIN = Parts(draw_batch, _infer, _reconstruct, _bound)
 @torch.no_grad()
 def _content(posterior: Posterior) -> Tensor:
     weight = posterior.log_weight.exp()[..., None]
-    square = posterior.content.square() + posterior.content_std.square()
-    return torch.stack([(weight * values).sum(1).mean(0) for values in (posterior.content, square)])
+    mean, std = posterior.content, posterior.content_std
+    if posterior.zoom is not None:
+        mean, std = (
+            torch.cat([one, zoom[..., None]], 2) for one, zoom in ((mean, posterior.zoom), (std, posterior.zoom_std))
+        )
+    return torch.stack([(weight * values).sum(1).mean(0) for values in (mean, mean.square() + std.square())])
 
 
 def _pieces(

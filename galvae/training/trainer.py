@@ -111,7 +111,8 @@ class Trainer:
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
         # Of the epoch so far: the ELBO's terms, and means of z and z^2.
-        self.sums = torch.zeros(len(TERMS) + 2 * recipe.model.latents, dtype=torch.float64, device=device)
+        said = recipe.model.latents + (recipe.model.scale == "inferred")
+        self.sums = torch.zeros(len(TERMS) + 2 * said, dtype=torch.float64, device=device)
         self.losses = Losses(store, self.batch, team)
         self._sheet: Tensor | None = None
         if recipe.train.noise:
@@ -158,9 +159,13 @@ class Trainer:
             self.sums.zero_()
         self.sums += said
         self.step += 1
-        last = place + 1 == self.steps_per_epoch
-        if last and not frozen and self.recipe.model.content_prior == "fitted":
-            self.vae.fit_prior(*(self.sums[len(TERMS) :] / self.steps_per_epoch).float().view(2, -1))
+        if place + 1 == self.steps_per_epoch:
+            mean, square = (self.sums[len(TERMS) :] / self.steps_per_epoch).float().view(2, -1)
+            model = self.recipe.model
+            if not frozen and model.content_prior == "fitted":
+                self.vae.fit_prior(mean[: model.latents], square[: model.latents])
+            if model.scale == "inferred":
+                self.vae.fit_scale(mean[-1])
 
     def _gradients(
         self, which: Tensor, fields: Tensor, *,

@@ -32,7 +32,9 @@ def galaxies(sigma, turn=0.0):
 def build(encoder="polar", **changes):
     """Untrained; what it infers is far from what an untrained polar network begins with."""
     torch.manual_seed(1)
-    model = ModelSettings(latents=3, encoder=encoder, generator_units=8, waves=4, scale="inferred", **changes)
+    model = ModelSettings(
+        **{"latents": 3, "encoder": encoder, "generator_units": 8, "waves": 4, **changes}, scale="inferred"
+    )
     vae = SpatialVAE(model, window=WINDOW, channels=3)
     with torch.no_grad():
         vae.encoder.output.weight.mul_(2 if encoder == "polar" else 1)
@@ -59,6 +61,28 @@ def test_a_field_magnified_gives_a_scale_as_many_times_as_large(encoder):
     q = vae.encode(view)
     for values in (q.content, q.shift, q.theta):  # but for what pixels make of a galaxy at another size
         assert (values[1:] - values[:1]).abs().max() < 0.2 * values.abs().max()
+
+
+@pytest.mark.parametrize("waves", [0, 4])
+@pytest.mark.parametrize("encoder", ["polar", "mlp"])
+def test_scales_about_their_mean_leave_reconstructions_as_they_are(encoder, waves):
+    """The frame that all galaxies have in common is nobody's: its width goes into the generator."""
+    vae, fields = build(encoder, waves=waves), galaxies(9 * 1.2 ** np.arange(4))
+    view = vae.frame(View.central(fields, WINDOW))
+
+    def images():
+        q = vae.encode(view)
+        pose, content = q.draw(q.best())
+        return q, vae.decode(pose, content)
+
+    before, drawn = images()
+    mean = before.zoom.mean() + 0.1
+    vae.fit_scale(mean)
+    after, again = images()
+    torch.testing.assert_close(again, drawn, atol=2e-3, rtol=0)  # a place is bent by tanh
+    assert (again - drawn).abs().max() < 0.1 * (drawn - drawn.mean(1, keepdim=True)).abs().max()
+    assert after.zoom.mean() == pytest.approx(-0.1, abs=5e-3)
+    torch.testing.assert_close(after.shift_std, before.shift_std * mean.exp())
 
 
 @pytest.mark.parametrize("said", [0.3, -0.3, 100.0, -100.0])
