@@ -17,7 +17,7 @@ REFERENCE = 2000
 FEWEST = 20
 # As odd as one that is so many times as common in z. Most galaxies that the catalog doubts have a bright neighbour, and
 # most that are large or small are so on the sky.
-COUNTS = {"z": 1, "fit": 1, "place": 2, "size": 4, "image": 1}
+COUNTS = {"z": 1, "fit": 1, "place": 4, "size": 4, "image": 1}
 # What ingest may have found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
 _MEGABYTES = 64
@@ -40,11 +40,11 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
       ``OTHER_BANDS``).
 
     In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
-    is the least of them, of place twice that, for a neighbour is soon taken for the galaxy, and of size four times,
-    for galaxies are of many sizes. Shares can be compared where
-    the quantities, of which one has heavier tails than the other, cannot: what is among the first per cent in z or in
-    fit is among the first three per cent of the list (and those flagged), whatever the others have in store. Of a
-    sum or a product this is not true: what is moderately unusual in both comes before what is extremely so in one.
+    is the least of them, of place and size four times that: a neighbour is soon taken for the galaxy, and galaxies are
+    of many sizes. Shares can be compared where the quantities, of which one has heavier tails than the other, cannot:
+    what is among the first per cent in z or in fit is among the first two and a half of the list (and those flagged),
+    whatever the others have in store. Of a sum or a product this is not true: what is moderately unusual in both comes
+    before what is extremely so in one.
 
     Parameters
     ----------

@@ -69,20 +69,20 @@ def test_galaxies_far_from_the_middle_count_where_the_catalog_doubts_them(make_c
     given = survey(0)
     doubted = flags.copy()
     doubted[:PLANTED] = Flag.OFF_CENTRE
-    assert found(make_catalog(**given, dx=dx, flags=doubted), range(PLANTED), share=0.05) == 1
-    table = outliers(make_catalog(**given, dx=dx, flags=doubted), k=40)
+    assert found(make_catalog(**given, dx=dx, flags=doubted), range(PLANTED), share=0.1) == 1
+    table = outliers(make_catalog(**given, dx=dx, flags=doubted), k=80)
     assert set(table["displacement"][table["why"] == "place"]) == {0.8}
-    unasked = outliers(make_catalog(**given, dx=dx, flags=flags), k=40)
+    unasked = outliers(make_catalog(**given, dx=dx, flags=flags), k=80)
     assert "place" not in unasked["why"]
 
 
 def test_a_neighbour_taken_for_the_galaxy_is_less_odd_than_what_is_as_rare_in_z(make_catalog):
-    """Of places those count that are twice as rare."""
+    """Of places those count that are four times as rare."""
     far = np.full((PLANTED, 9), 9.0)
     dx, flags = np.zeros(COUNT), np.zeros(COUNT, np.int32)
     dx[-4 * PLANTED :], flags[-4 * PLANTED :] = 4 + np.arange(4 * PLANTED), Flag.OFF_CENTRE
     table = outliers(make_catalog(**survey(0, z=far), dx=dx, flags=flags), k=COUNT)
-    place, counts = table["id"] == 1000 + COUNT - 1, np.where(table["why"] == "place", 2, 1) * table["rarity"]
+    place, counts = table["id"] == 1000 + COUNT - 1, np.where(table["why"] == "place", 4, 1) * table["rarity"]
     assert (np.diff(counts) >= 0).all()
     assert table["rarity"][place][0] == pytest.approx(1 / COUNT)
     assert table["why"][place][0] == "place"
