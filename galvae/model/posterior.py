@@ -12,8 +12,8 @@ from torch import Tensor
 from galvae.geometry import Pose
 from galvae.windows import View
 
-# No inferred zoom is beyond this: windows of half a field become those of all of it. tanh is hardly bent where zooms
-# are; where it is flat views agree whatever they see.
+# No inferred zoom is beyond this: windows of half a field become those of all of it. Within, nothing is bent: near a
+# bend views would agree whatever they see.
 FARTHEST = math.log(2)
 
 
@@ -128,4 +128,4 @@ class Posterior:
 def scale_fields(mean: Tensor, log_std: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor]:
     """The last three fields of a posterior of windows, of a network's outputs (B, K): no zoom is beyond ln 2."""
     prior = mean.new_zeros(len(mean)) if view.width is None else -view.width.log()
-    return FARTHEST * torch.tanh(mean / FARTHEST), (log_std - 3).exp(), prior[:, None].expand_as(mean)
+    return mean.clamp(-FARTHEST, FARTHEST), (log_std - 3).exp(), prior[:, None].expand_as(mean)

@@ -85,13 +85,12 @@ def test_scales_about_their_mean_leave_reconstructions_as_they_are(encoder, wave
     torch.testing.assert_close(after.shift_std, before.shift_std * mean.exp())
 
 
-@pytest.mark.parametrize("said", [0.3, -0.3, 100.0, -100.0])
+@pytest.mark.parametrize("said", [0.6, -0.6, 100.0, -100.0])
 def test_a_scale_is_what_the_network_says_up_to_twice_or_half_the_window(said):
-    """Nearly, and less the nearer to the bound: where it is far from that views that see different things differ."""
+    """Nowhere bent: where it is, views that see different things would agree."""
     view = View.central(galaxies([9.0]), WINDOW)
     zoom, _, prior = scale_fields(torch.tensor([[said]]), torch.zeros(1, 1), view)
-    assert zoom.abs() <= math.log(2)
-    assert zoom == pytest.approx(said, rel=0.07) if abs(said) < 1 else zoom.abs() == pytest.approx(math.log(2))
+    assert zoom.item() == pytest.approx(min(max(said, -math.log(2)), math.log(2)))
     assert prior == 0
 
 
