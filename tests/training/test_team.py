@@ -16,7 +16,7 @@ from galvae.training.fit import fit
 from galvae.training.team import Team
 from galvae.training.trainer import Trainer
 
-POLAR = {"model": {"encoder": "polar", "content_prior": "fitted"}}
+POLAR = {"model": {"encoder": "polar", "content_prior": "fitted", "scale": "inferred"}}
 RECIPES = {
     "mlp": {"train": {"epochs": 3}},
     "polar": {
