@@ -89,10 +89,14 @@ class View:
         return replace(pose, shift=-(origin @ rotation(pose.theta))[:, 0])
 
     def scaled(self, pose: Pose) -> tuple[View, Pose]:
-        """Windows as wide as the objects' own frames, about the same middles, and in these a pose without a zoom."""
+        """Windows as wide as the objects' own frames, about the same middles, and in these a pose without a zoom.
+
+        None is wider than the field.
+        """
         if pose.zoom is None:
             return self, pose
         width = pose.zoom.exp() * (1 if self.width is None else self.width)
+        width = torch.minimum(width, self.widest().width / WIDEST)
         return replace(self, width=width, origin=None), replace(pose, zoom=None)
 
     def some(self, which: Tensor | slice) -> View:

@@ -12,9 +12,9 @@ from torch import Tensor
 from galvae.geometry import Pose
 from galvae.windows import View
 
-# No inferred zoom is beyond this: windows of half a field become those of all of it. Within, nothing is bent: near a
-# bend views would agree whatever they see.
-FARTHEST = math.log(2)
+# No inferred zoom is beyond this, where no training goes to stay: at a bound views agree whatever they see, and what is
+# said about another mean (fit_scale) would not be the same.
+FARTHEST = 3.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,6 @@ class Posterior:
 
 
 def scale_fields(mean: Tensor, log_std: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """The last three fields of a posterior of windows, of a network's outputs (B, K): no zoom is beyond ln 2."""
+    """The last three fields of a posterior of windows, of a network's outputs (B, K): no zoom is beyond 3."""
     prior = mean.new_zeros(len(mean)) if view.width is None else -view.width.log()
     return mean.clamp(-FARTHEST, FARTHEST), (log_std - 3).exp(), prior[:, None].expand_as(mean)
