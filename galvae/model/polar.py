@@ -111,12 +111,11 @@ class PolarEncoder(Polar):
     @torch.no_grad()
     def magnify(self, zoom: Tensor) -> None:
         """Answer from now on about object frames in which all is ``exp(zoom)`` times as large."""
-        n = self.latents
-        factor = zoom.exp()
-        self.output.weight[3:5] *= factor
-        self.output.bias[3:5] *= factor
-        self.output.bias[5:7] += zoom
-        self.output.bias[7 + 2 * n] -= zoom
+        place, place_log_std, own = slice(3, 5), slice(5, 7), 7 + 2 * self.latents  # as forward splits what comes out
+        self.output.weight[place] *= zoom.exp()
+        self.output.bias[place] *= zoom.exp()
+        self.output.bias[place_log_std] += zoom
+        self.output.bias[own] -= zoom
 
     def forward(self, view: View) -> Posterior:
         """Posterior of the upright windows."""
