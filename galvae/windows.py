@@ -91,7 +91,7 @@ class View:
     def scaled(self, pose: Pose) -> tuple[View, Pose]:
         """Windows as wide as the objects' own frames, about the same middles, and in these a pose without a zoom.
 
-        None is wider than the field.
+        None is wider than the field; of a frame that is, the pose is then wrong by the rest.
         """
         if pose.zoom is None:
             return self, pose

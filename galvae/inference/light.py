@@ -22,8 +22,8 @@ from galvae.moments import Moments, matched_covariance, weighted_moments
 from galvae.windows import View
 
 # Areas of weights over that of the decoded galaxy's matched one: for the centre, and for the axis. What arms do to the
-# axis turns with the radius: of weights that are wide apart it cancels. From the
-# middle one on the axis ratio and the size are found.
+# axis turns with the radius: of weights that are wide apart it cancels. The weight that
+# is matched to the light, of which axis ratio and size are, begins as the middle one.
 NARROW, AREAS = 0.36, (0.36, 0.85, 2.0)
 # Pixels are looked at in a square so much wider than the window: wide weights must not be cut by its frame.
 WIDER = 1.5

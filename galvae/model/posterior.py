@@ -12,8 +12,8 @@ from torch import Tensor
 from galvae.geometry import Pose
 from galvae.windows import View
 
-# No inferred zoom is beyond this, where no training goes to stay: at a bound views agree whatever they see, and what is
-# said about another mean (fit_scale) would not be the same.
+# No inferred zoom is beyond this, far from where they are: at a bound scales cannot differ, nor be said about another
+# mean.
 FARTHEST = 3.0
 
 

@@ -26,7 +26,7 @@ class Terms:
     kl_z: Tensor
     kl_pose: Tensor
     content: Tensor
-    """Means of z and z^2 over the batch and its posteriors, and of an inferred zoom at the end, shape (2, Z)."""
+    """Means of z and z^2 over the batch and its posteriors, shape (2, Z); of an inferred zoom in one column more."""
 
     @property
     def elbo(self) -> Tensor:

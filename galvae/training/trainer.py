@@ -110,9 +110,9 @@ class Trainer:
         self.steps_per_epoch = self.batches.per_epoch
         self.steps = recipe.train.epochs * self.steps_per_epoch
         self.step = 0
-        # Of the epoch so far: the ELBO's terms, and means of z and z^2.
-        said = recipe.model.latents + (recipe.model.scale == "inferred")
-        self.sums = torch.zeros(len(TERMS) + 2 * said, dtype=torch.float64, device=device)
+        # Of the epoch so far: the ELBO's terms, and means of z and z^2, and of an inferred zoom.
+        columns = recipe.model.latents + (recipe.model.scale == "inferred")
+        self.sums = torch.zeros(len(TERMS) + 2 * columns, dtype=torch.float64, device=device)
         self.losses = Losses(store, self.batch, team)
         self._sheet: Tensor | None = None
         if recipe.train.noise:

@@ -87,7 +87,7 @@ def test_scales_about_their_mean_leave_reconstructions_as_they_are(encoder, wave
 
 @pytest.mark.parametrize("said", [1.6, -1.6, 100.0, -100.0])
 def test_a_scale_is_what_the_network_says(said):
-    """Nowhere bent: where it is, views that see different things would agree. Only windows know an end, the field's."""
+    """Nowhere bent; only windows know an end, the field's."""
     view = View.central(galaxies([9.0]), WINDOW)
     zoom, _, prior = scale_fields(torch.tensor([[said]]), torch.zeros(1, 1), view)
     assert zoom.item() == pytest.approx(min(max(said, -3), 3))
