@@ -146,8 +146,9 @@ class SpatialVAE(nn.Module):
     def fit_scale(self, zoom: Tensor) -> None:
         """Measure scales from now on about this mean of inferred zooms, shape (); reconstructions stay what they are.
 
-        But for the polar network's places, which a tanh bounds: those become as much larger as that lets them. How large all object frames are together is a gauge, the generator's to choose, and windows would be cut as wide
-        as that. So the mean galaxy's frame is as wide as its window.
+        But for the polar network's places, which a tanh bounds: those grow as far as that lets them. How large all
+        object frames are together is a gauge, the generator's to choose, and windows would be cut as wide as that. So
+        the mean galaxy's frame is as wide as its window.
         """
         if self.settings.generator != "vanilla":  # to which coordinates are nothing
             self.encoder.magnify(zoom)

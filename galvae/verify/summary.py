@@ -38,9 +38,9 @@ def summarize(measured: Measured) -> dict[str, Any]:
         ``size`` (the logarithm of ``semimajor_sigma``; of adaptive moments, where the reference is the truth) and
         ``centre`` against the reference; ``turn_elongated`` and ``turn_round`` (theta, over 360 degrees),
         ``turn_axis_elongated`` (orientation, modulo 180), ``turn_size`` (the logarithm of the size between the copies),
-        ``move`` (the centre between the copies) and ``z_drift`` (RMS and median change of z over its spread). Galaxies of
-        which the model or the reference says nothing are counted as ``missing``, and among those beyond 30 degrees and
-        flipped.
+        ``move`` (the centre between the copies) and ``z_drift`` (RMS and median change of z over its spread). Galaxies
+        of which the model or the reference says nothing are counted as ``missing``, and among those beyond 30 degrees
+        and flipped.
 
         ``axis_by_kind``: of each ``kind`` of the truth. ``moments``: ``axis`` and ``centre`` of adaptive moments, where
         the reference is the truth. ``signed``: mean errors of axis (elongated galaxies, where two
