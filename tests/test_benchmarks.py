@@ -168,6 +168,25 @@ def test_what_takes_too_long_is_ended_though_all_exceptions_are_caught(monkeypat
         careless()
 
 
+@pytest.mark.skipif(
+    not importlib.util.find_spec("triton"), reason="no Triton here, which comes with PyTorch's CUDA build"
+)
+def test_the_generator_in_two_kernels_is_the_plain_one():
+    """By Triton's interpreter: of odd numbers of pixels, and of one or more blocks of columns."""
+    sizes = (2, 200, 64, 3), (3, 128, 128, 1), (2, 70, 192, 4)
+    code = f"""
+import torch, fused
+for sizes in {sizes}:
+    given = fused.drawn(*sizes, device="cpu", dtype=torch.float32)
+    print(max(fused.apart(given, fused.Tiles(64, 128, 32, 4, 2, approximate=False))))
+"""
+    paths = os.pathsep.join([str(FOLDER), str(FOLDER.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": paths}
+    said = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    assert len(said.stdout.split()) == len(sizes)
+    assert max(map(float, said.stdout.split())) < 1e-5
+
+
 def test_both_precisions_are_trained_once_and_compared(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     store = benchmark("roofline").noise_store(tmp_path, galaxies=32, field=128, crop="random")

@@ -94,14 +94,14 @@ class RunFolder:
         self._save_model(finished=False)
 
     def end_epoch(self) -> dict[str, Any]:
-        """Measure, on as many pixels as are trained on; the epoch's line of the metrics."""
-        line = self._measure(pixels=self.trainer.recipe.train.pixels)
+        """Measure as is trained, on as many pixels and as precisely; the epoch's line of the metrics."""
+        line = self._measure(pixels=self.trainer.recipe.train.pixels, precision=self.trainer.precision)
         self._lines.append(line)
         return line
 
     def end(self) -> dict[str, Any]:
-        """Measure every pixel, and write the model; the last line of the metrics, which going on does not keep."""
-        line = self._measure(pixels=0)
+        """Measure every pixel, in float32, and write the model; going on does not keep this line of the metrics."""
+        line = self._measure(pixels=0, precision=None)
         # The model is last: what says that it is finished has its last line.
         if self.trainer.team.leads:
             self._save_model(finished=self.trainer.step == self.trainer.steps)
@@ -115,10 +115,10 @@ class RunFolder:
         }  # fmt: skip
         save_model(self.path, self.trainer.vae, told, trained_on=self.trainer.trained_on)
 
-    def _measure(self, *, pixels: int) -> dict[str, Any]:
+    def _measure(self, *, pixels: int, precision: torch.dtype | None) -> dict[str, Any]:
         trainer, seconds = self.trainer, time.monotonic() - self._start
         unit = 1 if sys.platform == "darwin" else 1024
-        held_out = trainer.validate(pixels=pixels)
+        held_out = trainer.validate(pixels=pixels, precision=precision)
         terms = trainer.means() | {f"validation_{name}": value for name, value in held_out.items()}
         line = {
             "epoch": -(-trainer.step // trainer.steps_per_epoch), "step": trainer.step,

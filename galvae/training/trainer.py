@@ -252,13 +252,14 @@ class Trainer:
         """Whether every parameter is: a gradient may break them though the loss was finite."""
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.vae.parameters())
 
-    def validate(self, *, pixels: int = 0) -> dict[str, float]:
+    def validate(self, *, pixels: int = 0, precision: torch.dtype | None = None) -> dict[str, float]:
         """Mean ELBO and its terms over the galaxies held out, in nats; `pixels` as in training, 0 for all.
 
-        The randomness is the same each time, and windows are turned and moved as in training.
+        The randomness is the same each time, and windows are turned and moved as in training. Inner layers compute in
+        a `precision`, None for the parameters' own.
         """
         total = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
-        self.vae.compute_in(None)
+        self.vae.compute_in(precision)
         for which, fields in self.validation.in_order(self.batch, share=self.team.share):
             batch = self.draw(self.validation, which, fields, step=-1, pixels=pixels)
             terms = evaluate(self.vae, batch, chunk=self.chunk, seed=self.recipe.train.seed, step=-1)
