@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from galvae.windows import View, principal_variances
 
@@ -91,11 +92,31 @@ def _face_on(whole: View) -> list[Tensor]:
     root = (most * least).sqrt()
     rows = torch.stack([torch.stack([xx + root, xy], -1), torch.stack([xy, yy + root], -1)], -2)
     stretch = rows / (xx + yy + 2 * root).sqrt()[:, None, None]
-    radius = torch.cat([_log_radii(ellipses) for ellipses in (NUCLEAR, DISK)]).to(shape.device).exp()
     angle = torch.arange(ANGLES, device=shape.device) * (2 * math.pi / ANGLES)
-    circles = radius[:, None, None] * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
-    light = whole.sample(centre[:, None] + circles.flatten(0, 1) @ stretch).mean(2)
-    return list(light.unflatten(1, (-1, ANGLES)).split([NUCLEAR[2], DISK[2]], 1))
+    direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+    nuclear, disk = (
+        centre[:, None]
+        + (_log_radii(ellipses).to(shape.device).exp()[:, None, None] * direction).flatten(0, 1) @ stretch
+        for ellipses in (NUCLEAR, DISK)
+    )
+    return [each.unflatten(1, (-1, ANGLES)) for each in (_curved(whole, nuclear), whole.sample(disk).mean(2))]
+
+
+def _curved(view: View, points: Tensor) -> Tensor:
+    """Mean of the channels at points (B, P, 2) between pixels, by parabolas, shape (B, P).
+
+    Straight lines would blunt a nucleus halfway between pixels and not on them: what they leave out is half of the
+    second difference by the distances to the pixels on either side.
+    """
+    light = view.values.mean(1, keepdim=True)
+    wide = functional.pad(light, (1, 1, 1, 1), mode="replicate")
+    second = (
+        wide[..., 1:-1, 2:] + wide[..., 1:-1, :-2] - 2 * light,
+        wide[..., 2:, 1:-1] + wide[..., :-2, 1:-1] - 2 * light,
+    )
+    straight, *bent = view.of(torch.cat([light, *second], 1)).sample(points).unbind(2)
+    beside = view.in_pixels(points) % 1
+    return straight - sum((beside * (1 - beside) / 2)[..., axis] * bent[axis] for axis in (0, 1))
 
 
 def _log_radii(ellipses: tuple[float, float, int]) -> Tensor:

@@ -270,6 +270,10 @@ class View:
         found = functional.grid_sample(self.values, grid[:, :, None], padding_mode="border", align_corners=True)
         return found[..., 0].mT
 
+    def in_pixels(self, points: Tensor) -> Tensor:
+        """Points of the upright window, (B, P, 2) or (P, 2), grid units, in the field's pixels from its first one."""
+        return points * self._half() + self.offset[:, None, :] + (self.fields.shape[1] - 1) / 2
+
     def averaging(self, points: Tensor) -> Tensor:
         """Share of white noise's standard deviation that is left at points (B, P, 2) between pixels, shape (B, P).
 
@@ -278,7 +282,7 @@ class View:
         """
         if self.width is not None:
             return (1 / (self.width * self.oversample).clamp(max=1))[:, None].expand(points.shape[:2])
-        beside = (points * self._half() + self.offset[:, None, :] + (self.fields.shape[1] - 1) / 2) % 1
+        beside = self.in_pixels(points) % 1
         return (beside.square() + (1 - beside).square()).prod(2).sqrt()
 
     def images(self, grid: Tensor) -> Tensor:

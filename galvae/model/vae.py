@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -21,9 +20,6 @@ from galvae.model.settings import MEASURED, ModelSettings
 from galvae.model.widths import widened
 from galvae.structure import structure
 from galvae.windows import View
-
-# What a mean that is held above zero is about everywhere before training, in the pixels' units.
-FAINT = 0.1
 
 ENCODERS = {"mlp": MLPEncoder, "polar": PolarEncoder}
 
@@ -51,9 +47,6 @@ class SpatialVAE(nn.Module):
             self.generator = SpatialGenerator(settings.latents, outputs, waves=settings.waves, **width)
         else:
             self.generator = VanillaGenerator(settings.latents, outputs, size=window, **width)
-        if settings.nonnegative:  # at softplus(0) = 0.7 all is too bright, and a few steps leave it too dark to learn
-            with torch.no_grad():
-                self.generator.output.bias.view(-1, outputs)[:, :channels] += math.log(math.expm1(FAINT))
         self.encoder = ENCODERS[settings.encoder](settings, window=window, channels=channels)
         self.register_buffer("grid", pixel_grid(window), persistent=False)
         self.register_buffer("content_mean", torch.zeros(settings.latents))

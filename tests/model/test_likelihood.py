@@ -8,10 +8,8 @@ import torch
 from torch import distributions
 from torch.nn import functional
 
-from galvae.geometry import Pose
 from galvae.model.likelihood import Bernoulli, ContinuousBernoulli, Gaussian, likelihood
 from galvae.model.settings import ModelSettings
-from galvae.model.vae import FAINT, SpatialVAE
 
 CHANNELS = [1, 2, 3, 5]
 
@@ -111,28 +109,3 @@ def test_the_recipe_names_it(settings, kind):
     assert type(found) is kind
     if kind is Gaussian:
         assert (found.noise, found.nonnegative, found.outputs) == ("learned", True, 2)
-
-
-@pytest.mark.parametrize("generator", ["spatial", "vanilla"])
-@pytest.mark.parametrize("noise", ["learned", 1.0])
-def test_a_mean_held_above_zero_begins_faint_and_the_rest_as_it_would(generator, noise):
-    def built(nonnegative):
-        torch.manual_seed(0)
-        posed = dict.fromkeys(("infer_rotation", "infer_translation"), generator == "spatial")
-        settings = ModelSettings(
-            likelihood="gaussian", noise=noise, nonnegative=nonnegative, generator=generator, latents=3,
-            generator_units=64, encoder_units=8, **posed,
-        )  # fmt: skip
-        vae = SpatialVAE(settings, window=12, channels=2)
-        pose = Pose(drawn(5), drawn(5, 2, seed=1))
-        return vae, vae.decode(*(Pose(pose.theta.float(), pose.shift.float()), drawn(5, 3).float()))
-
-    (plain, free), (vae, held) = built(False), built(True)
-    mean = vae.likelihood.mean(held)
-    assert 0 < mean.min() < mean.max() < 0.5
-    assert 0.05 < mean.mean() < 0.2
-    channels = 2
-    assert torch.equal(held[..., channels:], free[..., channels:])
-    assert torch.allclose(held[..., :channels] - free[..., :channels], torch.tensor(math.log(math.expm1(FAINT))))
-    apart = [name for (name, a), b in zip(plain.named_parameters(), vae.parameters(), strict=True) if not a.equal(b)]
-    assert apart == ["generator.output.bias"]
