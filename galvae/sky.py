@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.coordinates import BaseCoordinateFrame, SkyCoord
+from astropy.coordinates import BarycentricMeanEcliptic, BaseCoordinateFrame, SkyCoord
 from astropy.io.fits import Header
+from astropy.time import Time
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, WcsError
 from astropy.wcs.utils import wcs_to_celestial_frame
@@ -25,6 +26,8 @@ from galvae.covariance import carried, widths
 Headers = str | Sequence[str] | np.ndarray
 Values = np.ndarray | float
 
+# What some programs write for FITS' names of frames.
+_RADESYS = {"ICRF": "ICRS", "GAPPT": "FK5", "J2000": "FK5", "J2000.0": "FK5", "FK5/ICRS": "ICRS"}
 _STENCIL = np.array([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
 _ARCSEC = np.degrees(1) * 3600
 
@@ -99,11 +102,11 @@ def local_sky(headers: Headers, x: Values, y: Values) -> LocalSky:
     in_frame = defaultdict(list)
     for header, rows in galaxies.items():
         wcs = _celestial_wcs(header)
-        if wcs is None:
+        frame = None if wcs is None else _frame(wcs)
+        if frame is None:
             continue
         world = wcs.all_pix2world(points[rows].reshape(-1, 2), 0)[:, [wcs.wcs.lng, wcs.wcs.lat]]
         lonlat[rows] = world.reshape(-1, len(_STENCIL), 2)
-        frame = wcs_to_celestial_frame(wcs)
         frames[repr(frame)] = frame
         in_frame[repr(frame)] += rows
     for name, rows in in_frame.items():
@@ -124,6 +127,18 @@ def _celestial_wcs(header: str) -> WCS | None:
         except (WcsError, ValueError):
             return None
     return wcs if usable else None
+
+
+def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
+    """The frame of a WCS, also where its keywords are those of programs that wrote none of FITS' names."""
+    wcs.wcs.radesys = _RADESYS.get(wcs.wcs.radesys.strip().upper(), wcs.wcs.radesys.strip().upper())
+    if wcs.wcs.lngtyp == "ELON":  # of which astropy takes RADESYS, ICRS, for the frame
+        equinox = wcs.wcs.equinox
+        return BarycentricMeanEcliptic(equinox=Time(equinox if np.isfinite(equinox) else 2000.0, format="jyear"))
+    try:
+        return wcs_to_celestial_frame(wcs)
+    except ValueError:
+        return None
 
 
 def _icrs(lonlat: np.ndarray, frame: BaseCoordinateFrame) -> np.ndarray:

@@ -7,6 +7,7 @@ What a format cannot hold by itself (nested metadata in FITS and VOTable) goes i
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,6 +128,20 @@ def write_as(table: Table, path: Path, form: str) -> None:
         table.write(path, format=form, path="catalog", serialize_meta=True)
     else:
         table.write(path, format=form)
+        if form == "ascii.ecsv":
+            _quote_hashes(path)
+
+
+def _quote_hashes(path: Path) -> None:
+    """Quote a row's first value where it begins with '#', which every reader takes for a comment and astropy does not
+    quote."""
+    head, names, rows = _ECSV_PARTS.fullmatch(path.read_bytes()).groups()
+    if rows.startswith(b"#") or b"\n#" in rows:
+        path.write_bytes(head + names + re.sub(rb"^(#[^ \n]*)", rb'"\1"', rows, flags=re.MULTILINE))
+
+
+# Of an ECSV file: its header, the names of its columns, its rows.
+_ECSV_PARTS = re.compile(rb"((?:#[^\n]*\n)*)([^\n]*\n)(.*)", re.DOTALL)
 
 
 def read_table(path: str | Path) -> Table:
@@ -217,6 +232,9 @@ def _storable(column: Column, form: str) -> Column:
     return column.astype(to) if to else column
 
 
+_BOM = "\ufeff"
+
+
 def _read(path: Path, form: str | None) -> Table:
     if form == "votable":
         from astropy.io import votable
@@ -229,6 +247,8 @@ def _read(path: Path, form: str | None) -> Table:
     else:
         options = {"mask_invalid": False} if form == "fits" else {}
         table = Table.read(path, format=form, **options)
+        if table.colnames[0].startswith(_BOM):  # of spreadsheets, which astropy takes for a part of the name
+            table.rename_column(table.colnames[0], table.colnames[0].lstrip(_BOM).strip('"'))
         packed = table.meta.get(_KEY.upper())
     if packed:
         stored = json.loads(packed)

@@ -83,6 +83,14 @@ def test_every_format_gives_the_catalog_back(tmp_path, ending, flat, count, z, t
     assert catalog.meta == META  # what is written is not changed by it
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_names_that_begin_as_a_comment_are_none(tmp_path, ending):
+    columns = arrays(4, 1, text=True)
+    columns["id"] = np.array(["#1", "2", "# 3", '#"4"'])
+    write_catalog(build_catalog(columns, meta=META), tmp_path / f"c{ending}")
+    assert read_catalog(tmp_path / f"c{ending}")["id"].tolist() == columns["id"].tolist()
+
+
 @pytest.mark.parametrize("ending", [".fits", ".vot"])
 @given(text=st.text(st.sampled_from("a'&é \"\\\n/="), max_size=300))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

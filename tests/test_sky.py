@@ -136,6 +136,35 @@ def test_other_frames_come_out_as_icrs():
     assert (parity(sky) == -1).all()
 
 
+@pytest.mark.parametrize(("written", "frame"), [
+    ("ICRF", "icrs"), ("icrs", "icrs"), ("FK5/ICRS", "icrs"), ("J2000", "fk5"), ("J2000.0", "fk5"), ("fk5", "fk5"),
+    ("GAPPT", "fk5"),
+])  # fmt: skip
+def test_what_programs_write_for_a_frame_is_known(written, frame):
+    centre = SkyCoord(150.0, 20.0, unit="deg", frame=frame)
+    sky = local_sky([field(frame=written).tostring(), field().tostring()], 31.5, 31.5)
+    assert SkyCoord(sky.ra[0], sky.dec[0], unit="deg").separation(centre).arcsec < 1e-3
+    assert (sky.ra[1], sky.dec[1]) == pytest.approx((150, 20), abs=1e-9)
+
+
+def test_a_frame_that_is_not_of_the_sky_is_unknown_and_harms_no_other():
+    solar = field()
+    solar["CTYPE1"], solar["CTYPE2"] = "HPLN-TAN", "HPLT-TAN"
+    sky = local_sky([solar.tostring(), field(frame="NONSENSE").tostring(), field().tostring()], 31.5, 31.5)
+    assert np.isnan(sky.ra[:2]).all()
+    assert sky.ra[2] == pytest.approx(150, abs=1e-9)
+
+
+def test_ecliptic_coordinates_come_out_as_icrs():
+    header = field(ra=150.0, dec=20.0, frame="ICRS")
+    header["CTYPE1"], header["CTYPE2"] = "ELON-TAN", "ELAT-TAN"
+    sky = local_sky(header.tostring(), 31.5, 31.5)
+    centre = SkyCoord(150.0, 20.0, unit="deg", frame="barycentricmeanecliptic")
+    assert SkyCoord(sky.ra, sky.dec, unit="deg").separation(centre).arcsec < 0.1
+    pole = SkyCoord(0, 90, unit="deg", frame="barycentricmeanecliptic").icrs
+    assert difference(sky.position_angle(90.0), centre.icrs.position_angle(pole).deg) < 1e-3
+
+
 def test_swapped_axes_and_text_with_line_ends():
     header = field(turn=30.0)
     swapped = header.copy()

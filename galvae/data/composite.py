@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from astropy.stats import sigma_clip
 from astropy.visualization import LuptonAsinhStretch, ManualInterval
 from astropy.visualization.lupton_rgb import RGBImageMappingLupton
 
-from galvae.data.missing import filled
-from galvae.data.prepare import border_of
+from galvae.data.missing import filled, outermost, share
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 from galvae.flags import Flag
@@ -18,6 +18,12 @@ _USUAL = ("i", "r", "g")
 _MOST_CLIPPED = 0.6
 _NANOMAGGY_STRETCH = 0.5
 _STRETCH_IN_NOISE = 20.0
+
+
+def _scatter(values: np.ndarray) -> float:
+    """Of a sky about 0, by its median; by its standard deviation where most pixels are the same, counts or cut at 0."""
+    robust, plain = 1.4826 * float(np.median(np.abs(values))), float(sigma_clip(values, sigma=5).std())
+    return robust if robust > plain / 2 else plain
 
 
 def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[str, Any], Flag]:
@@ -45,12 +51,13 @@ def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[
         If more than half of the pixels have no value, or all have the same.
     """
     flags = Flag.DOUBTFUL_WCS if cutout.doubtful_wcs else Flag(0)
-    planes, missing = filled(cutout.pixels)
+    planes, gaps = filled(cutout.pixels)
+    missing = share(gaps)
     if missing:
         flags |= Flag.MISSING
-    border = border_of(planes)
+    border = planes[outermost(gaps.any(axis=2))]
     sky = np.median(border, axis=0)
-    noise = 1.4826 * float(np.median(np.abs(border - sky)[:, cutout.reference]))
+    noise = _scatter((border - sky)[:, cutout.reference])
     if "nanomagg" in cutout.unit.lower():
         stretch = _NANOMAGGY_STRETCH
     else:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import binary_dilation, label
 
-from galvae.data.prepare import border_of
+from galvae.data.prepare import border_width
 
 _MOST_MISSING = 0.5
 _BLOCK = 0.01
 _ABSURD = 1e30
+# So much of a border says what lies around the galaxy.
+_ENOUGH = 0.2
 # Of a picture: lines of which nearly all pixels are within three grey levels of one colour, eight at least from a side
 # on. Within as many behind them, and what JPEG's rounding spoils, the picture has begun nearly everywhere.
 _ALIKE, _LEVELS, _LINES, _SPOILT, _ABRUPT, _FLAT = 0.95, 3, 8, 2, 0.8, 0.9
 
 
-def filled(pixels: np.ndarray) -> tuple[np.ndarray, float]:
-    """As :func:`fill_missing`, where not too much is.
+def filled(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`fill_missing`, where not too much is; and which pixels are, shape (ny, nx, bands) or broadcast to it.
 
     Raises
     ------
@@ -24,20 +26,37 @@ def filled(pixels: np.ndarray) -> tuple[np.ndarray, float]:
         If more than half of the pixels have no value.
     """
     planes, missing = fill_missing(pixels)
-    if missing > _MOST_MISSING:
+    if (most := share(missing)) > _MOST_MISSING:
         raise ValueError(
-            f"too many pixels without a value: {missing:.0%} are NaN, blank or in blocks of one value, more than 50%"
+            f"too many pixels without a value: {most:.0%} are NaN, blank or in blocks of one value, more than 50%"
         )
     return planes, missing
 
 
-def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+def share(missing: np.ndarray) -> float:
+    """Of the pixels, missing in any band."""
+    return float(missing.any(axis=2).mean())
+
+
+def outermost(missing: np.ndarray) -> np.ndarray:
+    """The border of (ny, nx) pixels, those that have a value; where few have, what lies as near to gaps or sides."""
+    width = border_width(missing.shape)
+    border = np.ones(missing.shape, bool)
+    border[width:-width, width:-width] = False
+    seen = border & ~missing
+    if seen.sum() >= _ENOUGH * border.sum():
+        return seen
+    beyond = np.pad(missing, 1, constant_values=True)
+    return binary_dilation(beyond, np.ones((3, 3), bool), iterations=width)[1:-1, 1:-1] & ~missing
+
+
+def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fill what has no value with the median of the plane's border.
 
     Of flux NaN, infinity and what exceeds 1e30 are missing and, in a plane that has negative pixels, as noisy sky
     does, blocks of exact zeros of more than a hundredth of the plane. Of a picture (uint8) rows or columns of one
     colour, eight at least from a side on, behind which the picture begins all at once: beyond the edge of a survey.
-    Where all four sides have such it is a frame, and nothing is missing.
+    Where all four sides have such it is a frame, and nothing is missing. A plane of zeros alone, beside others, is.
 
     Parameters
     ----------
@@ -48,29 +67,26 @@ def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     -------
     filled
         The same shape; of flux float32.
-    fraction
-        Of the pixels, missing in any band.
+    missing
+        Which pixels are, shape (ny, nx, bands) or broadcast to it.
     """
     missing = _beyond_the_edge(pixels) if pixels.dtype == np.uint8 else _without_value(pixels)
-    if not missing.any():
-        return pixels, 0.0
-    fraction = float(missing.any(axis=2).mean())
-    if fraction > _MOST_MISSING:
-        return pixels, fraction
+    if not 0 < share(missing) <= _MOST_MISSING:
+        return pixels, missing
     filled = pixels.copy()
     for band, gaps in enumerate(np.moveaxis(np.broadcast_to(missing, pixels.shape), 2, 0)):
-        border = border_of(np.dstack([pixels[:, :, band], gaps]))
-        seen = border[border[:, 1] == 0, 0]
-        level = np.median(seen if len(seen) else pixels[:, :, band][~gaps])
+        level = np.median(pixels[:, :, band][outermost(gaps)])
         filled[:, :, band][gaps] = np.rint(level) if pixels.dtype == np.uint8 else level
-    return filled, fraction
+    return filled, missing
 
 
 def _without_value(flux: np.ndarray) -> np.ndarray:
     missing = ~(np.abs(flux) < _ABSURD)
     for band in range(flux.shape[2]):
         zero = flux[:, :, band] == 0
-        if zero.mean() > _BLOCK and (flux[:, :, band] < 0).any():
+        if zero.all():
+            missing[:, :, band] = flux.any()
+        elif zero.mean() > _BLOCK and (flux[:, :, band] < 0).any():
             blocks, _ = label(zero)
             large = np.bincount(blocks.ravel()) > _BLOCK * zero.size
             large[0] = False

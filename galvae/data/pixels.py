@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from galvae.data.missing import filled
+from galvae.data.missing import filled, share
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
 from galvae.flags import Flag
@@ -37,8 +37,10 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
     pixels = cutout.pixels
     if pixels.dtype == np.uint8:
         # Black is a value of micrographs and digits.
-        pixels, missing = filled(pixels) if settings.pixels == "colour" else (pixels, 0)
-        told["missing"], flags = np.float32(missing), Flag.MISSING if missing else Flag(0)
+        flags = Flag(0)
+        if settings.pixels == "colour":
+            pixels, gaps = filled(pixels)
+            told["missing"], flags = np.float32(share(gaps)), Flag.MISSING if gaps.any() else flags
     elif settings.pixels == "normalised":
         pixels, flags = _flux(cutout, told)
     else:
@@ -64,6 +66,6 @@ def _flux(cutout: Cutout, told: dict[str, Any]) -> tuple[np.ndarray, Flag]:
     told["bands"] = cutout.bands[cutout.reference] if cutout.bands else ""
     if cutout.complete:
         return plane, flags
-    plane, missing = filled(plane)
-    told["missing"] = np.float32(missing)
-    return plane, flags | (Flag.MISSING if missing else Flag(0))
+    plane, gaps = filled(plane)
+    told["missing"] = np.float32(share(gaps))
+    return plane, flags | (Flag.MISSING if gaps.any() else Flag(0))

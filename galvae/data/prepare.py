@@ -140,10 +140,15 @@ def _covered(length: int, where: Frame) -> np.ndarray:
     return np.abs(at) <= length / 2 + 1e-6
 
 
+def border_width(size: tuple[int, int]) -> int:
+    """How many pixels wide the border of a picture of (ny, nx) is."""
+    return max(1, min(size) // 20)
+
+
 def border_of(pixels: np.ndarray) -> np.ndarray:
     """The outermost pixels of a picture, a twentieth of its shorter side wide, shape (n, channels)."""
     ny, nx = pixels.shape[:2]
-    width = max(1, min(ny, nx) // 20)
+    width = border_width((ny, nx))
     inside = np.zeros((ny, nx), bool)
     inside[width : ny - width, width : nx - width] = True
     return pixels[~inside]

@@ -146,7 +146,9 @@ def rows_by_name(column: Column, where: str) -> dict[str, int]:
             f"{where} is {column.dtype}; identifiers must be integers or text (18 digits do not survive a float)"
         )
     rows: dict[str, int] = {}
-    for number, value in enumerate(column.filled() if hasattr(column, "filled") else column):
+    for number, value in enumerate(column):
+        if value is np.ma.masked:
+            continue
         name = str(value).strip()
         if rows.setdefault(name, number) != number:
             raise ValueError(f"{where} has {name} twice, in rows {rows[name] + 1} and {number + 1}; keep one row each")

@@ -78,6 +78,7 @@ def test_bad_input_is_refused_in_one_line(arguments, says, capsys, tmp_path, mon
     ("arguments", "says"),
     [
         (["catalog", "STORE", "RUN", "-o", "c.ecsv"], "a run, no image store"),
+        (["catalog", "RUN", "STORE", "-o", "STORE/part-00000.h5", "--overwrite"], "lies in the store"),
         (["catalog", "RUN", "STORE", "-o", "c.ecsv", "--set", "train.seed=1"], "[catalog] alone counts"),
         (["verify", "RUN", "STORE", "--set", "model.latents=3"], "[catalog] alone counts"),
         (["verify", "RUN", "STORE", "--set", "catalogue.looks=3"], "did you mean catalog?"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galvae.data.composite import compose
-from galvae.data.missing import fill_missing, filled
+from galvae.data.missing import fill_missing, filled, share
 from galvae.data.pixels import pixels_of
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
@@ -36,8 +36,8 @@ def test_missing_pixels_are_filled_with_the_borders_median_and_counted():
     flux = galaxy(sky=10)
     flux[5:9, 5:20] = np.nan
     flux[40, 40, 1] = np.inf
-    filled, fraction = fill_missing(flux)
-    assert fraction == pytest.approx((4 * 15 + 1) / 3600)
+    filled, missing = fill_missing(flux)
+    assert share(missing) == pytest.approx((4 * 15 + 1) / 3600)
     assert np.isfinite(filled).all()
     np.testing.assert_allclose(filled[5:9, 5:20], 10, atol=0.3)
     _, told, flags = compose(Cutout(flux, ("i", "r", "g")), PLAIN)
@@ -48,10 +48,10 @@ def test_missing_pixels_are_filled_with_the_borders_median_and_counted():
 def test_blocks_of_zeros_in_noisy_sky_are_missing_but_a_noise_free_sky_is_not():
     noisy = galaxy()
     noisy[:, :20] = 0
-    assert fill_missing(noisy)[1] == pytest.approx(1 / 3)
+    assert share(fill_missing(noisy)[1]) == pytest.approx(1 / 3)
     clean = np.maximum(galaxy(noise=0) - 1, 0)
     assert (clean == 0).mean() > 0.3
-    assert fill_missing(clean)[1] == 0
+    assert share(fill_missing(clean)[1]) == 0
 
 
 @given(
@@ -62,9 +62,9 @@ def test_what_lies_beyond_the_edge_of_a_survey_is_missing_in_a_picture(rows, sid
     colours = picture()
     colours[:rows] = colour
     colours = np.rot90(colours, side)
-    found, fraction = fill_missing(colours)
+    found, missing = fill_missing(colours)
     assert found.dtype == np.uint8
-    assert fraction == pytest.approx((rows + 2) / 60)
+    assert share(missing) == pytest.approx((rows + 2) / 60)
     upright, seen = np.rot90(found, -side), np.rot90(colours, -side)
     np.testing.assert_allclose(upright[: rows + 2], 15, atol=1)
     assert np.array_equal(upright[rows + 2 :], seen[rows + 2 :])
@@ -77,7 +77,7 @@ def test_what_lies_beyond_the_edge_of_a_survey_is_missing_in_a_picture(rows, sid
 def test_two_edges_may_lie_opposite(colour):
     colours = picture()
     colours[:10] = colours[-12:] = colour
-    assert fill_missing(colours)[1] == pytest.approx(26 / 60)
+    assert share(fill_missing(colours)[1]) == pytest.approx(26 / 60)
 
 
 @pytest.mark.parametrize("quality", [85, 90, 95])
@@ -86,8 +86,8 @@ def test_an_edge_in_a_jpeg_is_found_to_its_blocks(edge, quality):
     colours, stream = np.tile(picture(), (2, 2, 1)), io.BytesIO()
     colours[:edge] = 0
     Image.fromarray(colours).save(stream, "JPEG", quality=quality)
-    _, fraction = fill_missing(np.asarray(Image.open(stream)))
-    assert fraction == pytest.approx(edge / 120, abs=6 / 120)
+    _, missing = fill_missing(np.asarray(Image.open(stream)))
+    assert share(missing) == pytest.approx(edge / 120, abs=6 / 120)
 
 
 @pytest.mark.parametrize(("noise", "sky"), [(0, 0), (0, 15), (3, -1), (3, -2), (3, 0), (3, 5)])
@@ -95,8 +95,8 @@ def test_an_edge_in_a_jpeg_is_found_to_its_blocks(edge, quality):
 def test_skies_without_noise_or_clipped_at_black_miss_nothing(noise, sky, move):
     """Nor where the galaxy lies at one side."""
     colours = np.roll(picture(noise, sky), move, 1)[:, max(0, move - 5) :]
-    found, fraction = fill_missing(colours)
-    assert fraction == 0
+    found, missing = fill_missing(colours)
+    assert share(missing) == 0
     assert found is colours
 
 
@@ -106,7 +106,7 @@ def test_a_galaxy_on_black_without_noise_misses_nothing(cx, cy, sky, size):
     y, x = np.indices((128, 128))
     light = 300 * np.exp(-np.hypot(x - cx, (y - cy) / 2) / size) + sky
     colours = np.repeat(np.clip(np.rint(light), 0, 255).astype(np.uint8)[..., None], 3, 2)
-    assert fill_missing(colours)[1] == 0
+    assert share(fill_missing(colours)[1]) == 0
 
 
 def test_a_slope_a_saturated_star_a_frame_and_a_digit_miss_nothing():
@@ -118,9 +118,9 @@ def test_a_slope_a_saturated_star_a_frame_and_a_digit_miss_nothing():
     digit[16:20, 2:22] = 200
     for slope in (0.1, 0.3, 0.5, 1, 2):
         along = np.repeat(np.rint(slope * y).astype(np.uint8)[..., None], 3, 2)
-        assert fill_missing(along)[1] == 0
+        assert share(fill_missing(along)[1]) == 0
     for colours in (star, framed, digit):
-        assert fill_missing(colours)[1] == 0
+        assert share(fill_missing(colours)[1]) == 0
 
 
 def test_a_picture_of_which_more_than_half_is_missing_is_refused():
@@ -128,3 +128,45 @@ def test_a_picture_of_which_more_than_half_is_missing_is_refused():
     colours[:, :31] = 0
     with pytest.raises(ValueError, match="too many pixels without a value: 55%"):
         filled(colours)
+
+
+def test_a_band_of_zeros_alone_is_missing():
+    flux = galaxy()
+    flux[:, :, 1] = 0
+    with pytest.raises(ValueError, match="too many pixels without a value: 100%"):
+        filled(flux)
+
+
+def cut(flux, how):
+    """Without what lies at the sides, or in the corners, as a footprint that is turned has it."""
+    y, x = np.abs(np.indices(flux.shape[:2]) - (len(flux) - 1) / 2)
+    gaps = {
+        "one side": x.astype(int) * 0 + np.indices(flux.shape[:2])[0] < 6,
+        "four sides": np.maximum(x, y) > len(flux) / 2 - 4,
+        "corners": x + y > 0.9 * len(flux) / 1.4,
+    }[how]
+    return np.where(gaps[..., None], np.nan, flux).astype(np.float32)
+
+
+@pytest.mark.parametrize("how", ["one side", "four sides", "corners"])
+def test_gaps_at_the_sides_change_neither_sky_nor_stretch(how):
+    """Both are of pixels that were seen."""
+    flux = galaxy(sky=10)
+    whole, told, _ = compose(Cutout(flux, ("i", "r", "g")), PLAIN)
+    colours, found, flags = compose(Cutout(cut(flux, how), ("i", "r", "g")), PLAIN)
+    assert flags & Flag.MISSING
+    assert found["stretch"] == pytest.approx(told["stretch"], rel=0.15)
+    middle = (slice(20, 40),) * 2
+    assert np.abs(colours[middle].astype(int) - whole[middle]).max() <= 15
+
+
+@pytest.mark.parametrize("sky", [
+    lambda random, shape: random.poisson(0.3, shape), lambda random, shape: np.maximum(random.normal(0, 1, shape), 0),
+    lambda random, shape: np.rint(random.normal(0, 0.3, shape)),
+])  # fmt: skip
+def test_a_sky_of_counts_or_cut_at_zero_has_noise(sky):
+    """Though most of its pixels are the same."""
+    noise = sky(np.random.default_rng(0), (60, 60, 3)).astype(np.float32)
+    flux = galaxy(noise=0) * 0.05 + noise
+    told = compose(Cutout(flux, ("i", "r", "g")), PLAIN)[1]
+    assert told["stretch"] == pytest.approx(20 * noise.std(), rel=0.35)

@@ -93,6 +93,20 @@ def test_masked_values_are_missing(tmp_path):
     np.testing.assert_array_equal(matched.columns["ra"], [np.nan, 2, 1])
 
 
+def test_a_row_without_a_name_is_of_no_image(tmp_path):
+    """Nor of the one that is called as astropy fills integers."""
+    items = [Item("pictures", name, f"{name}.png", ()) for name in ("1", "999999")]
+    made = Table({"id": MaskedColumn([1, 0, 0], mask=[False, True, True]), "x": [1, 2, 3]})
+    made.write(tmp_path / "t.ecsv")
+    np.testing.assert_array_equal(match_table(tmp_path / "t.ecsv", items, RECIPE).columns["table/x"], [1, np.nan])
+
+
+def test_a_spreadsheets_mark_of_its_encoding_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "t.csv").write_text(f"GalaxyID,x\n{IDS[0]},1\n{IDS[1]},2\n", encoding="utf-8-sig")
+    items = [Item("pictures", name, f"{name}.png", ()) for name in IDS[:2]]
+    np.testing.assert_array_equal(match_table(tmp_path / "t.csv", items, RECIPE).columns["table/x"], [1, 2])
+
+
 def test_units_of_angle_are_converted(tmp_path):
     made = table(
         ra=[1.0, 2.0, 3.0] * u.hourangle, dec=[60.0, 0.0, 0.0] * u.arcmin, pxscale=[0.01, 0.01, 0.02] * u.arcmin

@@ -168,7 +168,10 @@ def _planes(pixels: np.ndarray) -> np.ndarray:
 def _celestial(header: fits.Header) -> WCS | None:
     """The sky coordinates of the first two axes, or None where the header has none that work."""
     try:
-        wcs = WCS(header, naxis=2)
+        try:
+            wcs = WCS(header, naxis=2)
+        except Exception:  # units like 'degrees', which astropy mends in a whole header alone
+            wcs = WCS(header).celestial
         if not wcs.has_celestial or not np.all(proj_plane_pixel_scales(wcs) > 0):
             return None
         return wcs if np.all(np.isfinite(wcs.pixel_to_world_values(0.0, 0.0))) else None
