@@ -78,7 +78,6 @@ def test_bad_input_is_refused_in_one_line(arguments, says, capsys, tmp_path, mon
     ("arguments", "says"),
     [
         (["catalog", "STORE", "RUN", "-o", "c.ecsv"], "a run, no image store"),
-        (["catalog", "RUN", "STORE", "-o", "STORE/part-00000.h5", "--overwrite"], "lies in the store"),
         (["catalog", "RUN", "STORE", "-o", "c.ecsv", "--set", "train.seed=1"], "[catalog] alone counts"),
         (["verify", "RUN", "STORE", "--set", "model.latents=3"], "[catalog] alone counts"),
         (["verify", "RUN", "STORE", "--set", "catalogue.looks=3"], "did you mean catalog?"),
@@ -102,6 +101,14 @@ def test_what_lies_in_the_wrong_place_is_called_by_its_name(arguments, says, inp
     before = kept(tmp_path)
     assert says in refused(inputs(arguments, RUN=trained), capsys)
     assert kept(tmp_path) == before
+
+
+def test_a_catalog_never_takes_the_place_of_the_stores_pixels(inputs, trained, capsys):
+    store = inputs(["STORE"])[0]
+    before = kept(store)
+    output = next(store.glob("part*.h5"))
+    assert "lies in the store" in refused(["catalog", trained, store, "-o", output, "--overwrite"], capsys)
+    assert kept(store) == before
 
 
 def test_a_recipe_that_is_no_toml_is_refused(capsys, tmp_path, monkeypatch):
