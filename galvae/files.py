@@ -78,6 +78,8 @@ def check_output(path: str | Path, endings: Collection[str] = (), *, overwrite: 
             f"{path}: {ending} needs {' and '.join(absent)}, not installed here: pip install {' '.join(absent)}, "
             f"or use another of {', '.join(endings)}"
         )
+    if endings and (path.absolute().parent / "store.json").is_file():
+        raise FileExistsError(f"{path}: lies in an image store; write it beside that")
     if path.exists() and path.is_dir() == bool(endings):
         raise FileExistsError(f"{path}: is a {'folder; name a file' if endings else 'file; name a folder'}")
     if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):

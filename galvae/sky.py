@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.coordinates import BarycentricMeanEcliptic, BaseCoordinateFrame, SkyCoord
+from astropy.coordinates import ICRS, BarycentricMeanEcliptic, BaseCoordinateFrame, SkyCoord
 from astropy.io.fits import Header
 from astropy.time import Time
 from astropy.utils.exceptions import AstropyWarning
@@ -27,7 +27,7 @@ Headers = str | Sequence[str] | np.ndarray
 Values = np.ndarray | float
 
 # What some programs write for FITS' names of frames.
-_RADESYS = {"ICRF": "ICRS", "GAPPT": "FK5", "J2000": "FK5", "J2000.0": "FK5", "FK5/ICRS": "ICRS"}
+_RADESYS = {"ICRF": "ICRS", "J2000": "FK5", "J2000.0": "FK5", "FK5/ICRS": "ICRS"}
 _STENCIL = np.array([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
 _ARCSEC = np.degrees(1) * 3600
 
@@ -136,9 +136,10 @@ def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
         equinox = wcs.wcs.equinox
         return BarycentricMeanEcliptic(equinox=Time(equinox if np.isfinite(equinox) else 2000.0, format="jyear"))
     try:
-        return wcs_to_celestial_frame(wcs)
-    except ValueError:
+        frame = wcs_to_celestial_frame(wcs)
+    except (TypeError, ValueError):
         return None
+    return frame if frame.is_transformable_to(ICRS()) else None
 
 
 def _icrs(lonlat: np.ndarray, frame: BaseCoordinateFrame) -> np.ndarray:

@@ -135,13 +135,15 @@ def write_as(table: Table, path: Path, form: str) -> None:
 def _quote_hashes(path: Path) -> None:
     """Quote a row's first value where it begins with '#', which every reader takes for a comment and astropy does not
     quote."""
-    head, names, rows = _ECSV_PARTS.fullmatch(path.read_bytes()).groups()
+    before, rows = _ECSV_PARTS.fullmatch(path.read_bytes()).groups()
     if rows.startswith(b"#") or b"\n#" in rows:
-        path.write_bytes(head + names + re.sub(rb"^(#[^ \n]*)", rb'"\1"', rows, flags=re.MULTILINE))
+        rows = (re.sub(rb"^#[^ \n]*", rb'"\g<0>"', row) for row in _ECSV_ROW.findall(rows))
+        path.write_bytes(before + b"".join(rows))
 
 
-# Of an ECSV file: its header, the names of its columns, its rows.
-_ECSV_PARTS = re.compile(rb"((?:#[^\n]*\n)*)([^\n]*\n)(.*)", re.DOTALL)
+# Of an ECSV file: its header with the names of its columns, and its rows; and a row, whose quoted values have lines.
+_ECSV_PARTS = re.compile(rb"((?:#[^\n]*\n)*[^\n]*\n)(.*)", re.DOTALL)
+_ECSV_ROW = re.compile(rb'(?:"(?:[^"]|"")*"|[^"\n])*\n')
 
 
 def read_table(path: str | Path) -> Table:
@@ -232,7 +234,11 @@ def _storable(column: Column, form: str) -> Column:
     return column.astype(to) if to else column
 
 
-_BOM = "\ufeff"
+def _without_mark(path: Path) -> Path | str:
+    """The text of a file that begins with a byte order mark, as spreadsheets write it, without it; else its path."""
+    with path.open("rb") as file:
+        marked = file.read(3) == b"\xef\xbb\xbf"
+    return path.read_text(encoding="utf-8-sig") if marked else path
 
 
 def _read(path: Path, form: str | None) -> Table:
@@ -246,9 +252,7 @@ def _read(path: Path, form: str | None) -> Table:
         return _read_foreign_parquet(path)
     else:
         options = {"mask_invalid": False} if form == "fits" else {}
-        table = Table.read(path, format=form, **options)
-        if table.colnames[0].startswith(_BOM):  # of spreadsheets, which astropy takes for a part of the name
-            table.rename_column(table.colnames[0], table.colnames[0].lstrip(_BOM).strip('"'))
+        table = Table.read(_without_mark(path), format=form, **options)
         packed = table.meta.get(_KEY.upper())
     if packed:
         stored = json.loads(packed)

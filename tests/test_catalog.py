@@ -91,6 +91,13 @@ def test_names_that_begin_as_a_comment_are_none(tmp_path, ending):
     assert read_catalog(tmp_path / f"c{ending}")["id"].tolist() == columns["id"].tolist()
 
 
+def test_a_comments_sign_within_a_text_is_left_as_astropy_writes_it(tmp_path):
+    table = Table({"id": ["1", "2"], "note": ["a\n#b", "#c"]})
+    write_table(table, tmp_path / "t.ecsv")
+    table.write(tmp_path / "theirs.ecsv")
+    assert (tmp_path / "t.ecsv").read_bytes() == (tmp_path / "theirs.ecsv").read_bytes()
+
+
 @pytest.mark.parametrize("ending", [".fits", ".vot"])
 @given(text=st.text(st.sampled_from("a'&é \"\\\n/="), max_size=300))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -39,8 +39,6 @@ def catalog(
     from galvae.tableio import FORMATS
 
     check_output(output, FORMATS, overwrite=overwrite)
-    if store.resolve() in output.resolve().parents:
-        raise ValueError(f"{output}: lies in the store, whose files have such names; write the catalog beside it")
     settings = catalog_settings(run, recipe, changes)
 
     from galvae.data.store import ImageStore

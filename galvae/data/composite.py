@@ -18,12 +18,15 @@ _USUAL = ("i", "r", "g")
 _MOST_CLIPPED = 0.6
 _NANOMAGGY_STRETCH = 0.5
 _STRETCH_IN_NOISE = 20.0
+_SAME = 0.3
 
 
 def _scatter(values: np.ndarray) -> float:
-    """Of a sky about 0, by its median; by its standard deviation where most pixels are the same, counts or cut at 0."""
-    robust, plain = 1.4826 * float(np.median(np.abs(values))), float(sigma_clip(values, sigma=5).std())
-    return robust if robust > plain / 2 else plain
+    """Of a sky about 0: by its median, or by its deviation where many pixels are the same, as counts, or cut at 0."""
+    _, same = np.unique(values, return_counts=True)
+    if same.max() > _SAME * len(values):
+        return float(sigma_clip(values.astype(np.float64), sigma=5).std())
+    return 1.4826 * float(np.median(np.abs(values)))
 
 
 def compose(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[str, Any], Flag]:

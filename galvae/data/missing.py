@@ -39,14 +39,15 @@ def share(missing: np.ndarray) -> float:
 
 
 def outermost(missing: np.ndarray) -> np.ndarray:
-    """The border of (ny, nx) pixels, those that have a value; where few have, what lies as near to gaps or sides."""
+    """The border of (ny, nx) pixels, those that have a value; where few have, what lies as near to a side's gaps."""
     width = border_width(missing.shape)
     border = np.ones(missing.shape, bool)
     border[width:-width, width:-width] = False
     seen = border & ~missing
     if seen.sum() >= _ENOUGH * border.sum():
         return seen
-    beyond = np.pad(missing, 1, constant_values=True)
+    beyond, _ = label(np.pad(missing, 1, constant_values=True))
+    beyond = beyond == beyond[0, 0]  # gaps within a galaxy have no sky around them
     return binary_dilation(beyond, np.ones((3, 3), bool), iterations=width)[1:-1, 1:-1] & ~missing
 
 
@@ -84,8 +85,8 @@ def _without_value(flux: np.ndarray) -> np.ndarray:
     missing = ~(np.abs(flux) < _ABSURD)
     for band in range(flux.shape[2]):
         zero = flux[:, :, band] == 0
-        if zero.all():
-            missing[:, :, band] = flux.any()
+        if (zero | missing[:, :, band]).all():
+            missing[:, :, band] = np.nan_to_num(flux).any()
         elif zero.mean() > _BLOCK and (flux[:, :, band] < 0).any():
             blocks, _ = label(zero)
             large = np.bincount(blocks.ravel()) > _BLOCK * zero.size

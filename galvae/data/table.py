@@ -147,9 +147,9 @@ def rows_by_name(column: Column, where: str) -> dict[str, int]:
         )
     rows: dict[str, int] = {}
     for number, value in enumerate(column):
-        if value is np.ma.masked:
+        name = "" if value is np.ma.masked else str(value).strip()
+        if not name:
             continue
-        name = str(value).strip()
         if rows.setdefault(name, number) != number:
             raise ValueError(f"{where} has {name} twice, in rows {rows[name] + 1} and {number + 1}; keep one row each")
     shorts = Counter(Path(name).name for name in rows)

@@ -107,7 +107,7 @@ def test_a_catalog_never_takes_the_place_of_the_stores_pixels(inputs, trained, c
     store = inputs(["STORE"])[0]
     before = kept(store)
     output = next(store.glob("part*.h5"))
-    assert "lies in the store" in refused(["catalog", trained, store, "-o", output, "--overwrite"], capsys)
+    assert "lies in an image store" in refused(["catalog", trained, store, "-o", output, "--overwrite"], capsys)
     assert kept(store) == before
 
 

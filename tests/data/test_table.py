@@ -98,13 +98,15 @@ def test_a_row_without_a_name_is_of_no_image(tmp_path):
     items = [Item("pictures", name, f"{name}.png", ()) for name in ("1", "999999")]
     made = Table({"id": MaskedColumn([1, 0, 0], mask=[False, True, True]), "x": [1, 2, 3]})
     made.write(tmp_path / "t.ecsv")
+    Table({"id": ["1", "", ""], "x": [1, 2, 3]}).write(tmp_path / "t.fits")
+    np.testing.assert_array_equal(match_table(tmp_path / "t.fits", items, RECIPE).columns["table/x"], [1, np.nan])
     np.testing.assert_array_equal(match_table(tmp_path / "t.ecsv", items, RECIPE).columns["table/x"], [1, np.nan])
 
 
 def test_a_spreadsheets_mark_of_its_encoding_is_no_part_of_a_name(tmp_path):
-    (tmp_path / "t.csv").write_text(f"GalaxyID,x\n{IDS[0]},1\n{IDS[1]},2\n", encoding="utf-8-sig")
+    (tmp_path / "t.csv").write_text(f'"GalaxyID","x, y"\n{IDS[0]},1\n{IDS[1]},2\n', encoding="utf-8-sig")
     items = [Item("pictures", name, f"{name}.png", ()) for name in IDS[:2]]
-    np.testing.assert_array_equal(match_table(tmp_path / "t.csv", items, RECIPE).columns["table/x"], [1, 2])
+    np.testing.assert_array_equal(match_table(tmp_path / "t.csv", items, RECIPE).columns["table/x, y"], [1, 2])
 
 
 def test_units_of_angle_are_converted(tmp_path):

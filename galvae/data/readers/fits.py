@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
+from astropy.wcs import WCS, InvalidTransformError
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from galvae.data.readers.align import onto
@@ -170,8 +170,8 @@ def _celestial(header: fits.Header) -> WCS | None:
     try:
         try:
             wcs = WCS(header, naxis=2)
-        except Exception:  # units like 'degrees', which astropy mends in a whole header alone
-            wcs = WCS(header).celestial
+        except InvalidTransformError:  # units like 'degrees', which astropy mends in a whole header alone
+            wcs = WCS(header).sub([1, 2])
         if not wcs.has_celestial or not np.all(proj_plane_pixel_scales(wcs) > 0):
             return None
         return wcs if np.all(np.isfinite(wcs.pixel_to_world_values(0.0, 0.0))) else None
