@@ -181,8 +181,8 @@ def test_a_training_killed_in_its_second_epoch_goes_on(directory, monkeypatch):
 def test_a_training_is_finished_when_its_last_line_is_written(directory, monkeypatch):
     validate, run = Trainer.validate, directory / "run"
 
-    def last_killed(trainer, *, pixels):
-        return validate(trainer, pixels=pixels) if pixels else killed()
+    def last_killed(trainer, *, pixels, precision):
+        return validate(trainer, pixels=pixels, precision=precision) if pixels else killed()
 
     forget(directory, "run", "figures")
     is_killed(monkeypatch, Trainer, "validate", last_killed, directory)

@@ -66,9 +66,10 @@ def test_two_processes_are_one_and_may_change_places(kind, store, tiny_recipe, w
     """Batches of 7: the processes' parts differ in size. One begins, two go on, one ends.
 
     They may come as far apart as by adding up in another order alone: Adam and Muon make as much of a gradient that is
-    nothing but rounding, of a bias before a normalization, as of others.
+    nothing but rounding, of a bias before a normalization, as of others. In float32: where a processor has bfloat16 the
+    divergence of so short a training is 3e-4 off by its rounding.
     """
-    changes = {**RECIPES[kind], "train": {**RECIPES[kind]["train"], "batch": 7}}
+    changes = {**RECIPES[kind], "train": {**RECIPES[kind]["train"], "batch": 7, "precision": "float32"}}
     recipe, alone, together = tiny_recipe(**changes), tmp_path / "alone", tmp_path / "together"
     last = fit(store, recipe, alone, device=torch.device("cpu"), quiet=True)
     fit(store, recipe, together, device=torch.device("cpu"), quiet=True, max_steps=4)
