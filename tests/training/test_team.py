@@ -66,10 +66,9 @@ def test_two_processes_are_one_and_may_change_places(kind, store, tiny_recipe, w
     """Batches of 7: the processes' parts differ in size. One begins, two go on, one ends.
 
     They may come as far apart as by adding up in another order alone: Adam and Muon make as much of a gradient that is
-    nothing but rounding, of a bias before a normalization, as of others. In float32: where a processor has bfloat16 the
-    divergence of so short a training is 3e-4 off by its rounding.
+    nothing but rounding, of a bias before a normalization, as of others.
     """
-    changes = {**RECIPES[kind], "train": {**RECIPES[kind]["train"], "batch": 7, "precision": "float32"}}
+    changes = {**RECIPES[kind], "train": {**RECIPES[kind]["train"], "batch": 7}}
     recipe, alone, together = tiny_recipe(**changes), tmp_path / "alone", tmp_path / "together"
     last = fit(store, recipe, alone, device=torch.device("cpu"), quiet=True)
     fit(store, recipe, together, device=torch.device("cpu"), quiet=True, max_steps=4)
@@ -83,10 +82,10 @@ def test_two_processes_are_one_and_may_change_places(kind, store, tiny_recipe, w
     begun, otherwise = tmp_path / "begun", tmp_path / "otherwise"
     fit(store, recipe, begun, device=torch.device("cpu"), quiet=True, max_steps=1)
     changes["train"]["chunk"] = 128
-    fit(store, tiny_recipe(**changes), otherwise, device=torch.device("cpu"), quiet=True)
+    third = fit(store, tiny_recipe(**changes), otherwise, device=torch.device("cpu"), quiet=True)
     assert apart(together, alone, begun) < 5 * apart(otherwise, alone, begun) < 0.1
     for name in ("elbo", "validation_elbo", "validation_kl_pose"):
-        assert ended[name] == pytest.approx(last[name], rel=1e-4)
+        assert ended[name] == pytest.approx(last[name], rel=1e-4, abs=5 * abs(third[name] - last[name]))
     lines = [(run / "metrics.jsonl").read_text().splitlines() for run in (together, alone)]
     assert len(lines[0]) == len(lines[1]), "only one process writes"
 
