@@ -2,7 +2,9 @@
 
 Pixels are counted from 0, row 0 at the bottom; angles run counter-clockwise from +x as displayed. On the sky
 everything is ICRS, and angles run from North through East. Directions go through the WCS's local Jacobian, so
-either parity, any rotation, PC or CD, SIP and unequal pixels need no case of their own.
+either parity, any rotation, PC or CD, SIP and unequal pixels need no case of their own. (Where pixels are not square
+the direction of an ellipse's major axis in the image is not that of the ellipse on the sky: a position angle is of the
+former.)
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ from astropy.io import fits
 from PIL import Image
 
 from galvae.data.readers import load
-from galvae.data.readers.fits import _celestial
+from galvae.data.readers.bands import band_in_header
+from galvae.data.readers.base import Place
+from galvae.data.readers.fits import _celestial, _read
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
 
@@ -354,3 +356,20 @@ def test_axes_that_are_not_the_images_are_no_sky():
         header.update({f"CTYPE{axis}": kind, f"CRVAL{axis}": 20.0, f"CRPIX{axis}": 1.0, f"CDELT{axis}": 1e-4})
         header[f"CUNIT{axis}"] = "Hz" if axis == 1 else "degrees"
     assert _celestial(header) is None
+
+
+@pytest.mark.parametrize("coordinates", [True, False])
+def test_what_the_first_header_says_of_band_and_unit_counts_for_an_extension(coordinates, tmp_path):
+    first = fits.PrimaryHDU(header=fits.Header({"FILTER": "r", "BUNIT": "nanomaggy", "CTYPE1": "RA---TAN"}))
+    image = fits.ImageHDU(FLUX[0], name="SCI")
+    if coordinates:
+        for axis, (kind, value) in enumerate([("RA---TAN", 150.0), ("DEC--TAN", 20.0)], 1):
+            image.header.update({f"CTYPE{axis}": kind, f"CRVAL{axis}": value, f"CDELT{axis}": 1e-4, f"CRPIX{axis}": 1})
+    fits.HDUList([first, image]).writeto(tmp_path / "one.fits")
+    found = _read(Place(str(tmp_path / "one.fits"), ""))
+    assert (band_in_header(found.header), found.header["BUNIT"]) == ("r", "nanomaggy")
+    assert (found.wcs is not None) is coordinates
+    fits.HDUList([first, fits.ImageHDU(FLUX[0], fits.Header({"BUNIT": "Jy"}), name="SCI")]).writeto(
+        tmp_path / "two.fits"
+    )
+    assert _read(Place(str(tmp_path / "two.fits"), "")).header["BUNIT"] == "Jy"

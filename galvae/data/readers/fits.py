@@ -147,8 +147,11 @@ def _read(place: Place) -> _Image:
                 while pixels.ndim > 2 and len(pixels) == 1:
                     pixels = pixels[0]
                 if pixels.ndim in (2, 3):
-                    header = hdu.header if "CTYPE1" in hdu.header else file[0].header + hdu.header
-                    return _Image(_planes(pixels), header, _celestial(header))
+                    # Band and unit may be said of the whole file; but sky coordinates are one header's alone.
+                    header = hdu.header.copy()
+                    header.extend(file[0].header, unique=True)
+                    own = hdu.header if "CTYPE1" in hdu.header else header
+                    return _Image(_planes(pixels), header, _celestial(own))
     except _TooDeep:
         raise
     except Exception as error:  # astropy's parsers raise whatever they stumble over
