@@ -173,10 +173,10 @@ def paper(bench: Bench, *, least: float) -> dict[str, Any]:
         more, spent = bench.stretch(trainer, least / 8)
         taken, seconds = taken + more, seconds + spent
         elbo = trainer.validate()["elbo"]
-        start = time.perf_counter()
-        trainer.validate(precision=trainer.precision)  # as after an epoch
-        asked = time.perf_counter() - start
         curve.append({"seconds": seconds, "images": taken * trainer.batch, "validation_elbo": elbo})
+    start = time.perf_counter()
+    trainer.validate(precision=trainer.precision)  # as after an epoch
+    asked = time.perf_counter() - start
     trainer.losses.check()
     epochs = trainer.recipe.train.epochs
     whole = epochs * ((GALAXIES - HELD_OUT) // trainer.batch)

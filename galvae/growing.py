@@ -18,7 +18,7 @@ import numpy as np
 from astropy.table import Table
 
 from galvae.files import check_output
-from galvae.tableio import EMPTY, FORMATS, storable, write_as, writing
+from galvae.tableio import ECSV, EMPTY, FORMATS, storable, write_as, writing
 
 
 def write_parts(
@@ -175,10 +175,9 @@ def _grow_parquet(files: Iterator[Path], path: Path, rows: int) -> None:
 
 
 # Of the formats of text: what comes before the rows, the rows, what comes after them.
-_ECSV = re.compile(rb"((?:#[^\n]*\n)*[^\n]*\n)(.*)()", re.DOTALL)
 _VOTABLE = re.compile(rb"(.*?<TABLEDATA>\n)(.*\n)( *</TABLEDATA>.*)", re.DOTALL)
 _GROW: dict[str, Callable[[Iterator[Path], Path, int], None]] = {
-    "ascii.ecsv": partial(_grow_text, layout=_ECSV),
+    "ascii.ecsv": partial(_grow_text, layout=ECSV),
     "votable": partial(_grow_text, layout=_VOTABLE),
     "fits": _grow_fits,
     "hdf5": _grow_hdf5,

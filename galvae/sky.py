@@ -133,7 +133,8 @@ def _celestial_wcs(header: str) -> WCS | None:
 
 def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
     """The frame of a WCS, also where its keywords are those of programs that wrote none of FITS' names."""
-    wcs.wcs.radesys = _RADESYS.get(wcs.wcs.radesys.strip().upper(), wcs.wcs.radesys.strip().upper())
+    said = wcs.wcs.radesys.strip().upper()
+    wcs.wcs.radesys = _RADESYS.get(said, said)
     if wcs.wcs.lngtyp == "ELON":  # of which astropy takes RADESYS, ICRS, for the frame
         equinox = wcs.wcs.equinox
         return BarycentricMeanEcliptic(equinox=Time(equinox if np.isfinite(equinox) else 2000.0, format="jyear"))

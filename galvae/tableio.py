@@ -135,14 +135,14 @@ def write_as(table: Table, path: Path, form: str) -> None:
 def _quote_hashes(path: Path) -> None:
     """Quote a row's first value where it begins with '#', which every reader takes for a comment and astropy does not
     quote."""
-    before, rows = _ECSV_PARTS.fullmatch(path.read_bytes()).groups()
+    before, rows, _ = ECSV.fullmatch(path.read_bytes()).groups()
     if rows.startswith(b"#") or b"\n#" in rows:
         rows = (re.sub(rb"^#[^ \n]*", rb'"\g<0>"', row) for row in _ECSV_ROW.findall(rows))
         path.write_bytes(before + b"".join(rows))
 
 
-# Of an ECSV file: its header with the names of its columns, and its rows; and a row, whose quoted values have lines.
-_ECSV_PARTS = re.compile(rb"((?:#[^\n]*\n)*[^\n]*\n)(.*)", re.DOTALL)
+# Of an ECSV file: what comes before the rows, the rows, nothing after them; and a row, whose quoted values have lines.
+ECSV = re.compile(rb"((?:#[^\n]*\n)*[^\n]*\n)(.*)()", re.DOTALL)
 _ECSV_ROW = re.compile(rb'(?:"(?:[^"]|"")*"|[^"\n])*\n')
 
 

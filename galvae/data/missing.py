@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import binary_dilation, label
 
-from galvae.data.prepare import border_width
+from galvae.data.prepare import border, border_width
 
 _MOST_MISSING = 0.5
 _BLOCK = 0.01
@@ -40,15 +40,14 @@ def share(missing: np.ndarray) -> float:
 
 def outermost(missing: np.ndarray) -> np.ndarray:
     """The border of (ny, nx) pixels, those that have a value; where few have, what lies as near to a side's gaps."""
-    width = border_width(missing.shape)
-    border = np.ones(missing.shape, bool)
-    border[width:-width, width:-width] = False
-    seen = border & ~missing
-    if seen.sum() >= _ENOUGH * border.sum():
+    outside = border(missing.shape)
+    seen = outside & ~missing
+    if seen.sum() >= _ENOUGH * outside.sum():
         return seen
     beyond, _ = label(np.pad(missing, 1, constant_values=True))
     beyond = beyond == beyond[0, 0]  # gaps within a galaxy have no sky around them
-    return binary_dilation(beyond, np.ones((3, 3), bool), iterations=width)[1:-1, 1:-1] & ~missing
+    near = binary_dilation(beyond, np.ones((3, 3), bool), iterations=border_width(missing.shape))
+    return near[1:-1, 1:-1] & ~missing
 
 
 def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

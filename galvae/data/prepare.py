@@ -145,13 +145,16 @@ def border_width(size: tuple[int, int]) -> int:
     return max(1, min(size) // 20)
 
 
+def border(size: tuple[int, int]) -> np.ndarray:
+    """Which pixels of a picture of (ny, nx) are its outermost ones."""
+    width, found = border_width(size), np.ones(size, bool)
+    found[width:-width, width:-width] = False
+    return found
+
+
 def border_of(pixels: np.ndarray) -> np.ndarray:
     """The outermost pixels of a picture, a twentieth of its shorter side wide, shape (n, channels)."""
-    ny, nx = pixels.shape[:2]
-    width = border_width((ny, nx))
-    inside = np.zeros((ny, nx), bool)
-    inside[width : ny - width, width : nx - width] = True
-    return pixels[~inside]
+    return pixels[border(pixels.shape[:2])]
 
 
 def fixed_window(name: str, settings: IngestSettings) -> tuple[int, int]:

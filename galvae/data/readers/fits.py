@@ -148,8 +148,10 @@ def _read(place: Place) -> _Image:
                     pixels = pixels[0]
                 if pixels.ndim in (2, 3):
                     # Band and unit may be said of the whole file; but sky coordinates are one header's alone.
-                    header = hdu.header.copy()
-                    header.extend(file[0].header, unique=True)
+                    header = hdu.header
+                    if hdu is not file[0]:
+                        header = hdu.header.copy()
+                        header.extend(file[0].header, unique=True)
                     own = hdu.header if "CTYPE1" in hdu.header else header
                     return _Image(_planes(pixels), header, _celestial(own))
     except _TooDeep:
