@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from galvae.windows import View
+from galvae.windows import View, in_order, median
 
 _BORDER = 8
 # Half the width of a neighbourhood that is smooth or rough, field pixels.
@@ -76,15 +77,24 @@ def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> 
     border = _border(fields, edge)
     if whole:  # quartiles of whole numbers are whole numbers
         border = border + ((torch.arange(border.shape[-1], device=border.device) * _GOLDEN) % 1 - 0.5) / 255
-    level, above = torch.quantile(border, torch.tensor([0.5, 0.75]).to(border), dim=2)
+    level, above = _quantiles(border, (0.5, 0.75))
     noise = (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5 if display else 1e-6)
-    usual = _border(rough, edge).median(2).values
+    usual = median(_border(rough, edge))[..., 0]
     if not display:
         masked = (_border(fields, 1) == fields[:, :, 0, :1]).float().mean(2) > 0.5
-        every = rough.flatten(2)
-        inside = every.kthvalue(every.shape[2] * 3 // 4, 2).values  # torch's quantile takes no large batches
+        (inside,) = _quantiles(rough.flatten(2), (0.75,))
         noise, usual = torch.where(masked, inside, noise), torch.where(masked[:, :1], inside, usual)
     return level, noise, usual
+
+
+def _quantiles(values: Tensor, shares: Sequence[float]) -> list[Tensor]:
+    """What such shares of values (..., N) lie below, linearly between neighbours, each of shape (...)."""
+    ordered, found = in_order(values), []
+    for share in shares:
+        below, between = divmod(share * (values.shape[-1] - 1), 1)
+        one = ordered[..., int(below)]
+        found.append(torch.lerp(one, ordered[..., min(int(below) + 1, values.shape[-1] - 1)], between))
+    return found
 
 
 def _own(field: Tensor) -> tuple[slice, slice]:
@@ -109,5 +119,6 @@ def _roughness(grey: Tensor) -> Tensor:
     and smooth galaxies hardly show in.
     """
     square = grey.diff(n=2, dim=2).diff(n=2, dim=3).square()
-    near = functional.avg_pool2d(square, 2 * _NEAR + 1, stride=1)
+    size = 2 * _NEAR + 1
+    near = square.unfold(2, size, 1).mean(-1).unfold(3, size, 1).mean(-1)
     return functional.pad(near, (_NEAR + 1,) * 4, mode="replicate").sqrt() / 6

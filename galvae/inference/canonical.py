@@ -19,9 +19,9 @@ from galvae.geometry import Pose, pixel_grid, to_image
 from galvae.model.vae import SpatialVAE
 from galvae.moments import Moments, adaptive_moments, luminance
 
-# Images x pixels x units of a generator's layer at once, in single precision: 4 MiB, which a processor's caches hold,
+# Images x pixels x units of a generator's layer at once, in single precision: 2 MiB, which a processor's caches hold,
 # and 128 MiB on a device.
-PIECE, PIECE_ON_DEVICE = 2**20, 2**25
+PIECE, PIECE_ON_DEVICE = 2**19, 2**25
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from galvae.geometry import Pose
 from galvae.model.precision import Mixed
-from galvae.model.thin import affine, tanh, thin
+from galvae.model.thin import affine, tanh, tanh_layers, thin
 
 
 class SpatialGenerator(Mixed):
@@ -73,9 +73,7 @@ class SpatialGenerator(Mixed):
             with self.mixed_on_a_gpu(x.device):
                 hidden = hidden + torch.cat([torch.sin(phase), torch.cos(phase)], -1) @ weight[2:]
         with self.mixed(x.device):
-            hidden = tanh(hidden if self.precision is None else hidden.to(self.precision))
-            for layer in self.hidden:
-                hidden = tanh(layer(hidden))
+            hidden = tanh_layers(hidden if self.precision is None else hidden.to(self.precision), self.hidden)
         return thin(self.output, hidden.to(self.output.weight.dtype))
 
 
@@ -105,6 +103,6 @@ class VanillaGenerator(nn.Module):
         """Pixel parameters, shape (B, P, outputs), of all pixels or of the `pixels` (B, P) asked for; at any pose."""
         hidden = content
         for layer in self.hidden:
-            hidden = torch.tanh(layer(hidden))
+            hidden = tanh(layer(hidden))
         image = self.output(hidden).view(len(content), -1, self.outputs)
         return image if pixels is None else image.gather(1, pixels[..., None].expand(-1, -1, self.outputs))

@@ -1,10 +1,12 @@
 """What is written for a compiler is what it stands for."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 
-from galvae.model.thin import affine, tanh, thin
+from galvae.model.thin import affine, tanh, tanh_layers, thin
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's to itself
 
@@ -42,20 +44,50 @@ def test_an_affine_map_is_a_product_and_an_offset(shape, weights, offsets):
     )
 
 
-def test_a_compiled_tanh_is_as_good_as_its_kind_and_so_is_its_gradient():
+@pytest.mark.parametrize(
+    ("function", "dtype"),
+    [
+        (torch.compile(tanh, backend="aot_eager", fullgraph=True), torch.bfloat16),
+        (tanh, torch.bfloat16), (tanh, torch.float32), (tanh, torch.float64),
+    ],
+)  # fmt: skip
+def test_a_tanh_is_as_good_as_its_kind_and_so_is_its_gradient(function, dtype):
     """To 1e-7 near zero, where a difference of numbers near one has no more digits."""
     values = torch.cat([-torch.logspace(-6, 2, 200), torch.zeros(1), torch.logspace(-6, 2, 200)])
-    x = values.bfloat16().requires_grad_()
+    x = values.to(dtype).requires_grad_()
     exact = x.detach().double().tanh()
-    found = torch.compile(tanh, backend="aot_eager", fullgraph=True)(x)
-    assert found.dtype == torch.bfloat16
-    assert torch.allclose(found.double(), exact, rtol=2**-8, atol=2e-7)
+    digits = {"rtol": 2**-8, "atol": 2e-7} if dtype == torch.bfloat16 else {"rtol": 0.0, "atol": 2e-7}
+    found = function(x)
+    assert found.dtype == dtype
+    assert torch.allclose(found.double(), exact, **digits)
     (gradient,) = torch.autograd.grad(found.sum(), x)
-    assert torch.allclose(gradient.double(), 1 - exact.square(), rtol=2**-7, atol=2**-7)
+    rough = 2**-7 if dtype == torch.bfloat16 else 4e-7
+    assert torch.allclose(gradient.double(), 1 - exact.square(), rtol=rough, atol=rough)
+    with torch.no_grad():
+        assert torch.equal(function(x.detach().clone()), found)
 
 
-def test_where_nothing_goes_back_a_tanh_takes_its_place():
-    x = torch.randn(5)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_where_nothing_goes_back_a_tanh_takes_its_place(dtype):
+    x = torch.randn(5, dtype=dtype)
     with torch.no_grad():
         assert tanh(x).data_ptr() == x.data_ptr()
     assert tanh(x).data_ptr() != x.data_ptr()
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (2, 3, 9), (1, 9)])
+@pytest.mark.parametrize("widths", [(9,), (9, 9), (9, 4, 7)])
+def test_layers_are_the_same_whether_anything_goes_back_or_not(shape, widths):
+    torch.manual_seed(0)
+    layers, x = [nn.Linear(a, b) for a, b in pairwise(widths)], torch.randn(shape)
+    wanted = x.double().tanh()
+    for layer in layers:
+        wanted = (wanted @ layer.weight.double().T + layer.bias.double()).tanh()
+    found = tanh_layers(x, layers)
+    assert found.requires_grad == bool(layers)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            again = tanh_layers(x.clone(), layers)
+        assert again.shape == wanted.shape
+        for each in (found, again):
+            assert torch.allclose(each.double(), wanted, rtol=0, atol=1e-6)
