@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from galvae.data.store import ImageStore
 from galvae.inference.catalog import infer_batch, on_every_core
@@ -29,6 +29,12 @@ from galvae.inference.infer import LOOKS, NUDGES, infer
 from galvae.inference.settings import CatalogSettings
 from galvae.training.checkpoint import load_model
 from galvae.windows import View
+
+
+@register_flop_formula(torch.ops.aten.mkldnn_linear)
+def _linear(x: torch.Size, weight: torch.Size, *_: object, **__: object) -> int:
+    """Of oneDNN's product of rows and a layer's weights, which torch does not count."""
+    return 2 * x.numel() * weight[0]
 
 
 def main() -> None:

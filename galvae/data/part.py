@@ -127,7 +127,7 @@ def make_galaxy(
         flags |= Flag.PADDED
     field = to_field(pixels, where)
     if settings.pixels == "normalised":
-        field, told["mean"], told["std"] = normalised(field, where)
+        field, told["mean"], told["std"] = normalised(field, where, settings.zero)
     row = {
         "id": item.id,
         "source": item.source,

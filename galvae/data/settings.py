@@ -16,11 +16,13 @@ class IngestSettings(Settings):
     ``max(1, shorter side of the cutout / field)`` original pixels: the whole cutout, never magnified.
 
     ``pixels`` is what a field keeps: display colours of three channels; ``grey``, one such channel; or ``normalised``,
-    one channel of floats, each image less the mean of its pixels over their standard deviation. With ``invert`` what is
-    dark becomes bright in the latter two: a model looks for objects brighter than what is around them.
+    one channel of floats, each image less the mean of its pixels over their standard deviation; or, where ``zero`` is
+    ``background``, less the mean of those outside the circle (the ellipse) that just fits. With ``invert`` what is dark
+    becomes bright in the latter two: a model looks for objects brighter than what is around them.
     """
 
     pixels: Literal["colour", "grey", "normalised"] = "colour"
+    zero: Literal["mean", "background"] = "mean"
     invert: bool = False
     field: PositiveInt = 128
     window: PositiveInt = 64
@@ -55,6 +57,8 @@ class IngestSettings(Settings):
     def _has_a_negative(self) -> Self:
         if self.invert and self.pixels == "colour":
             raise ValueError("invert = true is for one channel; set pixels to grey or normalised")
+        if self.zero == "background" and self.pixels != "normalised":
+            raise ValueError('zero = "background" is for floats; set pixels to normalised')
         return self
 
 

@@ -31,10 +31,10 @@ from galvae.training.checkpoint import DESCRIPTION, STATE, load_model, load_tens
 from galvae.training.fit import fit
 from galvae.training.run import trained_recipe
 
-# Images that a run is measured on, at most, of those it saw.
+# Images that a run is measured on, at most, of those it saw: as many as of the others.
 SEEN = 500
 # Another number wherever something is measured otherwise: what was measured before is then measured again.
-MEASURED = 1
+MEASURED = 2
 
 
 def run_paper(
@@ -187,7 +187,8 @@ def measured_of(run: Path, train: ImageStore, test: ImageStore | None, *, device
     vae, description = load_model(run, device=device)
     known = np.isin(identifier_hashes(train.column("id")), description["trained_on"])
     held_out = Selection(train, np.flatnonzero(~known)) if test is None else Selection(test, np.arange(len(test)))
-    return Measured(vae, description, held_out, Selection(train, np.flatnonzero(known)[:SEEN]), run / FOUND)
+    seen = np.flatnonzero(known)[: min(SEEN, len(held_out.rows))]
+    return Measured(vae, description, held_out, Selection(train, seen), run / FOUND)
 
 
 @contextmanager

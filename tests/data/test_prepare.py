@@ -101,6 +101,20 @@ def test_what_the_cutout_covers_has_mean_0_and_variance_1(size, field, fine):
     np.testing.assert_allclose([own.mean(), own.std()], [0, 1], atol=1e-4)
 
 
+@given(st.integers(64, 200), fields)
+@settings(max_examples=40)
+def test_zero_may_be_the_background_whatever_lies_within(side, field):
+    where = frame((side, side), IngestSettings(field=field))
+    y, x = np.mgrid[:field, :field] - (field - 1) / 2
+    outside = np.hypot(x, y) > field / 2
+    laid = to_field(densities((side, side)), where)
+    made, level, std = normalised(laid, where, "background")
+    assert abs(made[outside].astype(float).mean()) < 1e-4
+    np.testing.assert_allclose(made * std + level, laid, rtol=1e-3, atol=1e-4)
+    brighter = laid + 7 * ~outside[..., None]
+    assert normalised(brighter, where, "background")[1] == level != normalised(brighter, where)[1]
+
+
 @given(sizes, fields, st.integers(1, 2))
 def test_the_fields_centre_is_the_cutouts_centre(size, field, fine):
     where = frame(size, IngestSettings(field=field, oversample=fine))
