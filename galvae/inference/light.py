@@ -173,7 +173,8 @@ def _alone(
 
 def _within(side: int, centre: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """Pixels within one standard deviation of Gaussians of this covariance, (B, 3), shape (B, side, side)."""
-    y, x = np.mgrid[:side, :side][:, None] - centre.T[::-1, :, None, None]
+    x, y = (np.arange(side) - centre.T[..., None])[:, :, None]
+    y = y.swapaxes(1, 2)
     xx, yy, xy = _inverse(shape).T[:, :, None, None]
     return xx * x**2 + yy * y**2 + 2 * xy * x * y < 1
 
