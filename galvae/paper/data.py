@@ -26,8 +26,8 @@ SIZES: Mapping[str, Mapping[Scale, tuple[int, int]]] = {
 
 # Of galaxies, where none are at hand.
 SIMULATED = 2000
-# Of the hinge's images: variance over the pixels without noise over that of the noise.
-SNR = 0.2
+# Of the hinge's images: variance over the pixels without noise over that of the noise, of which the paper says nothing.
+SNR: Mapping[str, float] = {"hinge": 0.2, "hinge-clear": 2.0}
 
 
 class Sources(NamedTuple):
@@ -105,7 +105,7 @@ def stores(
         made_from = {
             "ingest": settings.model_dump(mode="json"), "images": sizes[test],
             "source": str(source.resolve()) if source else before.get("source"),
-            "snr": SNR if job.experiment == "hinge" else None,
+            "snr": SNR.get(job.data),
         }  # fmt: skip
         if before and before != made_from:
             raise FileExistsError(
@@ -154,17 +154,22 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
     return make
 
 
-def _hinge(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
-    from galvae.data.hinge import simulate_hinge
-    from galvae.data.molecule import INTEGRIN_MEMBRANE, hinge_molecule, read_calphas
+def _hinge(data: str) -> Maker:
+    """The hinge with the noise of its name."""
 
-    files = sorted(sources.integrin.glob("*.pdb*")) if sources.integrin else []
-    # Of the whole molecule, as ../shared/data/integrin has it, the parts in the membrane would make the frame wide.
-    whole = bool(files) and len(read_calphas(files[0])[1]) == INTEGRIN_MEMBRANE[-1][-1]
-    molecule = hinge_molecule(sources.integrin, leave_out=INTEGRIN_MEMBRANE if whole else ())
-    path, count = folder / f"hinge-{'test' if test else 'train'}.mrcs", SIZES["hinge"][scale][test]
-    simulate_hinge(path, count, molecule=molecule, snr=SNR, seed=int(test), overwrite=True, quiet=True)
-    return Made(path, path.with_suffix(".ecsv"))
+    def make(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
+        from galvae.data.hinge import simulate_hinge
+        from galvae.data.molecule import INTEGRIN_MEMBRANE, hinge_molecule, read_calphas
+
+        files = sorted(sources.integrin.glob("*.pdb*")) if sources.integrin else []
+        # Of the whole molecule, as ../shared/data/integrin has it, the parts in the membrane would make the frame wide.
+        whole = bool(files) and len(read_calphas(files[0])[1]) == INTEGRIN_MEMBRANE[-1][-1]
+        molecule = hinge_molecule(sources.integrin, leave_out=INTEGRIN_MEMBRANE if whole else ())
+        path, count = folder / f"hinge-{'test' if test else 'train'}.mrcs", SIZES["hinge"][scale][test]
+        simulate_hinge(path, count, molecule=molecule, snr=SNR[data], seed=int(test), overwrite=True, quiet=True)
+        return Made(path, path.with_suffix(".ecsv"))
+
+    return make
 
 
 def _antibody(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
@@ -190,7 +195,7 @@ DATA: Mapping[str, Maker] = {
     "mnist-turned": _digits(45, 1.4),
     "mnist-moved": _digits(45, 14),
     "mnist-moved-canvas": _digits(45, 14, canvas=108),
-    "hinge": _hinge,
+    **{name: _hinge(name) for name in SNR},
     "antibody": _antibody,
     "galaxies": _galaxies,
 }

@@ -83,14 +83,17 @@ def _against_z(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
 
 def _hinge(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
     """Fig. 4: images by conformation, and the manifolds of one latent."""
-    some = next(iter(runs.values()))
-    conformation = some.test.column("table/conformation")
-    order = np.argsort(conformation)[np.linspace(0, len(conformation) - 1, 12).astype(int)]
-    strips: list[tuple[str, np.ndarray]] = [("images, by\nconformation", some.windows(order))]
-    for job, run in runs.items():
-        if job.latents == 1:
-            z = np.quantile(run.found["z"][:, 0], (np.arange(12) + 0.5) / 12)[:, None]
-            strips.append((f"{job.model}:\nz1 from end to end", run.model.canonical(z)))
+    strips: list[tuple[str, np.ndarray]] = []
+    for name in dict.fromkeys(job.data for job in runs):
+        own = {job: run for job, run in runs.items() if job.data == name}
+        some = next(iter(own.values()))
+        conformation = some.test.column("table/conformation")
+        order = np.argsort(conformation)[np.linspace(0, len(conformation) - 1, 12).astype(int)]
+        strips.append((f"{name}: images,\nby conformation", some.windows(order)))
+        for job, run in own.items():
+            if job.latents == 1:
+                z = np.quantile(run.found["z"][:, 0], (np.arange(12) + 0.5) / 12)[:, None]
+                strips.append((f"{job.model}:\nz1 from end to end", run.model.canonical(z)))
     yield "hinge-manifolds", strips_figure(strips, "Images, and the manifold of one latent at theta = 0")
 
 

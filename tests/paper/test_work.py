@@ -37,7 +37,7 @@ SMALL = (
 
 
 def shrink(patch):
-    tiny = replace(EXPERIMENTS["hinge"], quick=SMALL, seeds={"quick": 2, "paper": 3})
+    tiny = replace(EXPERIMENTS["hinge"], data={"hinge": []}, quick=SMALL, seeds={"quick": 2, "paper": 3})
     patch.setitem(EXPERIMENTS, "hinge", tiny)
     patch.setitem(SIZES["hinge"], "quick", (60, 20))
 
@@ -105,7 +105,7 @@ def test_what_was_made_otherwise_is_kept_unless_it_may_be_replaced(small, at_fir
                 tiny = replace(one, quick=(*SMALL, "train.learning_rate=3e-3"))
                 patch.setitem(EXPERIMENTS, "hinge", tiny)
             else:
-                patch.setattr(data, "SNR", 2.0)
+                patch.setattr(data, "SNR", dict.fromkeys(data.SNR, 3.0))
             with pytest.raises(FileExistsError, match="learning_rate" if change == "recipe" else "other snr"):
                 do(tmp_path)
             kept = {path: path.read_bytes() for path in before if path.suffix != ".ecsv" or path.name != "results.ecsv"}
