@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from galvae.geometry import Pose
 from galvae.model.precision import Mixed
-from galvae.model.thin import affine, tanh, tanh_layers, thin
+from galvae.model.thin import affine, tanh_layers, thin
 
 
 class SpatialGenerator(Mixed):
@@ -106,6 +106,6 @@ class VanillaGenerator(nn.Module):
         """Pixel parameters, shape (B, P, outputs), of all pixels or of the `pixels` (B, P) asked for; at any pose."""
         hidden = content
         for layer in self.hidden:
-            hidden = tanh(layer(hidden))
+            hidden = torch.tanh(layer(hidden))
         image = self.output(hidden).view(len(content), -1, self.outputs)
         return image if pixels is None else image.gather(1, pixels[..., None].expand(-1, -1, self.outputs))

@@ -11,7 +11,6 @@ from galvae.geometry import pixel_grid
 from galvae.model.posterior import Posterior, scale_fields
 from galvae.model.precision import Mixed
 from galvae.model.settings import ModelSettings
-from galvae.model.thin import tanh
 from galvae.windows import View
 
 
@@ -56,7 +55,7 @@ class MLPEncoder(Mixed):
         # galaxies takes 1.4 times as long.
         with self.mixed_on_a_gpu(hidden.device):
             for layer in self.hidden:
-                hidden = tanh(layer(hidden))
+                hidden = torch.tanh(layer(hidden))
         mean, log_std = self.output(hidden.to(seen.dtype))[:, None].chunk(2, dim=2)
         scale = scale_fields(mean[..., -1], log_std[..., -1], view) if self.zooms else ()
         std = log_std.exp()

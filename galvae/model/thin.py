@@ -56,44 +56,35 @@ def thin(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 class _Tanh(torch.autograd.Function):
-    """By one exponential."""
+    """Of bfloat16 by one exponential: what a compiler makes of tanh is good to float32, and slower than the memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = _of_double(2 * x.float()).to(x.dtype)
+        y = (2 * torch.sigmoid(2 * x.float()) - 1).to(x.dtype)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
-        return torch.ops.aten.tanh_backward(gradient, y)
-
-
-def _of_double(x: Tensor) -> Tensor:
-    """tanh(x / 2), which takes the place of x."""
-    return x.sigmoid_().mul_(2).sub_(1)
+        return (gradient * (1 - y.float().square())).to(gradient.dtype)
 
 
 def tanh(x: Tensor) -> Tensor:
-    """What ``torch.tanh(x)`` is to 1e-7, or to the last digit of a bfloat16 where that is coarser.
+    """What ``torch.tanh(x)`` is; where nothing goes back it takes its place.
 
-    Good to the last digit of a float32 near zero it is slow: of bfloat16 what a compiler makes of it is slower than a
-    GPU's memory, and a processor's takes as long as the product of matrices before it. Where nothing goes back it takes
-    the place of x.
+    Compiled it is good to 1e-7, or to the last digit of a bfloat16 where that is coarser.
     """
-    compiled, back = torch.compiler.is_compiling(), torch.is_grad_enabled()
-    by_sigmoid = x.dtype == torch.bfloat16 if compiled else x.device.type == "cpu" and x.dtype != torch.float64
-    if not by_sigmoid:
-        return torch.tanh(x) if back else torch.tanh_(x)
-    return _Tanh.apply(x) if compiled or back else x.copy_(_of_double(x.float().mul_(2)))
+    if torch.compiler.is_compiling() and x.dtype == torch.bfloat16:
+        return _Tanh.apply(x)
+    return torch.tanh(x) if torch.is_grad_enabled() else torch.tanh_(x)
 
 
 def tanh_layers(x: Tensor, layers: Iterable[nn.Linear]) -> Tensor:
     """The tanh of x, and of what each layer makes of that before it.
 
-    Where nothing goes back, a processor's single precision is left to oneDNN, whose tanh and, on an AMD processor,
-    products of matrices take half as long as torch's ordinary ones (`benchmarks/layers.py`).
+    Where nothing goes back, a processor's single precision is left to oneDNN: a layer then takes less than half as long
+    (`benchmarks/layers.py`).
     """
     plain = x.dtype != torch.float32 or x.device.type != "cpu" or not torch.backends.mkldnn.is_available()
     if plain or torch.is_grad_enabled() or torch.compiler.is_compiling():

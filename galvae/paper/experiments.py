@@ -150,7 +150,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         measures=["elbo", "truth"],
         latents={"quick": [1, 2], "paper": [1, 2]},
         quick=["train.epochs=4", "train.learning_rate=5e-4", "train.pixels=256"],
-        briefly={"hinge-clear": ["train.epochs=10", "train.learning_rate=1e-3"]},
+        briefly={"hinge-clear": ["train.epochs=8", "train.learning_rate=1e-3"]},
         seeds={"quick": 1, "paper": 3},
         only={"spatial": [1], "ours": [1], "spatial, some pixels": [1]},
         large=["spatial, some pixels", "hinge-clear, vanilla", "hinge-clear, ours"],

@@ -44,32 +44,20 @@ def test_an_affine_map_is_a_product_and_an_offset(shape, weights, offsets):
     )
 
 
-@pytest.mark.parametrize(
-    ("function", "dtype"),
-    [
-        (torch.compile(tanh, backend="aot_eager", fullgraph=True), torch.bfloat16),
-        (tanh, torch.bfloat16), (tanh, torch.float32), (tanh, torch.float64),
-    ],
-)  # fmt: skip
-def test_a_tanh_is_as_good_as_its_kind_and_so_is_its_gradient(function, dtype):
+def test_a_compiled_tanh_is_as_good_as_its_kind_and_so_is_its_gradient():
     """To 1e-7 near zero, where a difference of numbers near one has no more digits."""
     values = torch.cat([-torch.logspace(-6, 2, 200), torch.zeros(1), torch.logspace(-6, 2, 200)])
-    x = values.to(dtype).requires_grad_()
+    x = values.bfloat16().requires_grad_()
     exact = x.detach().double().tanh()
-    digits = {"rtol": 2**-8, "atol": 2e-7} if dtype == torch.bfloat16 else {"rtol": 0.0, "atol": 2e-7}
-    found = function(x)
-    assert found.dtype == dtype
-    assert torch.allclose(found.double(), exact, **digits)
+    found = torch.compile(tanh, backend="aot_eager", fullgraph=True)(x)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.double(), exact, rtol=2**-8, atol=2e-7)
     (gradient,) = torch.autograd.grad(found.sum(), x)
-    rough = 2**-7 if dtype == torch.bfloat16 else 4e-7
-    assert torch.allclose(gradient.double(), 1 - exact.square(), rtol=rough, atol=rough)
-    with torch.no_grad():
-        assert torch.equal(function(x.detach().clone()), found)
+    assert torch.allclose(gradient.double(), 1 - exact.square(), rtol=2**-7, atol=2**-7)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_where_nothing_goes_back_a_tanh_takes_its_place(dtype):
-    x = torch.randn(5, dtype=dtype)
+def test_where_nothing_goes_back_a_tanh_takes_its_place():
+    x = torch.randn(5)
     with torch.no_grad():
         assert tanh(x).data_ptr() == x.data_ptr()
     assert tanh(x).data_ptr() != x.data_ptr()
