@@ -8,8 +8,9 @@ pixels besides (``encoded``, the canonical image, Levenberg-Marquardt, moments, 
 ``catalog``: all that `galvae catalog` computes of a galaxy, the looks for its errors among it.
 
 Each core takes a batch of its own, as `galvae catalog` does. ``mflop``: of convolutions and matrix products, as torch
-counts them, million a galaxy (NumPy's and element by element are not among them). ``share``: of the rate at which the
-same cores, in the same run, multiply plain matrices of 1,024 in single precision. ``ms``: processor time a galaxy.
+counts them, and oneDNN's, million a galaxy (NumPy's and element by element are not among them). ``share``: of the rate
+at which the same cores, in the same run, multiply plain matrices of 1,024 in single precision. ``ms``: processor time a
+galaxy.
 """
 
 from __future__ import annotations

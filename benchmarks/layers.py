@@ -18,7 +18,7 @@ from torch import nn
 
 from galvae.model.thin import tanh_layers
 
-ROWS, ROUNDS, TIMES = 2**19, 7, 20
+NUMBERS, ROUNDS, TIMES = 2**19, 7, 20
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=128)
     units = parser.parse_args().units
     torch.set_num_threads(1)
-    x, layer = torch.randn(ROWS // units, units), nn.Linear(units, units)
+    x, layer = torch.randn(NUMBERS // units, units), nn.Linear(units, units)
     works: dict[str, Callable[[], object]] = {
         "layer": still(lambda: torch.tanh_(layer(torch.tanh_(x.clone())))),
         "layer_here": still(lambda: tanh_layers(x.clone(), [layer])),

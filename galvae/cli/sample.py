@@ -40,7 +40,7 @@ def sample(
 
     model = load(run, device=str(choose_device(device)))
     images = model.sample(n, seed=seed, size=size)
-    save_images(output, images, display=model.pixels != "normalised")
+    save_images(output, images, display=model.display)
     _say_written(output, images, as_json)
 
 
@@ -75,7 +75,7 @@ def interpolate(
     check_fits(vae, description, images)
     ends = model.encode(images.images(images.rows_of([first, second])), oversample=images.ingest["oversample"])
     found = line(model, *ends.z, steps=steps, size=size)
-    save_images(output, found, columns=steps, display=model.pixels != "normalised")
+    save_images(output, found, columns=steps, display=model.display)
     _say_written(output, found, as_json)
 
 

@@ -23,11 +23,7 @@ def digest_of(items: Iterable[Item], settings: IngestSettings) -> str:
     A file's bytes are read; a member of an archive is known by its place in it, its size and its checksum.
     """
     # What was begun before these keys were there can be gone on with.
-    later = {
-        key
-        for key in ("pixels", "invert", "zero")
-        if getattr(settings, key) == type(settings).model_fields[key].default
-    }
+    later = {key for key in ("pixels", "invert") if getattr(settings, key) == type(settings).model_fields[key].default}
     digest = hashlib.sha256(f"{MADE} {settings.model_dump_json(exclude=later)}".encode())
     of_file = lru_cache(maxsize=_FILES)(_of_file)  # the rows of a file follow one another
     for item in items:

@@ -16,7 +16,7 @@ from galvae.data.part import make_part
 from galvae.data.pool import ready_workers, run_in_processes
 from galvae.data.readers.base import ROWS, Item
 from galvae.data.readers.plan import plan
-from galvae.data.settings import IngestSettings
+from galvae.data.settings import FLOATS, IngestSettings
 from galvae.data.store import SCHEMAS, ImageStore, part_path, part_summary
 from galvae.data.workplace import begin, clear, replace
 from galvae.files import write_atomically
@@ -100,7 +100,7 @@ def ingest(
             clear(folder)
         raise
     replace(folder, store)
-    if settings.pixels == "normalised" and darker_inside(ImageStore(store)):
+    if settings.pixels in FLOATS and darker_inside(ImageStore(store)):
         say(
             f"warning: {store}: the middles of the images are darker than their borders; centre and axis are those of "
             f"what is brighter: ingest with --set ingest.invert={str(not settings.invert).lower()}"

@@ -14,7 +14,7 @@ from galvae.data.pixels import pixels_of
 from galvae.data.prepare import fixed_window, frame, normalised, to_field
 from galvae.data.readers import load
 from galvae.data.readers.base import Cutout, Item
-from galvae.data.settings import IngestSettings
+from galvae.data.settings import FLOATS, IngestSettings
 from galvae.data.store import write_part
 from galvae.flags import Flag
 
@@ -126,8 +126,9 @@ def make_galaxy(
     if where.covers > min(where.size):
         flags |= Flag.PADDED
     field = to_field(pixels, where)
-    if settings.pixels == "normalised":
-        field, told["mean"], told["std"] = normalised(field, where, settings.zero)
+    if settings.pixels in FLOATS:
+        background = settings.pixels == "background-subtracted"
+        field, told["mean"], told["std"] = normalised(field, where, background=background)
     row = {
         "id": item.id,
         "source": item.source,

@@ -8,16 +8,16 @@ import numpy as np
 
 from galvae.data.missing import filled, share
 from galvae.data.readers.base import Cutout
-from galvae.data.settings import IngestSettings
+from galvae.data.settings import FLOATS, IngestSettings
 from galvae.flags import Flag
 
 
 def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dict[str, Any], Flag]:
     """The pixels of a cutout as ``ingest.pixels`` wants them, at its own resolution.
 
-    ``colour``: display colours, composed where the cutout is flux. ``grey``: their channel mean. ``normalised``: flux
-    as it is, of the reference plane, or the channel mean of display colours; what remains is done on the field
-    (:func:`galvae.data.prepare.normalised`).
+    ``colour``: display colours, composed where the cutout is flux. ``grey``: their channel mean. What is kept as floats
+    (``normalised``, ``background-subtracted``): flux as it is, of the reference plane, or the channel mean of display
+    colours; what remains is done on the field (:func:`galvae.data.prepare.normalised`).
 
     Returns
     -------
@@ -41,7 +41,7 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
         if settings.pixels == "colour":
             pixels, gaps = filled(pixels)
             told["missing"], flags = np.float32(share(gaps)), Flag.MISSING if gaps.any() else flags
-    elif settings.pixels == "normalised":
+    elif settings.pixels in FLOATS:
         pixels, flags = _flux(cutout, told)
     else:
         from galvae.data.composite import compose
@@ -50,7 +50,7 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
     if settings.pixels == "grey":
         # Of three whole numbers the mean is never halfway between two.
         pixels = ((pixels.sum(axis=2, keepdims=True, dtype=np.uint16) + 1) // 3).astype(np.uint8)
-    elif settings.pixels == "normalised" and pixels.dtype == np.uint8:
+    elif settings.pixels in FLOATS and pixels.dtype == np.uint8:
         pixels = pixels.mean(axis=2, keepdims=True, dtype=np.float32)
     if settings.pixels != "colour":
         flags &= ~Flag.GREY  # nothing odd where all are

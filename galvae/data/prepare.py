@@ -114,8 +114,8 @@ def _triangle(length: int, covers: float, side: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def normalised(field: np.ndarray, where: Frame, zero: str = "mean") -> tuple[np.ndarray, float, float]:
-    """A field of floats less a level of its pixels over their standard deviation; and both.
+def normalised(field: np.ndarray, where: Frame, *, background: bool = False) -> tuple[np.ndarray, float, float]:
+    """A field of floats less the mean of its pixels over their standard deviation; and both.
 
     They are those of the pixels that the cutout covers, all of them: where an object ends is not known yet, and what
     lies around it may be a mask of one value, without any spread. They are taken after downsampling, so that what the
@@ -127,9 +127,8 @@ def normalised(field: np.ndarray, where: Frame, zero: str = "mean") -> tuple[np.
         Shape (side, side, 1).
     where
         Its frame.
-    zero
-        The level: the ``mean`` of all, or of the ``background``, which is what lies outside the ellipse that just fits
-        into what is covered.
+    background
+        The mean alone is that of what lies outside the ellipse that just fits into what is covered: of a mask, too.
 
     Raises
     ------
@@ -138,13 +137,13 @@ def normalised(field: np.ndarray, where: Frame, zero: str = "mean") -> tuple[np.
     """
     inside = [_covered(n, where) for n in where.size]
     own = field[np.ix_(*inside)].astype(np.float64)
-    level, std = float(own.mean()), float(own.std())
-    if not std > 1e-6 * abs(level):
+    mean, std = float(own.mean()), float(own.std())
+    if not std > 1e-6 * abs(mean):
         raise ValueError("every pixel has the same value")
-    if zero == "background":
+    if background:
         y, x = (np.linspace(1 / n - 1, 1 - 1 / n, n) for n in own.shape[:2])
-        level = float(own[np.hypot(y[:, None], x) > 1].mean())
-    return ((field - level) / std).astype(np.float32), level, std
+        mean = float(own[np.hypot(y[:, None], x) > 1].mean())
+    return ((field - mean) / std).astype(np.float32), mean, std
 
 
 def _covered(length: int, where: Frame) -> np.ndarray:

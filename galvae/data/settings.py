@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from galvae.settings import List, Seed, Settings
+
+# Kinds of ``ingest.pixels`` that are no display values, and what an image is less, in units of its standard deviation.
+FLOATS: Mapping[str, str] = {"normalised": "its mean", "background-subtracted": "its background's mean"}
+# Pixels along a side of which those in the corners lie outside the circle.
+LEAST = 4
 
 
 class IngestSettings(Settings):
@@ -16,13 +22,13 @@ class IngestSettings(Settings):
     ``max(1, shorter side of the cutout / field)`` original pixels: the whole cutout, never magnified.
 
     ``pixels`` is what a field keeps: display colours of three channels; ``grey``, one such channel; or ``normalised``,
-    one channel of floats, each image less the mean of its pixels over their standard deviation; or, where ``zero`` is
-    ``background``, less the mean of those outside the circle (the ellipse) that just fits. With ``invert`` what is dark
-    becomes bright in the latter two: a model looks for objects brighter than what is around them.
+    one channel of floats, each image less the mean of its pixels over their standard deviation; or
+    ``background-subtracted``, less the mean of those outside the circle (the ellipse) that just fits instead. With
+    ``invert`` what is dark becomes bright in all but colours: a model looks for objects brighter than what is around
+    them.
     """
 
-    pixels: Literal["colour", "grey", "normalised"] = "colour"
-    zero: Literal["mean", "background"] = "mean"
+    pixels: Literal["colour", "grey", "normalised", "background-subtracted"] = "colour"
     invert: bool = False
     field: PositiveInt = 128
     window: PositiveInt = 64
@@ -51,14 +57,14 @@ class IngestSettings(Settings):
     @property
     def dtype(self) -> str:
         """Of a field's pixels."""
-        return "float32" if self.pixels == "normalised" else "uint8"
+        return "float32" if self.pixels in FLOATS else "uint8"
 
     @model_validator(mode="after")
     def _has_a_negative(self) -> Self:
         if self.invert and self.pixels == "colour":
             raise ValueError("invert = true is for one channel; set pixels to grey or normalised")
-        if self.zero == "background" and self.pixels != "normalised":
-            raise ValueError('zero = "background" is for floats; set pixels to normalised')
+        if self.pixels == "background-subtracted" and self.field * self.oversample < LEAST:
+            raise ValueError(f"a field of fewer than {LEAST} pixels along a side shows no background; set field higher")
         return self
 
 

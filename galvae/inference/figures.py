@@ -172,7 +172,7 @@ def _prior(model: Model) -> Figure:
 
 def _shown(model: Model, images: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
     """As display values, for the figures."""
-    return displayed(images, like) if model.pixels == "normalised" else images
+    return images if model.display else displayed(images, like)
 
 
 def _reconstructions(model: Model, some: Selection, columns: dict[str, np.ndarray]) -> Figure:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from galvae.data.settings import FLOATS
 from galvae.geometry import Pose
 from galvae.inference.canonical import decode_canonical, decode_images, direction
 from galvae.inference.errors import circular_std, content_error, shift_error
@@ -77,8 +78,13 @@ class Model:
 
     @property
     def pixels(self) -> str:
-        """What it was trained on: ``colour``, ``grey``, or ``normalised`` pixels (``ingest.pixels``)."""
+        """What it was trained on, as ``ingest.pixels`` names it."""
         return self.description.get("recipe", {}).get("ingest", {}).get("pixels", "colour")
+
+    @property
+    def display(self) -> bool:
+        """Whether pixels are display values, in [0, 1]."""
+        return self.pixels not in FLOATS
 
     @property
     def latents(self) -> int:
@@ -126,11 +132,11 @@ class Model:
         n, c = self.window * oversample, self._vae.channels
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] < n or images.shape[3] != c:
             raise ValueError(f"images of shape {images.shape}; expected (N, n, n, {c}) with n >= {n}")
-        if self.pixels == "normalised":
+        if not self.display:
             if images.dtype.kind != "f" or not np.isfinite(images).all():
                 raise ValueError(
-                    "the run was trained on normalised pixels: pass finite floats, each image less its mean over its "
-                    "standard deviation, as galvae ingest makes them"
+                    f"the run was trained on {self.pixels} pixels: pass finite floats, each image less "
+                    f"{FLOATS[self.pixels]} over its standard deviation, as galvae ingest makes them"
                 )
             images = images.astype(np.float32)
         elif images.dtype != np.uint8:
@@ -147,7 +153,7 @@ class Model:
     @torch.inference_mode()
     def _encode(self, images: np.ndarray, oversample: int, refine: bool) -> list[np.ndarray]:
         fields = torch.from_numpy(np.ascontiguousarray(images)).to(self._vae.grid.device)
-        view = self._vae.frame(View.central(fields, self.window, oversample, display=self.pixels != "normalised"))
+        view = self._vae.frame(View.central(fields, self.window, oversample, display=self.display))
         found = infer(self._vae, view, refine=refine)
         posterior, pose, content = found.looks, found.pose, found.content
         theta_err = torch.rad2deg(circular_std(posterior))

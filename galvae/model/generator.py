@@ -64,17 +64,17 @@ class SpatialGenerator(Mixed):
             Not used: where the pixels are is all that matters.
         """
         turn, weight = pose.linear, self.coordinates.weight.mT
-        offset, said = pose.shift @ weight[:2] + self.coordinates.bias, self.content(content)
-        one_pose = len(offset) == 1  # and what comes of it is made once
+        offset, projected = pose.shift @ weight[:2] + self.coordinates.bias, self.content(content)
+        one_pose = len(offset) == 1  # what comes of coordinates is then made once for all images
         # Near 1 neighbouring bfloat16 are a quarter of a pixel apart: coordinates keep their precision.
-        hidden = affine(x, turn @ weight[:2], offset if one_pose else offset + said)
+        hidden = affine(x, turn @ weight[:2], offset if one_pose else offset + projected)
         if self.frequencies is not None:
             phase = affine(x, turn @ self.frequencies, pose.shift @ self.frequencies)
             # In float32 half of a step on a GPU; processors' trainings were measured in float32.
             with self.mixed_on_a_gpu(x.device):
                 hidden = hidden + torch.cat([torch.sin(phase), torch.cos(phase)], -1) @ weight[2:]
         if one_pose:
-            hidden = hidden + said[:, None]
+            hidden = hidden + projected[:, None]
         with self.mixed(x.device):
             hidden = tanh_layers(hidden if self.precision is None else hidden.to(self.precision), self.hidden)
         return thin(self.output, hidden.to(self.output.weight.dtype))

@@ -83,10 +83,18 @@ def tanh(x: Tensor) -> Tensor:
 def tanh_layers(x: Tensor, layers: Iterable[nn.Linear]) -> Tensor:
     """The tanh of x, and of what each layer makes of that before it.
 
-    Where nothing goes back, a processor's single precision is left to oneDNN: a layer then takes less than half as long
-    (`benchmarks/layers.py`).
+    Where nothing goes back, a processor's single precision is left to oneDNN, if torch has it: on an AMD processor a
+    layer of 128 units then takes a quarter, one of 1,000 half of the time (`benchmarks/layers.py`).
+
+    Parameters
+    ----------
+    x
+        Shape (..., P, inputs); where nothing goes back it may be overwritten.
+    layers
+        Each followed by a tanh.
     """
-    plain = x.dtype != torch.float32 or x.device.type != "cpu" or not torch.backends.mkldnn.is_available()
+    known = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    plain = x.dtype != torch.float32 or x.device.type != "cpu" or not known
     if plain or torch.is_grad_enabled() or torch.compiler.is_compiling():
         hidden = tanh(x)
         for layer in layers:

@@ -61,7 +61,7 @@ class Experiment:
     quick
         What the small scale changes.
     briefly
-        What it changes of a kind of model, or of data, besides.
+        What it changes of data besides, before what a kind of model changes; and of a kind of model, after that.
     seeds
         How many, at each scale.
     only
@@ -100,7 +100,7 @@ OURS = (
 )  # fmt: skip
 # Of OURS where pixels are normal, and where they are probabilities: two views must agree.
 AGREE_NORMAL, AGREE = "train.agree=0.02", "train.agree=2.0"
-# At twice that rate a mean held above 0 goes dark everywhere, where it has no slope left to come back by.
+# Of OURS for EM: at twice that rate a mean held above 0 went dark everywhere, where it has no slope to come back by.
 GENTLY = "train.learning_rate=5e-3"
 
 # At every scale: numbers as the device is fast with, of which the paper says nothing.

@@ -93,7 +93,7 @@ def _hinge(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
         for job, run in own.items():
             if job.latents == 1:
                 z = np.quantile(run.found["z"][:, 0], (np.arange(12) + 0.5) / 12)[:, None]
-                strips.append((f"{job.model}:\nz1 from end to end", run.model.canonical(z)))
+                strips.append((f"{name}, {job.model}:\nz1 from end to end", run.model.canonical(z)))
     yield "hinge-manifolds", strips_figure(strips, "Images, and the manifold of one latent at theta = 0")
 
 

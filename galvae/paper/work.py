@@ -31,7 +31,7 @@ from galvae.training.checkpoint import DESCRIPTION, STATE, load_model, load_tens
 from galvae.training.fit import fit
 from galvae.training.run import trained_recipe
 
-# Images that a run is measured on, at most, of those it saw: as many as of the others.
+# Images that a run is measured on, at most, of those it saw; no more than of the others.
 SEEN = 500
 # Another number wherever something is measured otherwise: what was measured before is then measured again.
 MEASURED = 2

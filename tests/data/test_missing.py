@@ -182,3 +182,17 @@ def test_a_sky_of_counts_or_cut_at_zero_has_noise(sky, noise):
     """Though most of its pixels are the same."""
     flux = sky(np.random.default_rng(0), galaxy(noise=0) * 0.2).astype(np.float32)
     assert compose(Cutout(flux, ("i", "r", "g")), PLAIN)[1]["stretch"] == pytest.approx(20 * noise, rel=0.25)
+
+
+@pytest.mark.parametrize("odd", range(59))
+def test_of_a_turned_picture_the_turned_pixels_are_missing_whatever_one_pixel_is(odd):
+    """In the very middle of the first row the odd one is taken for the edge's colour, however the picture lies."""
+    colours = np.random.default_rng(0).integers(60, 200, (60, 60, 3), np.uint8)
+    colours[:20] = 0
+    colours[0, odd] = 255
+    before = filled(colours)[1]
+    for turns in range(4):
+        found = filled(np.ascontiguousarray(np.rot90(colours, turns)))[1]
+        assert np.array_equal(
+            np.broadcast_to(found, (60, 60, 1)), np.rot90(np.broadcast_to(before, (60, 60, 1)), turns)
+        )

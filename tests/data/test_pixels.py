@@ -42,8 +42,8 @@ def test_colours_are_what_they_were():
     pixels, told, flags = pixels_of(Cutout(colours), IngestSettings())
     assert pixels is colours
     assert (list(told), flags) == (["bands", "stretch", "missing", "clipped"], 0)
-    with pytest.raises(ValueError, match='zero = "background" is for floats; set pixels to normalised'):
-        IngestSettings(pixels="grey", zero="background")
+    with pytest.raises(ValueError, match="fewer than 4 pixels along a side shows no background"):
+        IngestSettings(pixels="background-subtracted", field=3, window=3)
     with pytest.raises(ValueError, match="invert = true is for one channel; set pixels to grey or normalised"):
         IngestSettings(invert=True)
 

@@ -108,11 +108,11 @@ def test_zero_may_be_the_background_whatever_lies_within(side, field):
     y, x = np.mgrid[:field, :field] - (field - 1) / 2
     outside = np.hypot(x, y) > field / 2
     laid = to_field(densities((side, side)), where)
-    made, level, std = normalised(laid, where, "background")
+    made, level, std = normalised(laid, where, background=True)
     assert abs(made[outside].astype(float).mean()) < 1e-4
     np.testing.assert_allclose(made * std + level, laid, rtol=1e-3, atol=1e-4)
     brighter = laid + 7 * ~outside[..., None]
-    assert normalised(brighter, where, "background")[1] == level != normalised(brighter, where)[1]
+    assert normalised(brighter, where, background=True)[1] == level != normalised(brighter, where)[1]
 
 
 @given(sizes, fields, st.integers(1, 2))

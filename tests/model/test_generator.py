@@ -31,6 +31,9 @@ def test_first_layer_is_that_of_the_concatenation(layers, waves):
     wanted = hidden @ generator.output.weight.T + generator.output.bias
     assert len(generator.hidden) == layers - 1
     assert torch.allclose(generator(x, pose, content), wanted, atol=1e-12)
+    one = Pose(*(value[:1] for value in (pose.theta, pose.shift)))
+    every = Pose(*(value.expand(4, *value.shape[1:]) for value in (one.theta, one.shift)))
+    assert torch.allclose(generator(x[0], one, content), generator(x[0], every, content), atol=1e-12)
 
 
 def test_vanilla_generator_gathers_the_pixels_asked_for():

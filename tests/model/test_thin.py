@@ -74,8 +74,10 @@ def test_layers_are_the_same_whether_anything_goes_back_or_not(shape, widths):
     found = tanh_layers(x, layers)
     assert found.requires_grad == bool(layers)
     for mode in (torch.no_grad, torch.inference_mode):
-        with mode():
+        with mode(), torch.profiler.profile() as seen:
             again = tanh_layers(x.clone(), layers)
         assert again.shape == wanted.shape
+        ours = torch.backends.mkldnn.is_available() and bool(layers)
+        assert ("aten::mkldnn_linear" in {event.name for event in seen.events()}) == ours
         for each in (found, again):
             assert torch.allclose(each.double(), wanted, rtol=0, atol=1e-6)

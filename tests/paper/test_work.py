@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
@@ -260,3 +261,24 @@ def test_the_time_given_is_kept_and_the_same_command_goes_on(small, tmp_path, ca
     assert (folder_of(next(jobs("hinge", "quick")), tmp_path / "out", "quick") / "checkpoint").is_dir()
     assert set(Table.read(tmp_path / "out" / "results.ecsv")["quantity"]) == {NOT_YET}
     assert math.isnan(Table.read(tmp_path / "out" / "results.ecsv")["ours"][0])
+
+
+def test_the_clear_hinge_has_less_noise_and_else_the_same_images(monkeypatch, tmp_path):
+    monkeypatch.setitem(SIZES["hinge"], "quick", (20, 5))
+    told = {}
+    for name in data.SNR:
+        (tmp_path / name).mkdir()
+        made = data.DATA[name](tmp_path / name, Sources(), "quick", False)
+        with mrcfile.open(made.files) as stack:
+            told[name] = stack.data.astype(float), Table.read(made.table)
+    (noisy, truth), (clear, same) = told["hinge"], told["hinge-clear"]
+    assert all(truth[name].tolist() == same[name].tolist() for name in ("theta", "conformation"))
+    # White noise of one variance: ten times the signal's variance is the rest.
+    assert (clear.var() - 1) / (noisy.var() - 1) == pytest.approx(10, rel=0.2)
+
+
+def test_what_a_model_wants_goes_before_what_its_data_wants():
+    recipes = {(job.data, job.model): job.recipe.train for job in jobs("mnist", "quick")}
+    assert (recipes["mnist", "spatial"].pixels, recipes["mnist", "vanilla"].pixels) == (64, 0)
+    assert recipes["mnist", "spatial"].learning_rate < recipes["mnist", "ours"].learning_rate
+    assert recipes["mnist", "spatial"].epochs > recipes["mnist-turned", "spatial"].epochs

@@ -18,7 +18,7 @@ from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode
 
 from galvae.data.readers.base import Cutout, Item
 from galvae.data.readers.content import mrc_orders, read_at, unpacked_name, unpacked_size
-from galvae.data.settings import IngestSettings
+from galvae.data.settings import FLOATS, IngestSettings
 from galvae.progress import say
 
 _MODES = {0: "int8", 1: "int16", 2: "float32", 6: "uint16", 12: "float16"}
@@ -80,7 +80,7 @@ def check_settings(path: str, settings: IngestSettings) -> None:
     ValueError
         If they do.
     """
-    if settings.pixels != "normalised":
+    if settings.pixels not in FLOATS:
         raise ValueError(
             f"{path}: micrographs are measured densities, which have no display values, but ingest.pixels = "
             f"{settings.pixels}; take the recipe em-negative-stain, or --set ingest.pixels=normalised"
