@@ -26,21 +26,6 @@ def as_float(fields: Tensor) -> Tensor:
     return fields / 255 if fields.dtype == torch.uint8 else fields
 
 
-def ordered(values: Tensor) -> Tensor:
-    """Values (..., N), none of them NaN, the smallest first; no gradient goes back."""
-    if values.device.type == "cpu" and not torch.compiler.is_compiling():
-        return torch.from_numpy(np.sort(values.detach().numpy()))  # in a twentieth of the time that torch's takes
-    return values.detach().sort().values
-
-
-def median(values: Tensor) -> Tensor:
-    """Of values (..., N), none of them NaN, the lower one of two, shape (..., 1); no gradient goes back."""
-    if values.device.type == "cpu" and not torch.compiler.is_compiling():
-        middle = (values.shape[-1] - 1) // 2
-        return ordered(values)[..., middle : middle + 1]
-    return values.detach().median(-1, keepdim=True).values
-
-
 def principal_variances(shape: Tensor) -> tuple[Tensor, Tensor]:
     """Variances along the major and the minor axis of second moments xx, yy, xy (B, 3), shape (B,)."""
     middle, off = (shape[:, 0] + shape[:, 1]) / 2, torch.hypot((shape[:, 0] - shape[:, 1]) / 2, shape[:, 2])
@@ -259,7 +244,7 @@ class View:
     def _centroid(self, narrowing: Sequence[float]) -> Tensor:
         coarse = pixel_grid(self.window // 2, device=self.fields.device)
         light = self.sample(coarse.expand(len(self), -1, -1)).mean(-1)
-        light = (light - median(light)).clamp(min=0)
+        light = (light - light.median(1, keepdim=True).values).clamp(min=0)
         centre = torch.zeros(len(self), 2, device=light.device)
         for width in narrowing:
             distance = (coarse[:, 0] - centre[:, :1]).square() + (coarse[:, 1] - centre[:, 1:]).square()
@@ -311,5 +296,5 @@ def _level_and_scatter(planes: Tensor) -> tuple[Tensor, Tensor]:
     edge = max(1, planes.shape[1] // 32)
     sides = [planes[:, :edge], planes[:, -edge:], planes[:, :, :edge], planes[:, :, -edge:]]
     border = torch.cat([side.flatten(1) for side in sides], 1)
-    level = median(border)
-    return level, 1.4826 * median((border - level).abs())
+    level = border.median(1, keepdim=True).values
+    return level, 1.4826 * (border - level).abs().median(1, keepdim=True).values

@@ -8,7 +8,7 @@ import torch
 
 from galvae.geometry import Pose, to_image
 from galvae.moments import adaptive_moments, luminance
-from galvae.windows import NARROWEST, TIMES, WIDEST, View, median, ordered
+from galvae.windows import NARROWEST, TIMES, WIDEST, View
 
 SIZE = 129
 
@@ -150,12 +150,3 @@ def test_the_noise_of_each_channel_is_that_of_the_sky_however_the_field_is_turne
     np.testing.assert_allclose(turned.noise(), view.noise(), rtol=1e-6)
     np.testing.assert_allclose(view.close_up().noise(), view.noise())
     assert (View.central(galaxies([7.0]), 33).noise() == 1 / 255).all()
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 1001])
-@pytest.mark.parametrize("function", [median, torch.compile(median, backend="aot_eager", fullgraph=True)])
-@pytest.mark.filterwarnings("ignore")  # torch's to itself
-def test_medians_are_torchs_whatever_finds_them(count, function):
-    values = torch.randn(3, 2, count)
-    assert torch.equal(function(values), values.median(-1, keepdim=True).values)
-    assert torch.equal(ordered(values), values.sort().values)

@@ -93,9 +93,7 @@ def tanh_layers(x: Tensor, layers: Iterable[nn.Linear]) -> Tensor:
     layers
         Each followed by a tanh.
     """
-    known = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-    plain = x.dtype != torch.float32 or x.device.type != "cpu" or not known
-    if plain or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or not _of_onednn(x):
         hidden = tanh(x)
         for layer in layers:
             hidden = tanh(layer(hidden))
@@ -104,3 +102,8 @@ def tanh_layers(x: Tensor, layers: Iterable[nn.Linear]) -> Tensor:
     for layer in layers:
         hidden = torch.ops.aten.mkldnn_linear(hidden, layer.weight, layer.bias).tanh_()
     return hidden.to_dense().unflatten(0, x.shape[:-1])
+
+
+def _of_onednn(x: Tensor) -> bool:
+    known = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return known and x.device.type == "cpu" and x.dtype == torch.float32
