@@ -104,9 +104,9 @@ class Model:
         Parameters
         ----------
         images
-            uint8, or float in [0, 1]; of a run trained on normalised pixels, floats, each image less its mean over its
-            standard deviation. Shape (N, n, n, C), **row 0 at the bottom**; n at least the window: the model infers the
-            window in the middle, and may look at what surrounds it.
+            uint8, or float in [0, 1]; of a run trained on floats (:data:`galvae.data.settings.FLOATS`) such, as ingest
+            makes them. Shape (N, n, n, C), **row 0 at the bottom**; n at least the window: the model infers the window
+            in the middle, and may look at what surrounds it.
         oversample
             Pixels of the images per pixel of the window. Where it is not given they are one to one, and images larger
             than the fields that the run was trained on are refused, as they are of another scale.
