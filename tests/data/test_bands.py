@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from galvae.data.readers.bands import band_in_header, bands_of_cube, group, red_green_blue, wavelength
+from galvae.data.readers.bands import band_in_header, bands_of_cube, beside_images, group, red_green_blue, wavelength
 
 
 def grouped(*stems, folder="d"):
@@ -52,6 +52,27 @@ def test_the_band_of_a_file_alone_is_cut_off_only_where_its_name_ends_in_it():
 def test_the_same_band_twice_is_two_objects_and_folders_are_apart():
     assert [name for name, _ in grouped("a_g", "a_g", "a_r")] == ["a", "a_g"]
     assert len(group([("x", "a_g"), ("y", "a_r")])) == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "beside"),
+    [
+        ("a_r", "a_r.weight"),
+        ("a_r", "a_weight_r"),
+        ("a_r", "a_r_WHT"),
+        ("cutout-image-r", "cutout-invvar-r"),
+        ("stk.r.unconv", "stk.r.unconv.mask"),
+        ("hst_f606w_sci", "hst_f606w_rms"),
+    ],
+)
+def test_maps_are_told_by_the_image_that_they_lie_beside(image, beside):
+    assert beside_images([("d", beside), ("d", image)]) == {0}
+    assert beside_images([("d", image), ("d", beside)]) == {1}
+    assert not beside_images([("d", beside), ("e", image)])
+
+
+def test_a_name_with_such_a_word_and_no_image_beside_it_is_an_image():
+    assert not beside_images([("d", "psf_star_g"), ("d", "psf_star_r"), ("d", "a_mask"), ("d", "b")])
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,24 @@ def test_fits_and_png_of_one_scene_give_the_same_field(field, tmp_path):
     assert store.column("size").tolist() == [[60, 70]] * 2
 
 
+def test_weights_beside_images_and_files_packed_twice_are_no_galaxies(tmp_path):
+    sky_files(tmp_path)
+    for name in ("obj_r.weight.fits", "obj_mask_g.fits", "obj_r.fits.gz"):
+        fits.PrimaryHDU(np.eye(60, dtype=np.float32)).writeto(tmp_path / name)
+    ingest([tmp_path], tmp_path / "s", SMALL, workers=1, quiet=True)
+    store = ImageStore(tmp_path / "s")
+    assert store.column("id").tolist() == ["obj"]
+    reasons = {Path(source).name: reason for source, reason in store.skipped}
+    assert reasons == {
+        "obj_r.weight.fits": "by its name weights, errors or a mask beside an image",
+        "obj_mask_g.fits": "by its name weights, errors or a mask beside an image",
+        "obj_r.fits.gz": "the same name as obj_r.fits",
+    }
+    # Named, each is what the user says it is.
+    ingest([tmp_path / "obj_r.weight.fits", tmp_path / "obj_r.fits"], tmp_path / "t", SMALL, workers=1, quiet=True)
+    assert len(ImageStore(tmp_path / "t")) == 2
+
+
 @pytest.mark.parametrize(("field", "fine"), [(24, 1), (31, 2), (128, 1)])
 def test_a_stars_sky_position_comes_back_through_the_store(field, fine, tmp_path):
     _, wcs = sky_files(tmp_path)

@@ -41,6 +41,12 @@ _JWST = {
 }
 _SEPARATORS = re.compile(r"([-_.\s]+)")
 _GAP = "\0"
+# Words, in names of files and of FITS extensions, for what goes with an image of the sky and is none; for the image.
+NOT_SKY = {
+    "WGT", "WHT", "WT", "WEIGHT", "WEIGHTS", "IVAR", "INVVAR", "ERR", "ERROR", "VAR", "VARIANCE", "RMS", "DQ", "MASK",
+    "CON", "PSF",
+}  # fmt: skip
+_SKY = {"IMAGE", "IMG", "SCI", "DATA", "FLUX"}
 
 
 def wavelength(name: str) -> float | None:
@@ -144,6 +150,25 @@ def group(stems: Sequence[tuple[str, str]]) -> list[tuple[str, dict[str, int]]]:
         else:
             objects.setdefault(key, (_without_gap(key[1]), {}))[1][band] = index
     return list(objects.values())
+
+
+def beside_images(stems: Sequence[tuple[str, str]]) -> set[int]:
+    """Which files are weights, errors or masks that lie beside their image, by their names: ``x_r.weight``, ``x_r``.
+
+    Parameters
+    ----------
+    stems
+        (folder, name without ending) of each file.
+    """
+    images, maps = set(), {}
+    for index, (folder, stem) in enumerate(stems):
+        words = [word for word in _SEPARATORS.split(stem)[::2] if word.upper() not in _SKY]
+        sky = (folder, *(word for word in words if word.upper() not in NOT_SKY))
+        if len(sky) > len(words):
+            images.add(sky)
+        else:
+            maps[index] = sky
+    return {index for index, sky in maps.items() if sky in images}
 
 
 def _choices(folder: str, stem: str) -> Iterator[tuple[tuple[str, str], str]]:

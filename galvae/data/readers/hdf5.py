@@ -58,8 +58,11 @@ def _check_positions(path: str, settings: IngestSettings) -> None:
 
     from galvae.data.positions import checked
 
-    found = columns(path, settings)
+    found, rows = columns(path, settings), _open(path)[settings.images].shape[:1]
     for known, name in _positions(settings).items():
+        data = _open(path).get(name)
+        if isinstance(data, h5py.Dataset) and data.shape != rows:
+            raise ValueError(f"{path}: dataset {name!r} has shape {data.shape}, expected {rows}: one {known} a galaxy")
         if len(found.get(name, ())):
             checked(Column(found[name]), known, f"{path}: dataset {name!r}")
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from itertools import islice, takewhile
 from pathlib import Path
 
-from galvae.data.readers.bands import group
+from galvae.data.readers.bands import beside_images, group
 from galvae.data.readers.base import ROWS, Item, Place
 from galvae.data.readers.content import contents, kind, looks_like_image, members
 from galvae.data.settings import IngestSettings
@@ -71,11 +71,13 @@ def _utf8(name: str) -> str:
 
 def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -> Iterator[Item]:
     fits = [place for place, what in files.items() if what == "fits"]
-    stems = [(os.path.dirname(str(place)), _ENDINGS.sub("", place.name)) for place in fits]
+    refused = {place: "by its name weights, errors or a mask beside an image" for place in _maps(fits, named)}
+    refused |= {place: f"the same name as {first.name}" for place, first in _packed_twice(fits)}
+    fits = [place for place in fits if place not in refused]
     # An object's place in the order is that of its first file.
     objects = {
         fits[min(numbers.values())]: (name, {band: fits[number] for band, number in numbers.items()})
-        for name, numbers in group(stems)
+        for name, numbers in group([*map(_stem, fits)])
     }
     translations = _Translations([place for place, what in files.items() if what == "mapping"])
     for place, what in files.items():
@@ -84,6 +86,8 @@ def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -
             if place in objects:
                 name, bands = objects[place]
                 yield Item("fits", name, _together(bands), tuple((band, *at) for band, at in bands.items()))
+            elif place in refused:
+                yield Item("unreadable", stem, str(place), (refused[place],))
         elif what == "picture":
             yield Item("pictures", translations.id(place, stem), str(place), place)
         elif what == "mapping":
@@ -98,6 +102,25 @@ def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -
                 yield Item("unreadable", stem, str(place), (why,))
         else:
             yield Item("unreadable", stem, str(place), (_why(what),))
+
+
+def _maps(places: Sequence[Place], named: set[str]) -> Iterator[Place]:
+    for index in beside_images([*map(_stem, places)]):
+        if str(places[index]) not in named:
+            yield places[index]
+
+
+def _packed_twice(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
+    """Files that differ from one before in nothing but how they are packed, and that one."""
+    first: dict[tuple[str, str], Place] = {}
+    for place in places:
+        if (other := first.setdefault(_stem(place), place)) is not place and not place.member:
+            yield place, other
+
+
+def _stem(place: Place) -> tuple[str, str]:
+    """Folder, or archive, and name without ending."""
+    return os.path.dirname(str(place)), _ENDINGS.sub("", place.name)
 
 
 def _why(what: str) -> str:
