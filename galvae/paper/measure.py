@@ -90,7 +90,8 @@ def truth(run: Measured) -> dict[str, Value]:
     """Absolute correlations of each latent with the conformation (Pearson) and with the rotation (circular).
 
     The circular correlation is Jammalamadaka and SenGupta's, mean directions removed (astropy's ``circcorrcoef``); a
-    latent that is no angle counts as one in radians.
+    latent that is no angle counts as one in radians. Of theta besides that for uniform angles, as both should be, of
+    the angles and of twice the angles (modulo 180 degrees).
     """
     conformation, rotation = (run.test.column(f"table/{name}") for name in ("conformation", "theta"))
     latents = {f"z{k + 1}": z for k, z in enumerate(run.found["z"].T)}
@@ -100,7 +101,24 @@ def truth(run: Measured) -> dict[str, Value]:
     for name, values in latents.items():
         found[f"|r| of {name}, conformation"] = Value(pearson(values, conformation))
         found[f"|r| of {name}, rotation"] = Value(abs(circcorrcoef(values, np.radians(rotation))))
+    if "theta" in latents:
+        for name, times in (("uniform", 1), ("uniform, modulo 180 deg", 2)):
+            r = uniform_correlation(times * latents["theta"], times * np.radians(rotation))
+            found[f"|r| of theta, rotation, {name}"] = Value(abs(r))
     return found
+
+
+def uniform_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Circular correlation of angles (radians) that are uniform: ``R(a - b) - R(a + b)``, R the mean resultant length.
+
+    Jammalamadaka & SenGupta (2001, section 8.2): uniform angles have no mean direction, and where those of two samples
+    come to lie by chance takes off the coefficient about mean directions.
+    """
+
+    def resultant(angles: np.ndarray) -> float:
+        return float(abs(np.exp(1j * angles).mean()))
+
+    return resultant(a - b) - resultant(a + b)
 
 
 def sharpness(run: Measured, count: int = 500) -> dict[str, Value]:

@@ -8,7 +8,7 @@ from astropy.stats import circcorrcoef
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.paper.measure import entropy_of, mean_of, pearson
+from galvae.paper.measure import entropy_of, mean_of, pearson, uniform_correlation
 
 
 def jammalamadaka_sengupta(a, b):
@@ -28,6 +28,22 @@ def test_the_circular_correlation_is_that_of_the_paper(offset, noise, sign, seed
     assert circcorrcoef(a, b + turns) == pytest.approx(circcorrcoef(a, b), abs=1e-9)
     exact = circcorrcoef(a, sign * a + offset)
     assert exact == pytest.approx(sign, abs=1e-9)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 3.0])
+def test_of_uniform_angles_the_correlation_is_what_their_scatter_leaves(sign, offset):
+    """And where a few are turned by half, which moves the mean directions of samples, no more than those take."""
+    rng = np.random.default_rng(0)
+    a = rng.uniform(0, 2 * math.pi, 4000)
+    b = sign * a + offset + 0.3 * rng.normal(size=4000)
+    assert uniform_correlation(a, b) == pytest.approx(sign * math.exp(-(0.3**2) / 2), abs=0.02)
+    b[:80] += math.pi
+    assert uniform_correlation(a, b) == pytest.approx(sign * 0.96 * math.exp(-(0.3**2) / 2), abs=0.02)
+    half = b + math.pi * rng.integers(0, 2, 4000)
+    assert abs(uniform_correlation(a, half)) < 0.04
+    assert uniform_correlation(2 * a, 2 * half) == pytest.approx(sign * math.exp(-(0.6**2) / 2), abs=0.03)
+    assert abs(uniform_correlation(a, rng.uniform(0, 6, 4000))) < 0.04
 
 
 @given(st.floats(-5, 5), st.floats(0.1, 5), st.integers(0, 99))
