@@ -248,8 +248,9 @@ def _title(panel: Axes, text: str) -> None:
 
 
 def _short(identifier: Any, longest: int) -> str:
-    text = str(identifier)
-    return text if len(text) <= longest else "…" + text[1 - longest :]
+    """Without its middle: particles of a stack differ at the beginning, files of a folder at the end."""
+    text, head = str(identifier), longest // 3
+    return text if len(text) <= longest else f"{text[:head]}…{text[1 + head - longest :]}"
 
 
 def _brief(degrees: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _simulate(recipe: Recipe, survey: Path, workers: int | None, quiet: bool) ->
 def _ingest(
     recipe: Recipe, sources: Sequence[Path], store: Path, inputs: dict[str, Any], workers: int | None, quiet: bool
 ) -> Stage:
-    from galvae.data.ingest import identity, ingest
+    from galvae.data.ingest import identity, ingest, say_skipped
 
     def _compare() -> list[str] | None:
         described = read_json(store / "store.json")
@@ -99,10 +100,16 @@ def _ingest(
 
     def _make(changed: list[str] | None) -> None:
         resume = bool(changed) or (store / "plan.json").is_file()
-        ingest(
-            sources, store, recipe.ingest, **inputs,
-            workers=workers, resume=resume, overwrite=bool(changed), quiet=quiet,
-        )  # fmt: skip
+        try:
+            done = ingest(
+                sources, store, recipe.ingest, **inputs,
+                workers=workers, resume=resume, overwrite=bool(changed), quiet=quiet,
+            )  # fmt: skip
+        except ValueError:
+            with suppress(OSError):
+                store.parent.rmdir()  # which is empty where nothing could be ingested
+            raise
+        say_skipped(done, quiet=quiet)
 
     return Stage("ingest", store, partial(holds, store, "store.json", "plan.json"), _compare, _make)
 

@@ -61,6 +61,19 @@ def test_the_whole_run_makes_a_catalog_and_pictures(drawn):
         assert (drawn / "run" / "figures" / name).read_bytes() == (drawn / "figures" / name).read_bytes()
 
 
+def test_what_is_skipped_is_said_and_where_all_is_nothing_is_left(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    light = np.random.default_rng(0).integers(0, 99, (40, 40, 3), np.uint8)
+    for name, pixels in (("good", light), ("flat", np.zeros_like(light))):
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{name}.png")
+    recipe = load_recipe("smoke", TINY)
+    next(run_recipe(recipe, [tmp_path / "in"], tmp_path / "some", workers=1, device="cpu"))
+    assert f"skipped {tmp_path / 'in' / 'flat.png'}: every pixel has the same value" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="none of 1 inputs could be ingested"):
+        next(run_recipe(recipe, [tmp_path / "in" / "flat.png"], tmp_path / "none", workers=1, device="cpu"))
+    assert not (tmp_path / "none").exists()
+
+
 def test_unchanged_stages_are_skipped_and_no_file_is_touched(drawn):
     before = contents(drawn)
     assert stages(drawn) == stages(drawn, overwrite=True) == made()

@@ -43,8 +43,7 @@ def ingest(
     settings = chosen_recipe(recipe, changes).ingest
 
     from galvae.data.ingest import ingest as run
-    from galvae.data.ingest import summary
-    from galvae.progress import say
+    from galvae.data.ingest import say_skipped, summary
 
     with say_how_to_go_on(output / "plan.json"):
         done = run(
@@ -52,8 +51,5 @@ def ingest(
             table=table, workers=workers, limit=limit, resume=resume, overwrite=overwrite, strict=strict,
             quiet=quiet,
         )  # fmt: skip
-    for cause, told in done["reasons"].items():
-        say(f"skipped {told['first']}" if told["count"] == 1 else f"skipped {told['count']}: {cause}", quiet=as_json)
-    if done["skipped"]:
-        say("each is listed in the store's skipped table", quiet=as_json)
+    say_skipped(done, quiet=as_json)
     print_result({"store": str(output), **done}, f"{output}: {summary(done)}", as_json=as_json)

@@ -214,6 +214,14 @@ def _finish(
     return {"galaxies": galaxies, "skipped": len(skipped), "reasons": reasons, "unmatched": unmatched}
 
 
+def say_skipped(done: dict[str, Any], *, quiet: bool = False) -> None:
+    """Why :func:`ingest` skipped what it skipped, a line for each reason."""
+    for cause, told in done["reasons"].items():
+        say(f"skipped {told['first']}" if told["count"] == 1 else f"skipped {told['count']}: {cause}", quiet=quiet)
+    if done["skipped"]:
+        say("each is listed in the store's skipped table", quiet=quiet)
+
+
 def summary(done: dict[str, Any]) -> str:
     """One line about what :func:`ingest` returned."""
     galaxies, skipped, unmatched = done["galaxies"], done["skipped"], done["unmatched"]

@@ -141,5 +141,6 @@ def _products(fields: Tensor) -> Tensor:
 
 
 def _curvature(products: Tensor, free: Tensor) -> Tensor:
-    """That of the derivatives where they are free, (B, 3, 3); what nothing depends on is left alone."""
-    return products[:, 1:, 1:] * torch.outer(free, free) + 1e-9 * torch.eye(3).to(products)
+    """That of the derivatives where they are free, (B, 3, 3); what nothing depends on, alone or together, is left."""
+    curvature = products[:, 1:, 1:] * torch.outer(free, free)
+    return curvature + torch.diag_embed(1e-5 * curvature.diagonal(dim1=1, dim2=2) + 1e-9)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from galvae.data.ingest import ingest
+from galvae.data.ingest import identity, ingest
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
 from galvae.files import write_atomically
-from galvae.paper.experiments import Job, Scale
+from galvae.paper.experiments import EXPERIMENTS, Job, Scale
 from galvae.progress import say
+from galvae.recipe import load_recipe
 from galvae.stages import differing, read_json
+
+if TYPE_CHECKING:
+    from galvae.data.molecule import HingeMolecule
 
 MADE_FROM = "made_from.json"
 # How many images: of training, of the test.
@@ -63,8 +69,8 @@ def check_sources(experiment: str, sources: Sources) -> None:
 
     Raises
     ------
-    ValueError
-        If MNIST is wanted and not named, or what is named is not there.
+    ValueError, OSError
+        If MNIST is wanted and not named, or what is named is not there, or is something else.
     """
     source = source_of(experiment, sources)
     if source is None and experiment == "mnist":
@@ -72,8 +78,33 @@ def check_sources(experiment: str, sources: Sources) -> None:
             "MNIST is not at hand; name the folder of its idx files with --mnist, or the experiments that need none: "
             "galvae paper hinge galaxy-zoo em"
         )
-    if source is not None and not source.exists():
-        raise FileNotFoundError(f"{source}: there is no such file or folder; name where the data of {experiment} lie")
+    if source is None:
+        return
+    if not source.exists():
+        option = {"hinge": "integrin", "galaxy-zoo": "galaxies"}.get(experiment, experiment)
+        raise FileNotFoundError(
+            f"{source}: there is no such file or folder; name where the data of {experiment} lie with --{option}"
+        )
+    content_of(experiment, source)
+
+
+@cache
+def content_of(experiment: str, source: Path) -> str:
+    """Digest of the real data of an experiment, wherever they lie.
+
+    Raises
+    ------
+    ValueError, OSError
+        If they are not its data.
+    """
+    if experiment == "galaxy-zoo":
+        return identity([source], load_recipe(EXPERIMENTS[experiment].recipe).ingest)
+    if experiment == "hinge":
+        _molecule(source)
+        files = sorted(source.glob("*.pdb*"))
+    else:
+        files = [_idx(source, test) for test in (False, True)]
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
 def source_of(experiment: str, sources: Sources) -> Path | None:
@@ -104,9 +135,10 @@ def stores(
         before = read_json(where / MADE_FROM)
         made_from = {
             "ingest": settings.model_dump(mode="json"), "images": sizes[test],
-            "source": str(source.resolve()) if source else before.get("source"),
+            "content": content_of(job.experiment, source) if source else before.get("content"),
             "snr": SNR.get(job.data),
         }  # fmt: skip
+        name = before.pop("source", None) or (source.resolve().name if source else "simulated")
         if before and before != made_from:
             raise FileExistsError(
                 f"{where}: was made with other {', '.join(differing(before, made_from))}; choose another output, or "
@@ -120,8 +152,8 @@ def stores(
                 [made.files], where / "store", settings,
                 table=made.table, limit=sizes[test], overwrite=True, quiet=True,
             )  # fmt: skip
-            write_atomically(where / MADE_FROM, json.dumps(made_from, indent=1) + "\n")
-        return ImageStore(where / "store"), Path(made_from["source"]).name if made_from["source"] else "simulated"
+            write_atomically(where / MADE_FROM, json.dumps({**made_from, "source": name}, indent=1) + "\n")
+        return ImageStore(where / "store"), name
 
     train, told = store(False)
     return train, store(True)[0] if sizes[1] else None, told
@@ -132,9 +164,7 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
 
     def make(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
         assert sources.mnist
-        images = next(sources.mnist.glob("t10k-images*" if test else "train-images*"), None)
-        if images is None:
-            raise ValueError(f"{sources.mnist}: MNIST's idx files are not all here; name their folder with --mnist")
+        images = _idx(sources.mnist, test)
         if not (turn or move):
             return Made(images)
         from galvae.data.digits import moved_digits, write_digits
@@ -154,22 +184,34 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
     return make
 
 
+def _idx(folder: Path, test: bool) -> Path:
+    images = next(folder.glob("t10k-images*" if test else "train-images*"), None)
+    if images is None:
+        raise ValueError(f"{folder}: MNIST's idx files are not all here; name their folder with --mnist")
+    return images
+
+
 def _hinge(data: str) -> Maker:
     """The hinge with the noise of its name."""
 
     def make(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:
         from galvae.data.hinge import simulate_hinge
-        from galvae.data.molecule import INTEGRIN_MEMBRANE, hinge_molecule, read_calphas
 
-        files = sorted(sources.integrin.glob("*.pdb*")) if sources.integrin else []
-        # Of the whole molecule, as ../shared/data/integrin has it, the parts in the membrane would make the frame wide.
-        whole = bool(files) and len(read_calphas(files[0])[1]) == INTEGRIN_MEMBRANE[-1][-1]
-        molecule = hinge_molecule(sources.integrin, leave_out=INTEGRIN_MEMBRANE if whole else ())
+        molecule = _molecule(sources.integrin)
         path, count = folder / f"hinge-{'test' if test else 'train'}.mrcs", SIZES["hinge"][scale][test]
         simulate_hinge(path, count, molecule=molecule, snr=SNR[data], seed=int(test), overwrite=True, quiet=True)
         return Made(path, path.with_suffix(".ecsv"))
 
     return make
+
+
+def _molecule(folder: Path | None) -> HingeMolecule:
+    from galvae.data.molecule import INTEGRIN_MEMBRANE, hinge_molecule, read_calphas
+
+    files = sorted(folder.glob("*.pdb*")) if folder else []
+    # Of the whole molecule, as ../shared/data/integrin has it, the parts in the membrane would make the frame wide.
+    whole = bool(files) and len(read_calphas(files[0])[1]) == INTEGRIN_MEMBRANE[-1][-1]
+    return hinge_molecule(folder, leave_out=INTEGRIN_MEMBRANE if whole else ())
 
 
 def _antibody(folder: Path, sources: Sources, scale: Scale, test: bool) -> Made:

@@ -59,7 +59,8 @@ def _mnist(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
         panel.set_title(name, fontsize=9)
     for panel in axes.flat:
         panel.set(xticks=[], yticks=[], frame_on=panel.has_data())
-    figure.suptitle("Manifolds at Z = 2: theta = 0, shift = 0, z at equal steps of its prior's quantiles", fontsize=9)
+    title = "Manifolds at Z = 2: theta = 0, shift = 0, z at equal steps of its prior's quantiles"
+    figure.suptitle(title if len(kinds) > 1 else title.replace(": ", ":\n").replace(", z", ",\nz"), fontsize=9)
     yield "mnist-manifolds", figure
     yield from _against_z(runs)
 

@@ -184,7 +184,7 @@ def page(table: Table) -> str:
     """A page of the manual: a section for each experiment, a table for each scale."""
     told = (
         "`galvae paper -o DIR` makes this page and `results.ecsv`; errors are standard errors over the seeds, or over "
-        "the test images where there is one seed."
+        "the test images where there is one seed, which say nothing of how well trainings repeat."
     )
     lines = ["# The paper's experiments, run by galvae", "", told, ""]
     for name in dict.fromkeys(table["experiment"]):

@@ -125,6 +125,8 @@ def _discard(wanted: Mapping[str, Sequence[Job]], output: Path, scale: Scale) ->
             if len(some) == len(list(jobs(name, scale))):
                 for kind in EXPERIMENTS[name].data:
                     shutil.rmtree(output / scale / "data" / kind, ignore_errors=True)
+                for figure in (output / "figures").glob(f"{scale}-{name}-*.png"):
+                    figure.unlink()
 
 
 def _figures_are_older(name: str, output: Path, scale: Scale) -> bool:

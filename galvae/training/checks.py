@@ -20,13 +20,16 @@ def of_this_store(recipe: Recipe, store: ImageStore) -> Recipe:
         If store and recipe differ in what training rests on, or its pixels are not what the likelihood is one of.
     """
     fixed = store.ingest["crop"] == "fixed"
-    for key in ("pixels", "crop", "field", "oversample", *(("window", "crop_sigma") if fixed else ())):
-        wanted, got = getattr(recipe.ingest, key), store.ingest.get(key)
-        if got is not None and got != wanted:
-            raise ValueError(
-                f"{store.path}: was ingested with ingest.{key} = {got} but the recipe says {wanted}; "
-                f"ingest with the same recipe, or --set ingest.{key}={got}"
-            )
+    keys = ("pixels", "crop", "field", "oversample", *(("window", "crop_sigma") if fixed else ()))
+    got = {key: store.ingest[key] for key in keys if store.ingest.get(key) is not None}
+    if other := [key for key in got if got[key] != getattr(recipe.ingest, key)]:
+        made = ", ".join(f"ingest.{key} = {got[key]}" for key in other)
+        wanted = ", ".join(str(getattr(recipe.ingest, key)) for key in other)
+        alike = " ".join(f"--set ingest.{key}={got[key]}" for key in other)
+        raise ValueError(
+            f"{store.path}: was ingested with {made} but the recipe says {wanted}; ingest with the same recipe, "
+            f"or {alike}"
+        )
     if store.dtype != np.uint8 and recipe.model.likelihood != "gaussian":
         raise ValueError(
             f"{store.path}: normalised pixels, of any value, but model.likelihood = {recipe.model.likelihood} is "

@@ -116,6 +116,19 @@ def test_a_blank_image_leaves_the_pose_alone(knowing):
     assert torch.isfinite(found.covariance).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_where_the_pixels_do_not_tell_the_place_none_of_it_is_nan(knowing, dtype):
+    """Stripes may be moved along themselves; so it was of digits of a model that had hardly been trained."""
+    torch.set_default_dtype(dtype)
+    vae, _, _, view = galaxies(knowing)
+    stripes = torch.sin(4 * pixel_grid(80).sum(1)).view(1, 80, 80, 1).expand(COUNT, -1, -1, 3).to(dtype)
+    view = View.central(view.fields.to(dtype), 64)
+    pose = Pose(torch.zeros(COUNT), torch.zeros(COUNT, 2))
+    found = registering.register(stripes, view, pose, sky(view), settings=vae.settings)
+    assert torch.isfinite(found.pose.shift).all()
+    assert torch.isfinite(found.covariance).all()
+
+
 def test_a_fit_does_not_leave_its_side(knowing):
     """The inference network has said which way: what fits farther off is something else."""
     vae, pose, content, view = galaxies(knowing)

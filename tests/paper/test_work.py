@@ -17,6 +17,7 @@ from galvae.angles import difference
 from galvae.cli.main import run as galvae
 from galvae.data.hinge import simulate_hinge
 from galvae.data.ingest import ingest
+from galvae.data.molecule import hinge_molecule
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
 from galvae.inference.evaluate import evaluate
@@ -242,6 +243,45 @@ def test_the_command_says_what_is_missing(tmp_path, capsys):
             galvae(["paper", *words, "-o", str(tmp_path / "out"), "-q"])
         assert stop.value.code == 2
         assert says in capsys.readouterr().err
+
+
+def two_conformations(folder):
+    """The made-up molecule, closed and opened, as PDB files."""
+    folder.mkdir()
+    molecule = hinge_molecule()
+    for name, atoms in (("1", molecule.at(0.0)), ("2", molecule.at(1.0))):
+        lines = [
+            f"ATOM  {n:5d}  CA  ALA A{n:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C\n"
+            for n, (x, y, z) in enumerate(atoms, 1)
+        ]
+        (folder / f"{name}.pdb").write_text("".join(lines))
+
+
+def test_data_are_known_by_what_they_are_and_a_wrong_source_costs_nothing(small, tmp_path, capsys, monkeypatch):
+    one = replace(EXPERIMENTS["hinge"], models={"spatial": []}, seeds={"quick": 1, "paper": 1})
+    monkeypatch.setitem(EXPERIMENTS, "hinge", one)
+
+    def paper(source, *more):
+        with pytest.raises(SystemExit) as stop:
+            galvae(["paper", "hinge", "-o", str(tmp_path / "o"), "--integrin", str(source), "--device", "cpu", *more])
+        return stop.value.code, capsys.readouterr().err
+
+    two_conformations(tmp_path / "a")
+    assert paper(tmp_path / "a")[0] == 0
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "quick").rglob("*") if path.is_file()}
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert paper(tmp_path / "b")[0] == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "c")
+    (tmp_path / "c" / "2.pdb").write_text((tmp_path / "c" / "2.pdb").read_text().replace("1.", "2."))
+    code, said = paper(tmp_path / "c")
+    assert code == 2
+    assert "made with other content" in said
+    (tmp_path / "empty").mkdir()
+    code, said = paper(tmp_path / "empty", "--overwrite")
+    assert code == 2
+    assert "0 PDB files" in said
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "quick").rglob("*") if path.is_file()}
+    assert list((tmp_path / "o" / "figures").iterdir())
 
 
 def test_the_time_given_is_kept_and_the_same_command_goes_on(small, tmp_path, capsys, monkeypatch):

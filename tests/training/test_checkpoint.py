@@ -45,6 +45,12 @@ def step(vae, parts):
         part.step()
 
 
+def test_others_may_read_a_run_as_they_may_any_file(tmp_path):
+    save_model(tmp_path, build(), DESCRIPTION)
+    (tmp_path / "any").touch()
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"encoder": "polar", "waves": 5}, {"likelihood": "gaussian", "noise": "learned"}]
 )
