@@ -100,16 +100,18 @@ def _ingest(
 
     def _make(changed: list[str] | None) -> None:
         resume = bool(changed) or (store / "plan.json").is_file()
+        ours = not store.parent.exists()
         try:
             done = ingest(
                 sources, store, recipe.ingest, **inputs,
                 workers=workers, resume=resume, overwrite=bool(changed), quiet=quiet,
             )  # fmt: skip
         except ValueError:
-            with suppress(OSError):
-                store.parent.rmdir()  # which is empty where nothing could be ingested
+            with suppress(OSError):  # where something has been ingested before
+                if ours:
+                    store.parent.rmdir()
             raise
-        say_skipped(done, quiet=quiet)
+        say_skipped(done)
 
     return Stage("ingest", store, partial(holds, store, "store.json", "plan.json"), _compare, _make)
 

@@ -123,11 +123,7 @@ def _celestial_wcs(header: str) -> WCS | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)  # repairs of old keywords; ingest is where they are said
         try:
-            known = Header.fromstring(header, sep="\n" if "\n" in header else "")
-            if known.get("EQUINOX") == 0:  # not known, of which wcslib makes FK4 of the year 0: 27 degrees off
-                known.remove("EQUINOX")
-                known.remove("RADESYS", ignore_missing=True)
-            wcs = WCS(known)
+            wcs = WCS(Header.fromstring(header, sep="\n" if "\n" in header else ""))
             wcs = wcs if wcs.naxis == 2 else wcs.celestial
             usable = wcs.has_celestial and np.linalg.det(wcs.pixel_scale_matrix) != 0
         except (WcsError, ValueError):

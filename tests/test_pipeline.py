@@ -72,6 +72,10 @@ def test_what_is_skipped_is_said_and_where_all_is_nothing_is_left(tmp_path, caps
     with pytest.raises(ValueError, match="none of 1 inputs could be ingested"):
         next(run_recipe(recipe, [tmp_path / "in" / "flat.png"], tmp_path / "none", workers=1, device="cpu"))
     assert not (tmp_path / "none").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="none of 1 inputs could be ingested"):
+        next(run_recipe(recipe, [tmp_path / "in" / "flat.png"], tmp_path / "mine", workers=1, device="cpu"))
+    assert (tmp_path / "mine").is_dir()
 
 
 def test_unchanged_stages_are_skipped_and_no_file_is_touched(drawn):

@@ -146,13 +146,6 @@ def test_what_programs_write_for_a_frame_is_known(written, frame):
     assert (sky.ra[1], sky.dec[1]) == pytest.approx((150, 20), abs=1e-9)
 
 
-def test_an_equinox_of_zero_says_nothing():
-    header = field(frame="")
-    header["EQUINOX"] = 0.0
-    sky = local_sky([header.tostring(), WCS(header).to_header_string()], 31.5, 31.5)
-    np.testing.assert_allclose([sky.ra, sky.dec], [[150, 150], [20, 20]], atol=1e-9)
-
-
 def test_a_frame_that_is_not_of_the_sky_is_unknown_and_harms_no_other():
     solar = field()
     solar["CTYPE1"], solar["CTYPE2"] = "HPLN-TAN", "HPLT-TAN"

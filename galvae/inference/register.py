@@ -141,6 +141,9 @@ def _products(fields: Tensor) -> Tensor:
 
 
 def _curvature(products: Tensor, free: Tensor) -> Tensor:
-    """That of the derivatives where they are free, (B, 3, 3); what nothing depends on, alone or together, is left."""
+    """That of the derivatives where they are free, (B, 3, 3), a little lifted, each by its own measure.
+
+    What the pixels do not tell, alone or together, a fit then leaves, and its covariance has no share in.
+    """
     curvature = products[:, 1:, 1:] * torch.outer(free, free)
     return curvature + torch.diag_embed(1e-5 * curvature.diagonal(dim1=1, dim2=2) + 1e-9)

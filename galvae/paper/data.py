@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from galvae.data.ingest import identity, ingest
+from galvae.data.readers import load
+from galvae.data.readers.idx import columns, pictures
+from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
 from galvae.files import write_atomically
@@ -90,7 +93,7 @@ def check_sources(experiment: str, sources: Sources) -> None:
 
 @cache
 def content_of(experiment: str, source: Path) -> str:
-    """Digest of the real data of an experiment, wherever they lie.
+    """Digest of the files, or of the archive's directory, of the real data of an experiment, wherever they lie.
 
     Raises
     ------
@@ -98,12 +101,16 @@ def content_of(experiment: str, source: Path) -> str:
         If they are not its data.
     """
     if experiment == "galaxy-zoo":
-        return identity([source], load_recipe(EXPERIMENTS[experiment].recipe).ingest)
+        settings = load_recipe(EXPERIMENTS[experiment].recipe).ingest
+        load(plan([source], settings, limit=1)[0], settings)
+        return identity([source], settings)
     if experiment == "hinge":
         _molecule(source)
         files = sorted(source.glob("*.pdb*"))
     else:
-        files = [_idx(source, test) for test in (False, True)]
+        for test in (False, True):
+            pictures(str(_idx(source, test)))
+        files = sorted(source.glob("*-idx?-ubyte*"))
     return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
 
 
@@ -138,8 +145,8 @@ def stores(
             "content": content_of(job.experiment, source) if source else before.get("content"),
             "snr": SNR.get(job.data),
         }  # fmt: skip
-        name = before.pop("source", None) or (source.resolve().name if source else "simulated")
-        if before and before != made_from:
+        name = Path(before.pop("source", None) or (source.resolve().name if source else "simulated")).name
+        if before and before | {"content": before.get("content", made_from["content"])} != made_from:
             raise FileExistsError(
                 f"{where}: was made with other {', '.join(differing(before, made_from))}; choose another output, or "
                 f"add --overwrite to begin the experiment again"
@@ -168,7 +175,6 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
         if not (turn or move):
             return Made(images)
         from galvae.data.digits import moved_digits, write_digits
-        from galvae.data.readers.idx import columns, pictures
 
         count = SIZES["mnist"][scale][test]
         moved, truth = moved_digits(
@@ -185,10 +191,10 @@ def _digits(turn: float, move: float, canvas: int | None = None) -> Maker:
 
 
 def _idx(folder: Path, test: bool) -> Path:
-    images = next(folder.glob("t10k-images*" if test else "train-images*"), None)
-    if images is None:
+    found = sorted(folder.glob("t10k-images*" if test else "train-images*"))
+    if not found:
         raise ValueError(f"{folder}: MNIST's idx files are not all here; name their folder with --mnist")
-    return images
+    return found[0]
 
 
 def _hinge(data: str) -> Maker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ def _mnist(runs: Mapping[Job, Measured]) -> Iterator[tuple[str, Figure]]:
     for panel in axes.flat:
         panel.set(xticks=[], yticks=[], frame_on=panel.has_data())
     title = "Manifolds at Z = 2: theta = 0, shift = 0, z at equal steps of its prior's quantiles"
-    figure.suptitle(title if len(kinds) > 1 else title.replace(": ", ":\n").replace(", z", ",\nz"), fontsize=9)
+    figure.suptitle(fill(title, 28 * len(kinds)), fontsize=9)
     yield "mnist-manifolds", figure
     yield from _against_z(runs)
 

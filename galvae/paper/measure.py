@@ -90,8 +90,8 @@ def truth(run: Measured) -> dict[str, Value]:
     """Absolute correlations of each latent with the conformation (Pearson) and with the rotation (circular).
 
     The circular correlation is Jammalamadaka and SenGupta's, mean directions removed (astropy's ``circcorrcoef``); a
-    latent that is no angle counts as one in radians. Of theta besides that for uniform angles, as both should be, of
-    the angles and of twice the angles (modulo 180 degrees).
+    latent that is no angle counts as one in radians. Of theta there is the correlation of uniform angles besides
+    (:func:`uniform_correlation`), of the angles and, modulo 180 degrees, of twice the angles.
     """
     conformation, rotation = (run.test.column(f"table/{name}") for name in ("conformation", "theta"))
     latents = {f"z{k + 1}": z for k, z in enumerate(run.found["z"].T)}
@@ -109,10 +109,24 @@ def truth(run: Measured) -> dict[str, Value]:
 
 
 def uniform_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Circular correlation of angles (radians) that are uniform: ``R(a - b) - R(a + b)``, R the mean resultant length.
+    """Circular correlation of angles that are both uniform: ``R(a - b) - R(a + b)``, R the mean resultant length.
 
-    Jammalamadaka & SenGupta (2001, section 8.2): uniform angles have no mean direction, and where those of two samples
-    come to lie by chance takes off the coefficient about mean directions.
+    Uniform angles have no mean direction. The correlation about mean directions then depends on where those of the
+    two samples lie, which is chance.
+
+    Parameters
+    ----------
+    a, b
+        Radians, shape (N,).
+
+    Returns
+    -------
+    float
+        From -1 to 1: positive where the angles turn in the same sense, about 0 where they are independent.
+
+    References
+    ----------
+    Jammalamadaka & SenGupta, Topics in Circular Statistics, 2001, section 8.2.
     """
 
     def resultant(angles: np.ndarray) -> float:

@@ -126,7 +126,7 @@ def _discard(wanted: Mapping[str, Sequence[Job]], output: Path, scale: Scale) ->
                 for kind in EXPERIMENTS[name].data:
                     shutil.rmtree(output / scale / "data" / kind, ignore_errors=True)
                 for figure in (output / "figures").glob(f"{scale}-{name}-*.png"):
-                    figure.unlink()
+                    figure.unlink(missing_ok=True)
 
 
 def _figures_are_older(name: str, output: Path, scale: Scale) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, PositiveInt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from galvae.description import read_description
@@ -36,8 +36,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
     path.parent.mkdir(parents=True, exist_ok=True)
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole(path) as scratch:
-        # Not by save_file, whose files nobody else may read.
-        scratch.write_bytes(save(contents, metadata={"galvae": json.dumps(metadata or {})}))
+        scratch.touch()
+        mode = scratch.stat().st_mode
+        try:
+            save_file(contents, scratch, metadata={"galvae": json.dumps(metadata or {})})
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+        scratch.chmod(mode)  # save_file's own is 0600, whatever the umask
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

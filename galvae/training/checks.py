@@ -23,13 +23,9 @@ def of_this_store(recipe: Recipe, store: ImageStore) -> Recipe:
     keys = ("pixels", "crop", "field", "oversample", *(("window", "crop_sigma") if fixed else ()))
     got = {key: store.ingest[key] for key in keys if store.ingest.get(key) is not None}
     if other := [key for key in got if got[key] != getattr(recipe.ingest, key)]:
-        made = ", ".join(f"ingest.{key} = {got[key]}" for key in other)
-        wanted = ", ".join(str(getattr(recipe.ingest, key)) for key in other)
+        made = ", ".join(f"ingest.{key} = {got[key]} (the recipe: {getattr(recipe.ingest, key)})" for key in other)
         alike = " ".join(f"--set ingest.{key}={got[key]}" for key in other)
-        raise ValueError(
-            f"{store.path}: was ingested with {made} but the recipe says {wanted}; ingest with the same recipe, "
-            f"or {alike}"
-        )
+        raise ValueError(f"{store.path}: was ingested with {made}; ingest with the same recipe, or {alike}")
     if store.dtype != np.uint8 and recipe.model.likelihood != "gaussian":
         raise ValueError(
             f"{store.path}: normalised pixels, of any value, but model.likelihood = {recipe.model.likelihood} is "

@@ -72,7 +72,7 @@ def test_maps_are_told_by_the_image_that_they_lie_beside(image, beside):
 
 
 def test_a_name_with_such_a_word_and_no_image_beside_it_is_an_image():
-    assert not beside_images([("d", "psf_star_g"), ("d", "psf_star_r"), ("d", "a_mask"), ("d", "b")])
+    assert not beside_images([("d", "var_7"), ("d", "7"), ("d", "psf_star_g"), ("d", "a_mask"), ("d", "b")])
 
 
 @pytest.mark.parametrize(

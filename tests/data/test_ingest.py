@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image
@@ -31,6 +32,7 @@ from galvae.data.settings import IngestSettings
 from galvae.data.store import ImageStore
 from galvae.files import SCRATCH
 from galvae.flags import Flag
+from galvae.sky import local_sky
 
 SMALL = IngestSettings(field=24, window=16)
 
@@ -238,18 +240,29 @@ def test_weights_beside_images_and_files_packed_twice_are_no_galaxies(tmp_path):
     sky_files(tmp_path)
     for name in ("obj_r.weight.fits", "obj_mask_g.fits", "obj_r.fits.gz"):
         fits.PrimaryHDU(np.eye(60, dtype=np.float32)).writeto(tmp_path / name)
+    ids = {"folder": [tmp_path], "all named": sorted(tmp_path.iterdir())}
+    for name, sources in ids.items():
+        ingest(sources, tmp_path.parent / name, SMALL, workers=1, limit=1, strict=True, quiet=True)
+        assert ImageStore(tmp_path.parent / name).column("id").tolist() == ["obj"]
+        assert ImageStore(tmp_path.parent / name).column("bands").tolist() == ["i,r,g"]
+    # By itself a file is what the user says it is.
+    ingest([tmp_path / "obj_r.weight.fits"], tmp_path.parent / "alone", SMALL, workers=1, quiet=True)
+    assert len(ImageStore(tmp_path.parent / "alone")) == 1
+
+
+@pytest.mark.parametrize("written", [{"EQUINOX": 0.0}, {"EQUINOX": 0.0, "RADESYS": "FK5"}])
+def test_an_equinox_of_zero_says_nothing(written, tmp_path):
+    """Of one band alone, it would lie elsewhere on the sky than the others."""
+    _, wcs = sky_files(tmp_path)
+    with fits.open(tmp_path / "obj_r.fits", mode="update") as file:
+        file[0].header.remove("RADESYS", ignore_missing=True)
+        file[0].header.update(written)
     ingest([tmp_path], tmp_path / "s", SMALL, workers=1, quiet=True)
     store = ImageStore(tmp_path / "s")
-    assert store.column("id").tolist() == ["obj"]
-    reasons = {Path(source).name: reason for source, reason in store.skipped}
-    assert reasons == {
-        "obj_r.weight.fits": "by its name weights, errors or a mask beside an image",
-        "obj_mask_g.fits": "by its name weights, errors or a mask beside an image",
-        "obj_r.fits.gz": "the same name as obj_r.fits",
-    }
-    # Named, each is what the user says it is.
-    ingest([tmp_path / "obj_r.weight.fits", tmp_path / "obj_r.fits"], tmp_path / "t", SMALL, workers=1, quiet=True)
-    assert len(ImageStore(tmp_path / "t")) == 2
+    assert store.column("bands").tolist() == ["i,r,g"]
+    sky = local_sky(store.column("wcs"), 31.0, 22.0)
+    there = wcs.pixel_to_world(31.0, 22.0)
+    assert SkyCoord(sky.ra[0], sky.dec[0], unit="deg").separation(there).arcsec < 0.1
 
 
 @pytest.mark.parametrize(("field", "fine"), [(24, 1), (31, 2), (128, 1)])

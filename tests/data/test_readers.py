@@ -184,7 +184,7 @@ def test_rows_of_several_hdf5_files_have_different_ids(tmp_path):
         ("pxscale", [0.26, -1.0], r"g\.h5: dataset 'pxscale' has -1 in row 2, outside 1e-06 to 3600 arcsec"),
         ("ra", [400.0, 1.0], "dataset 'ra' has 400 in row 1, outside 0 to 360 deg"),
         ("dec", [np.nan, 100.0], "dataset 'dec' has 100 in row 2, outside -90 to 90 deg"),
-        ("dec", [1.0], r"dataset 'dec' has shape \(1,\), expected \(2,\): one dec a galaxy"),
+        ("dec", [1.0], r"dataset 'dec' has shape \(1,\), expected \(2,\), .* set ingest\.dec_column"),
         ("ra", ["10:11:12", "1:2:3"], r"dataset 'ra' is text \(10:11:12\).*decimal degrees"),
     ],
 )

@@ -116,17 +116,18 @@ def test_a_blank_image_leaves_the_pose_alone(knowing):
     assert torch.isfinite(found.covariance).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_where_the_pixels_do_not_tell_the_place_none_of_it_is_nan(knowing, dtype):
-    """Stripes may be moved along themselves; so it was of digits of a model that had hardly been trained."""
-    torch.set_default_dtype(dtype)
+def test_where_the_pixels_do_not_tell_the_place_none_of_it_is_nan(knowing):
+    """Stripes may be moved along themselves: in single precision their curvature is then a matter of rounding."""
+    torch.set_default_dtype(torch.float32)
     vae, _, _, view = galaxies(knowing)
-    stripes = torch.sin(4 * pixel_grid(80).sum(1)).view(1, 80, 80, 1).expand(COUNT, -1, -1, 3).to(dtype)
-    view = View.central(view.fields.to(dtype), 64)
+    stripes = torch.sin(4 * pixel_grid(80).sum(1)).view(1, 80, 80, 1).expand(COUNT, -1, -1, 3)
+    view = View.central(view.fields.float(), 64)
     pose = Pose(torch.zeros(COUNT), torch.zeros(COUNT, 2))
     found = registering.register(stripes, view, pose, sky(view), settings=vae.settings)
     assert torch.isfinite(found.pose.shift).all()
     assert torch.isfinite(found.covariance).all()
+    along = torch.tensor([1.0, -1.0]) / math.sqrt(2)
+    assert ((found.pose.shift @ along).abs() < 1e-3).all()
 
 
 def test_a_fit_does_not_leave_its_side(knowing):

@@ -1,6 +1,5 @@
 """``galvae train`` killed, interrupted and terminated: exit codes, what is said, and going on bit for bit."""
 
-import errno
 import json
 import os
 import random
@@ -9,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from galvae.cli.main import run as galvae
 from galvae.data.store import ImageStore
@@ -168,12 +167,12 @@ def test_a_diverging_training_ends_with_2_and_names_step_and_galaxies(store, rec
 
 
 def test_a_disk_that_is_full_is_one_line(store, recipe, command, tmp_path, monkeypatch):
-    def full(path, data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(tensors, path, metadata):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("galvae.training.checkpoint.save_file", full)
     found = command("train", store.path, "-o", tmp_path / "run", "--recipe", recipe, "--device", "cpu", "-q")
-    refused(found, f"{STATE}: cannot be written: No space left")
+    refused(found, f"{STATE}: cannot be written: I/O error: No space left")
 
 
 def test_what_is_no_store(recipe, command, tmp_path):

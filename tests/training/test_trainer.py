@@ -121,7 +121,7 @@ def test_the_same_batches_make_the_same_steps_held_or_read(store, tiny_recipe):
 def test_a_fixed_crop_takes_the_stores_windows(make_store, ellipses, tiny_recipe, tmp_path):
     windows = np.stack([np.arange(40) % 7 - 3, np.arange(40) % 5 - 2], 1).astype(np.int32)
     fixed = make_store(tmp_path / "store", ellipses(40), window=windows, ingest={"crop": "fixed"})
-    with pytest.raises(ValueError, match=r"ingest\.crop = fixed but the recipe says random"):
+    with pytest.raises(ValueError, match=r"ingest\.crop = fixed \(the recipe: random\)"):
         Trainer(fixed, tiny_recipe(), device=CPU)
     recipe = tiny_recipe(ingest={"crop": "fixed"})
     trainer = Trainer(fixed, recipe, device=CPU)
@@ -168,8 +168,9 @@ def test_normalised_pixels_need_a_likelihood_of_any_value(make_store, tiny_recip
     with pytest.raises(ValueError, match=r"model\.likelihood = bernoulli is one of values from 0 to 1; --set model"):
         Trainer(store, recipe, device=CPU)
     gaussian = {"likelihood": "gaussian"}
-    with pytest.raises(ValueError, match=r"ingested with ingest\.pixels = normalised but the recipe says colour"):
-        Trainer(store, tiny_recipe(model=gaussian), device=CPU)
+    both = r"pixels = normalised \(the recipe: colour\), .*field = 28 \(the recipe: 30\); .*=normalised --set .*=28"
+    with pytest.raises(ValueError, match=both):
+        Trainer(store, tiny_recipe(ingest={"field": 30}, model=gaussian), device=CPU)
     assert Trainer(store, tiny_recipe(ingest={"pixels": "normalised"}, model=gaussian), device=CPU).vae.channels == 1
 
 

@@ -41,8 +41,9 @@ _JWST = {
 }
 _SEPARATORS = re.compile(r"([-_.\s]+)")
 _GAP = "\0"
-# Words, in names of files and of FITS extensions, for what goes with an image of the sky and is none; for the image.
-NOT_SKY = {
+# Words of a file's name for maps that lie beside an image, and for the image.
+_MAPS = {"WEIGHT", "WEIGHTS", "WHT", "WGT", "IVAR", "INVVAR", "RMS", "MASK", "DQ", "ERR", "ERROR", "VARIANCE"}
+_SKY = {
     "WGT", "WHT", "WT", "WEIGHT", "WEIGHTS", "IVAR", "INVVAR", "ERR", "ERROR", "VAR", "VARIANCE", "RMS", "DQ", "MASK",
     "CON", "PSF",
 }  # fmt: skip
@@ -163,12 +164,12 @@ def beside_images(stems: Sequence[tuple[str, str]]) -> set[int]:
     images, maps = set(), {}
     for index, (folder, stem) in enumerate(stems):
         words = [word for word in _SEPARATORS.split(stem)[::2] if word.upper() not in _SKY]
-        sky = (folder, *(word for word in words if word.upper() not in NOT_SKY))
-        if len(sky) > len(words):
-            images.add(sky)
+        named = (folder, *(word for word in words if word.upper() not in _MAPS))
+        if any(word.upper() in _MAPS for word in words):
+            maps[index] = named
         else:
-            maps[index] = sky
-    return {index for index, sky in maps.items() if sky in images}
+            images.add(named)
+    return {index for index, named in maps.items() if named in images}
 
 
 def _choices(folder: str, stem: str) -> Iterator[tuple[tuple[str, str], str]]:

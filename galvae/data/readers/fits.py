@@ -14,11 +14,14 @@ from astropy.wcs import WCS, InvalidTransformError
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from galvae.data.readers.align import onto
-from galvae.data.readers.bands import NOT_SKY, band_in_header, bands_of_cube, red_green_blue
+from galvae.data.readers.bands import band_in_header, bands_of_cube, red_green_blue
 from galvae.data.readers.base import Cutout, Place
 from galvae.data.readers.content import contents
 from galvae.data.settings import IngestSettings
 
+_NOT_SKY = {
+    "WGT", "WHT", "WEIGHT", "IVAR", "INVVAR", "ERR", "ERROR", "VAR", "VARIANCE", "RMS", "DQ", "MASK", "CON", "PSF",
+}  # fmt: skip
 _MANY = 64
 
 
@@ -123,7 +126,7 @@ def _read(place: Place) -> _Image:
         # Unsigned integers would be left as they are, their blanks too.
         with fits.open(io.BytesIO(data), uint=False) as file:
             for hdu in file:
-                if not hdu.is_image or hdu.name.upper() in NOT_SKY or hdu.header.get("NAXIS", 0) < 2:
+                if not hdu.is_image or hdu.name.upper() in _NOT_SKY or hdu.header.get("NAXIS", 0) < 2:
                     continue
                 pixels = hdu.data
                 if pixels is None:
@@ -156,6 +159,9 @@ def _planes(pixels: np.ndarray) -> np.ndarray:
 
 def _celestial(header: fits.Header) -> WCS | None:
     """The sky coordinates of the first two axes, or None where the header has none that work."""
+    if header.get("EQUINOX") == 0:  # not known; wcslib would make FK4 of the year 0 of it, 27 degrees off
+        header = header.copy()
+        header.remove("EQUINOX")
     try:
         try:
             wcs = WCS(header, naxis=2)

@@ -62,7 +62,11 @@ def _check_positions(path: str, settings: IngestSettings) -> None:
     for known, name in _positions(settings).items():
         data = _open(path).get(name)
         if isinstance(data, h5py.Dataset) and data.shape != rows:
-            raise ValueError(f"{path}: dataset {name!r} has shape {data.shape}, expected {rows}: one {known} a galaxy")
+            option = {"pixel_scale": "scale"}.get(known, known)
+            raise ValueError(
+                f"{path}: dataset {name!r} has shape {data.shape}, expected {rows}, a number for each galaxy; set "
+                f"ingest.{option}_column to another, or to an empty text"
+            )
         if len(found.get(name, ())):
             checked(Column(found[name]), known, f"{path}: dataset {name!r}")
 

@@ -17,6 +17,7 @@ from galvae.data.readers.content import contents, kind, looks_like_image, member
 from galvae.data.settings import IngestSettings
 
 _ENDINGS = re.compile(r"(\.(fits|fit|fts|jpg|jpeg|jpe|png))?(\.fz)?(\.(gz|bz2|xz))?$", re.IGNORECASE)
+_PACKED = re.compile(r"(\.fz)?(\.(gz|bz2|xz))?$", re.IGNORECASE)
 _NO_IMAGE = ("unknown", "empty", "damaged", "unreadable", "labels")
 _OURS = ("store.json", "plan.json", "model.safetensors", "figures.json")
 
@@ -71,9 +72,8 @@ def _utf8(name: str) -> str:
 
 def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -> Iterator[Item]:
     fits = [place for place, what in files.items() if what == "fits"]
-    refused = {place: "by its name weights, errors or a mask beside an image" for place in _maps(fits, named)}
-    refused |= {place: f"the same name as {first.name}" for place, first in _packed_twice(fits)}
-    fits = [place for place in fits if place not in refused]
+    aside = {fits[index] for index in beside_images([*map(_stem, fits)])} | set(_packed_again(fits))
+    fits = [place for place in fits if place not in aside]
     # An object's place in the order is that of its first file.
     objects = {
         fits[min(numbers.values())]: (name, {band: fits[number] for band, number in numbers.items()})
@@ -86,8 +86,6 @@ def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -
             if place in objects:
                 name, bands = objects[place]
                 yield Item("fits", name, _together(bands), tuple((band, *at) for band, at in bands.items()))
-            elif place in refused:
-                yield Item("unreadable", stem, str(place), (refused[place],))
         elif what == "picture":
             yield Item("pictures", translations.id(place, stem), str(place), place)
         elif what == "mapping":
@@ -104,18 +102,13 @@ def _items(files: dict[Place, str], settings: IngestSettings, named: set[str]) -
             yield Item("unreadable", stem, str(place), (_why(what),))
 
 
-def _maps(places: Sequence[Place], named: set[str]) -> Iterator[Place]:
-    for index in beside_images([*map(_stem, places)]):
-        if str(places[index]) not in named:
-            yield places[index]
-
-
-def _packed_twice(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
-    """Files that differ from one before in nothing but how they are packed, and that one."""
-    first: dict[tuple[str, str], Place] = {}
+def _packed_again(places: Sequence[Place]) -> Iterator[Place]:
+    """Files that differ in name from one before in nothing but how they are packed."""
+    met = set()
     for place in places:
-        if (other := first.setdefault(_stem(place), place)) is not place and not place.member:
-            yield place, other
+        if (name := _PACKED.sub("", str(place))) in met:
+            yield place
+        met.add(name)
 
 
 def _stem(place: Place) -> tuple[str, str]:
