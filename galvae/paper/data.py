@@ -146,7 +146,8 @@ def stores(
             "snr": SNR.get(job.data),
         }  # fmt: skip
         name = Path(before.pop("source", None) or (source.resolve().name if source else "simulated")).name
-        if before and before | {"content": before.get("content", made_from["content"])} != made_from:
+        before = before and {"content": made_from["content"], **before}  # which were not asked for at first
+        if before and before != made_from:
             raise FileExistsError(
                 f"{where}: was made with other {', '.join(differing(before, made_from))}; choose another output, or "
                 f"add --overwrite to begin the experiment again"

@@ -240,8 +240,8 @@ def test_weights_beside_images_and_files_packed_twice_are_no_galaxies(tmp_path):
     sky_files(tmp_path)
     for name in ("obj_r.weight.fits", "obj_mask_g.fits", "obj_r.fits.gz"):
         fits.PrimaryHDU(np.eye(60, dtype=np.float32)).writeto(tmp_path / name)
-    ids = {"folder": [tmp_path], "all named": sorted(tmp_path.iterdir())}
-    for name, sources in ids.items():
+    ways = {"folder": [tmp_path], "all named": sorted(tmp_path.iterdir())}
+    for name, sources in ways.items():
         ingest(sources, tmp_path.parent / name, SMALL, workers=1, limit=1, strict=True, quiet=True)
         assert ImageStore(tmp_path.parent / name).column("id").tolist() == ["obj"]
         assert ImageStore(tmp_path.parent / name).column("bands").tolist() == ["i,r,g"]

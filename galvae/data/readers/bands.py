@@ -43,10 +43,6 @@ _SEPARATORS = re.compile(r"([-_.\s]+)")
 _GAP = "\0"
 # Words of a file's name for maps that lie beside an image, and for the image.
 _MAPS = {"WEIGHT", "WEIGHTS", "WHT", "WGT", "IVAR", "INVVAR", "RMS", "MASK", "DQ", "ERR", "ERROR", "VARIANCE"}
-_SKY = {
-    "WGT", "WHT", "WT", "WEIGHT", "WEIGHTS", "IVAR", "INVVAR", "ERR", "ERROR", "VAR", "VARIANCE", "RMS", "DQ", "MASK",
-    "CON", "PSF",
-}  # fmt: skip
 _SKY = {"IMAGE", "IMG", "SCI", "DATA", "FLUX"}
 
 

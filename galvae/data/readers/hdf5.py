@@ -58,9 +58,10 @@ def _check_positions(path: str, settings: IngestSettings) -> None:
 
     from galvae.data.positions import checked
 
-    found, rows = columns(path, settings), _open(path)[settings.images].shape[:1]
+    found, file = columns(path, settings), _open(path)
+    rows = file[settings.images].shape[:1]
     for known, name in _positions(settings).items():
-        data = _open(path).get(name)
+        data = file.get(name)
         if isinstance(data, h5py.Dataset) and data.shape != rows:
             option = {"pixel_scale": "scale"}.get(known, known)
             raise ValueError(
