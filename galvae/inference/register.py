@@ -16,6 +16,8 @@ from galvae.windows import View
 
 # Pixels within this of the galaxy's origin count, grid units.
 REACH = 0.8
+# How far off theta (radians) and place (grid units) may be where the pixels do not tell them.
+UNTOLD = (math.pi / 4, 1.0, 1.0)
 
 
 class Registered(NamedTuple):
@@ -76,7 +78,7 @@ def register(
     damping = torch.full_like(pose.theta, 1e-3)
     products = _products(fit(state))
     for _ in range(steps):
-        curvature = _curvature(products, free)
+        curvature, _ = _curvature(products, free)
         lifted = curvature + torch.diag_embed(damping[:, None] * curvature.diagonal(dim1=1, dim2=2))
         tried = state + torch.linalg.solve(lifted, -products[:, 1:, 0] * free)
         new = _products(fit(tried))
@@ -92,8 +94,11 @@ def register(
     if not errors:
         return Registered(fitted, None)
     grain = around.noise[:, :, None] * around.left_at(view, points)[:, None]
-    inverse = torch.linalg.inv(_curvature(products, free))
+    curvature, lift = _curvature(products, free)
+    inverse = torch.linalg.inv(curvature)
     noisy = _products(fit(state)[:, 1:] * (grain[:, None] * free[:, None, None]))
+    # What is lifted holds the fit where it began: what only that tells is as far off as it may have begun.
+    noisy = noisy + torch.diag_embed((lift * free * lift.new_tensor(UNTOLD)).square())
     return Registered(fitted, inverse @ noisy @ inverse)
 
 
@@ -140,10 +145,11 @@ def _products(fields: Tensor) -> Tensor:
     return flat @ flat.mT
 
 
-def _curvature(products: Tensor, free: Tensor) -> Tensor:
-    """That of the derivatives where they are free, (B, 3, 3), a little lifted, each by its own measure.
+def _curvature(products: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
+    """That of the derivatives where they are free, (B, 3, 3), lifted a little, each by its own measure: by (B, 3).
 
-    What the pixels do not tell, alone or together, a fit then leaves, and its covariance has no share in.
+    A fit then leaves what the pixels do not tell, alone or together.
     """
     curvature = products[:, 1:, 1:] * torch.outer(free, free)
-    return curvature + torch.diag_embed(1e-5 * curvature.diagonal(dim1=1, dim2=2) + 1e-9)
+    lift = 1e-5 * curvature.diagonal(dim1=1, dim2=2) + 1e-9
+    return curvature + torch.diag_embed(lift), lift

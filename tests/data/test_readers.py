@@ -16,7 +16,7 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from galvae.data.readers import load
+from galvae.data.readers import hdf5, load
 from galvae.data.readers.bands import band_in_header
 from galvae.data.readers.base import Place
 from galvae.data.readers.fits import _celestial, _read
@@ -169,6 +169,20 @@ def test_hdf5_rows_have_positions_and_scales_and_integer_ids(tmp_path):
         plan([tmp_path / "Galaxy10_DECals.h5"], IngestSettings(id_column="ra"))
 
 
+def test_hdf5_columns_may_be_of_one_column_and_the_scale_one_number_for_all(tmp_path):
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file["images"] = np.stack([SCENE, SCENE])
+        file["ra"], file["dec"], file["pxscale"] = [[10.5], [20.0]], [[-5.0], [6.0]], 0.262
+        file["name"] = [["a"], ["b"]]
+    (_, one), (_, two) = galaxies(tmp_path)
+    assert (one.ra, one.dec, one.pixel_scale) == (10.5, -5.0, 0.262)
+    assert (two.ra, two.dec, two.pixel_scale) == (20.0, 6.0, 0.262)
+    found = hdf5.columns(str(tmp_path / "g.h5"), IngestSettings())
+    assert {name: list(values) for name, values in found.items()} == {
+        "ra": [10.5, 20.0], "dec": [-5.0, 6.0], "name": ["a", "b"],
+    }  # fmt: skip
+
+
 def test_rows_of_several_hdf5_files_have_different_ids(tmp_path):
     for name in ("north", "south"):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
@@ -184,6 +198,8 @@ def test_rows_of_several_hdf5_files_have_different_ids(tmp_path):
         ("pxscale", [0.26, -1.0], r"g\.h5: dataset 'pxscale' has -1 in row 2, outside 1e-06 to 3600 arcsec"),
         ("ra", [400.0, 1.0], "dataset 'ra' has 400 in row 1, outside 0 to 360 deg"),
         ("dec", [np.nan, 100.0], "dataset 'dec' has 100 in row 2, outside -90 to 90 deg"),
+        ("pxscale", -1.0, r"g\.h5: dataset 'pxscale' has -1 in row 1, outside 1e-06 to 3600 arcsec"),
+        ("ra", 10.0, r"dataset 'ra' has shape \(\), expected \(2,\), .* set ingest\.ra_column"),
         ("dec", [1.0], r"dataset 'dec' has shape \(1,\), expected \(2,\), .* set ingest\.dec_column"),
         ("ra", ["10:11:12", "1:2:3"], r"dataset 'ra' is text \(10:11:12\).*decimal degrees"),
     ],

@@ -116,7 +116,7 @@ def test_a_blank_image_leaves_the_pose_alone(knowing):
     assert torch.isfinite(found.covariance).all()
 
 
-def test_where_the_pixels_do_not_tell_the_place_none_of_it_is_nan(knowing):
+def test_where_the_pixels_do_not_tell_the_place_it_stays_and_is_said_to_be_unknown(knowing):
     """Stripes may be moved along themselves: in single precision their curvature is then a matter of rounding."""
     torch.set_default_dtype(torch.float32)
     vae, _, _, view = galaxies(knowing)
@@ -126,8 +126,25 @@ def test_where_the_pixels_do_not_tell_the_place_none_of_it_is_nan(knowing):
     found = registering.register(stripes, view, pose, sky(view), settings=vae.settings)
     assert torch.isfinite(found.pose.shift).all()
     assert torch.isfinite(found.covariance).all()
-    along = torch.tensor([1.0, -1.0]) / math.sqrt(2)
+    along, across = torch.tensor([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
     assert ((found.pose.shift @ along).abs() < 1e-3).all()
+    of_place = found.covariance[:, 1:, 1:]
+    assert (of_place @ along @ along > 0.5).all()
+    assert (of_place @ across @ across < 0.01).all()
+
+
+def test_a_flat_canonical_image_tells_nothing_of_the_pose(knowing):
+    """An untaught generator: the pose stays, its errors are the largest there are, and none where none is inferred."""
+    vae, pose, _, view = galaxies(knowing)
+    flat = torch.full((COUNT, 80, 80, 3), 0.3)
+    for inferred in ((True, True), (False, True), (True, False)):
+        rotation, translation = inferred
+        vae.settings = vae.settings.model_copy(update={"infer_rotation": rotation, "infer_translation": translation})
+        found = registering.register(flat, view, pose, sky(view), settings=vae.settings)
+        assert torch.allclose(found.pose.theta, pose.theta)
+        assert torch.allclose(found.pose.shift, pose.shift, atol=1e-12)
+        wanted = torch.tensor([math.pi / 4 * rotation, 1.0 * translation, 1.0 * translation]).square()
+        assert torch.allclose(found.covariance, torch.diag(wanted).expand(COUNT, 3, 3))
 
 
 def test_a_fit_does_not_leave_its_side(knowing):

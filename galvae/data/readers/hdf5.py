@@ -58,18 +58,31 @@ def _check_positions(path: str, settings: IngestSettings) -> None:
 
     from galvae.data.positions import checked
 
-    found, file = columns(path, settings), _open(path)
-    rows = file[settings.images].shape[:1]
+    file = _open(path)
+    rows = len(file[settings.images])
     for known, name in _positions(settings).items():
         data = file.get(name)
-        if isinstance(data, h5py.Dataset) and data.shape != rows:
+        if not isinstance(data, h5py.Dataset):
+            continue
+        # One number for all can be nothing but the scale of their pixels.
+        if not _is_column(data, rows) and (known, data.shape) != ("pixel_scale", ()):
             option = {"pixel_scale": "scale"}.get(known, known)
             raise ValueError(
-                f"{path}: dataset {name!r} has shape {data.shape}, expected {rows}, a number for each galaxy; set "
+                f"{path}: dataset {name!r} has shape {data.shape}, expected {(rows,)}, a number for each galaxy; set "
                 f"ingest.{option}_column to another, or to an empty text"
             )
-        if len(found.get(name, ())):
-            checked(Column(found[name]), known, f"{path}: dataset {name!r}")
+        if data.size:
+            checked(Column(_values(data)), known, f"{path}: dataset {name!r}")
+
+
+def _is_column(data: object, rows: int) -> bool:
+    return isinstance(data, h5py.Dataset) and data.shape in ((rows,), (rows, 1))
+
+
+def _values(data: h5py.Dataset) -> np.ndarray:
+    """All of a column, or of one number, as one of NumPy's, texts as texts; shape (rows,)."""
+    values = data.asstr(errors="replace")[()] if h5py.check_string_dtype(data.dtype) else data[()]
+    return np.asarray(values).reshape(-1).astype(str if h5py.check_string_dtype(data.dtype) else data.dtype)
 
 
 def _positions(settings: IngestSettings) -> dict[str, str]:
@@ -95,16 +108,12 @@ def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
 def columns(path: str, settings: IngestSettings) -> dict[str, np.ndarray]:
     """What else a file says of its galaxies: every dataset of one number or one text for each of them, by name."""
     file = _open(path)
-    rows = file[settings.images].shape[:1]
-    found = {}
-    for name, data in file.items():
-        if not isinstance(data, h5py.Dataset) or data.shape != rows:
-            continue
-        if h5py.check_string_dtype(data.dtype):
-            found[name] = data.asstr(errors="replace")[:].astype(str)
-        elif data.dtype.kind in "biuf":
-            found[name] = data[:]
-    return found
+    rows = len(file[settings.images])
+    return {
+        name: _values(data)
+        for name, data in file.items()
+        if _is_column(data, rows) and (h5py.check_string_dtype(data.dtype) or data.dtype.kind in "biuf")
+    }
 
 
 def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
@@ -121,7 +130,7 @@ def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
     path, row = place
     file = _open(path)
     pixels = np.atleast_3d(file[settings.images][row])[::-1]
-    place_and_scale = {known: _value(file, name, row, settings) for known, name in _positions(settings).items()}
+    place_and_scale = {known: _value(file, name, row) for known, name in _positions(settings).items()}
     if pixels.dtype == np.uint8:
         pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
         return Cutout(pixels=pixels, **place_and_scale)
@@ -129,9 +138,9 @@ def load(place: tuple[str, int], settings: IngestSettings) -> Cutout:
     return Cutout(pixels=pixels.astype(np.float32), bands=bands, **place_and_scale)
 
 
-def _value(file: h5py.File, name: str, row: int, settings: IngestSettings) -> float:
-    """One galaxy's value of a column, NaN where there is no such column."""
+def _value(file: h5py.File, name: str, row: int) -> float:
+    """One galaxy's value of a column, NaN where there is no such dataset."""
     data = file.get(name)
-    if not isinstance(data, h5py.Dataset) or data.shape != file[settings.images].shape[:1]:
+    if not isinstance(data, h5py.Dataset):
         return float("nan")
-    return float(data[row])
+    return float(np.squeeze(data[row] if data.shape else data[()]))
