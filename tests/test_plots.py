@@ -86,6 +86,16 @@ def drawn(figure, path):
     return figure
 
 
+@given(st.text("ab_$", max_size=60), st.integers(6, 40))
+def test_a_long_name_keeps_both_of_its_ends(name, longest):
+    short = pictures._short(name, longest)
+    assert len(short) == min(len(name), longest)
+    head, dots, tail = short.partition("…") if len(name) > longest else (name, "", "")
+    assert name.startswith(head)
+    assert name.endswith(tail)
+    assert not dots or (len(head) >= longest // 3 - 1 and len(tail) > longest // 3)
+
+
 def test_figures_need_neither_torch_nor_astropy():
     unwanted = {"torch", "astropy", "matplotlib.pyplot"}
     code = f"import sys, galvae.plots, galvae.pictures; assert not {unwanted} & set(sys.modules)"

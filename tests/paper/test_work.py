@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mrcfile
 import numpy as np
@@ -27,9 +28,9 @@ from galvae.model.vae import SpatialVAE
 from galvae.paper import data, measure
 from galvae.paper.data import SIZES, Sources
 from galvae.paper.experiments import EXPERIMENTS, jobs, select_jobs
-from galvae.paper.figures import draw
+from galvae.paper.figures import _FIGURES, draw
 from galvae.paper.results import FOUND, NOT_YET, RESULT, as_table, folder_of, page, results
-from galvae.paper.work import locked, run_paper
+from galvae.paper.work import _discard, locked, run_paper
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -157,6 +158,28 @@ def test_figures_not_drawn_when_the_command_was_stopped_are_drawn_by_the_next(sm
     shutil.rmtree(tmp_path / "figures")
     do(tmp_path)
     assert list((tmp_path / "figures").iterdir())
+
+
+def test_figures_go_with_what_they_were_drawn_of(small, at_first, tmp_path):
+    shutil.copytree(at_first[0], tmp_path, dirs_exist_ok=True)
+    of_hinge = list((tmp_path / "figures").glob("quick-hinge-*.png"))
+    others = [tmp_path / "figures" / name for name in ("quick-em-x.png", "paper-hinge-manifolds.png")]
+    for other in others:
+        other.touch()
+    _discard({"hinge": list(jobs("hinge", "quick"))}, tmp_path, "quick")
+    assert of_hinge
+    assert sorted((tmp_path / "figures").iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize("kinds", [("spatial",), ("spatial", "fixed", "vanilla", "ours")])
+def test_no_title_is_wider_than_its_figure(kinds):
+    every = [job for job in jobs("mnist", "quick") if job.data == "mnist" and job.model in kinds]
+    run = SimpleNamespace(model=SimpleNamespace(canonical=lambda z: np.zeros((len(z), 8, 8, 1))))
+    [(_, figure)] = _FIGURES["mnist"](dict.fromkeys(every, run))
+    assert {panel.get_title() for panel in figure.axes} == set(kinds)
+    figure.draw_without_rendering()
+    inside = figure._suptitle.get_window_extent()
+    assert 0 <= inside.x0 < inside.x1 <= figure.bbox.x1
 
 
 def test_a_result_without_its_images_is_measured_again(small, at_first, tmp_path):
