@@ -164,8 +164,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         measures=["elbo", "floor", "sharpness"],
         latents={"quick": [20, 50, 100], "paper": [20, 50, 100]},
         quick=["train.epochs=2", "train.pixels=256"],
-        # The paper's two epochs with z frozen would be all of these. (Muon's steps of its encoder take half a minute.)
-        briefly={"spatial": ["train.learning_rate=1e-3", "train.freeze_content=0"]},
         seeds={"quick": 1, "paper": 1},
     ),
     "em": Experiment(
