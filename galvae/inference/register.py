@@ -16,8 +16,9 @@ from galvae.windows import View
 
 # Pixels within this of the galaxy's origin count, grid units.
 REACH = 0.8
-# How far off theta (radians) and place (grid units) may be where the pixels do not tell them.
-UNTOLD = (math.pi / 4, 1.0, 1.0)
+# How far off theta (radians) and place (grid units) are held to be where the pixels do not tell them: as far as a fit
+# is let turn, and three pixels of 64, more than the inference network is.
+UNTOLD = (math.pi / 4, 0.1, 0.1)
 
 
 class Registered(NamedTuple):
@@ -44,8 +45,8 @@ def register(
 
     The model is the canonical image, decoded once: with ``u = x R(theta) + shift`` its two slopes at u are the
     derivatives by the shift, and their product with u's own by theta is the third. Poses of which the model infers a
-    part only keep the rest, and what a fit would turn by more than 45 degrees keeps all: the inference network chooses
-    between rivals.
+    part only keep the rest, and what a fit would turn by more than 45 degrees or move off the disc keeps all: the
+    inference network chooses between rivals.
 
     Parameters
     ----------
@@ -76,7 +77,8 @@ def register(
     # About the middle of what is fitted theta and place are nearly independent.
     state = torch.cat([pose.theta[:, None], pose.shift + (middle[:, None] @ rotation(pose.theta))[:, 0]], 1)
     damping = torch.full_like(pose.theta, 1e-3)
-    products = _products(fit(state))
+    start, at_start = state, _products(fit(state))
+    products = at_start
     for _ in range(steps):
         curvature, _ = _curvature(products, free)
         lifted = curvature + torch.diag_embed(damping[:, None] * curvature.diagonal(dim1=1, dim2=2))
@@ -86,20 +88,26 @@ def register(
         state = torch.where(better[:, None], tried, state)
         products = torch.where(better[:, None, None], new, products)
         damping = torch.where(better, damping / 5, damping * 10)
+    # What was turned or moved by more fits something else: a nearly round galaxy, anyhow.
+    turned, moved = (state - start).split([1, 2], 1)
+    near = (turned[:, 0].abs() < UNTOLD[0]) & (moved.norm(dim=1) < REACH)
+    state = torch.where(near[:, None], state, start)
+    products = torch.where(near[:, None, None], products, at_start)
     theta, place = state[:, 0], state[:, 1:]
     shift = place - (middle[:, None] @ rotation(theta))[:, 0]
-    # What was turned by more fits something else: a nearly round galaxy, anyhow.
-    near = torch.cos(theta - pose.theta) > math.cos(math.pi / 4)
-    fitted = Pose(torch.where(near, theta, pose.theta), torch.where(near[:, None], shift, pose.shift))
+    fitted = Pose(theta, torch.where(near[:, None], shift, pose.shift))
     if not errors:
         return Registered(fitted, None)
     grain = around.noise[:, :, None] * around.left_at(view, points)[:, None]
     curvature, lift = _curvature(products, free)
     inverse = torch.linalg.inv(curvature)
     noisy = _products(fit(state)[:, 1:] * (grain[:, None] * free[:, None, None]))
-    # What is lifted holds the fit where it began: what only that tells is as far off as it may have begun.
-    noisy = noisy + torch.diag_embed((lift * free * lift.new_tensor(UNTOLD)).square())
-    return Registered(fitted, inverse @ noisy @ inverse)
+    # Where only the lift holds a fit, what it began with is left.
+    untold = free * free.new_tensor(UNTOLD)
+    covariance = inverse @ (noisy + torch.diag_embed((lift * untold).square())) @ inverse
+    # Nothing is known worse than that, whatever noise does where the curvature is next to none.
+    most = (untold / covariance.diagonal(dim1=1, dim2=2).sqrt().clamp(min=1e-12)).clamp(max=1)
+    return Registered(fitted, covariance * most[:, :, None] * most[:, None])
 
 
 def _disc(half: float, *, device: torch.device | None = None) -> Tensor:

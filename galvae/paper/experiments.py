@@ -100,7 +100,7 @@ OURS = (
 )  # fmt: skip
 # Of OURS where pixels are normal, and where they are probabilities: two views must agree.
 AGREE_NORMAL, AGREE = "train.agree=0.02", "train.agree=2.0"
-# Of EM by Muon: at twice that rate a mean held above 0 went dark, where it has no slope to come back by.
+# Of EM by Muon: at twice that rate our mean held above 0 went dark, where it has no slope to come back by.
 GENTLY = "train.learning_rate=5e-3"
 
 # At every scale: numbers as the device is fast with, of which the paper says nothing.

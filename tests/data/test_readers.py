@@ -169,12 +169,14 @@ def test_hdf5_rows_have_positions_and_scales_and_integer_ids(tmp_path):
         plan([tmp_path / "Galaxy10_DECals.h5"], IngestSettings(id_column="ra"))
 
 
-def test_hdf5_columns_may_be_of_one_column_and_the_scale_one_number_for_all(tmp_path):
+@pytest.mark.parametrize("scale", [0.262, [0.262], [[0.262]]])
+def test_hdf5_columns_may_be_of_one_column_and_the_scale_one_number_for_all(scale, tmp_path):
     with h5py.File(tmp_path / "g.h5", "w") as file:
         file["images"] = np.stack([SCENE, SCENE])
-        file["ra"], file["dec"], file["pxscale"] = [[10.5], [20.0]], [[-5.0], [6.0]], 0.262
+        file["ra"], file["dec"], file["pxscale"] = [[10.5], [20.0]], [[-5.0], [6.0]], scale
         file["name"] = [["a"], ["b"]]
-    (_, one), (_, two) = galaxies(tmp_path)
+    (first, one), (second, two) = galaxies(tmp_path, id_column="name")
+    assert (first.id, second.id) == ("a", "b")
     assert (one.ra, one.dec, one.pixel_scale) == (10.5, -5.0, 0.262)
     assert (two.ra, two.dec, two.pixel_scale) == (20.0, 6.0, 0.262)
     found = hdf5.columns(str(tmp_path / "g.h5"), IngestSettings())
@@ -196,6 +198,7 @@ def test_rows_of_several_hdf5_files_have_different_ids(tmp_path):
     ("name", "values", "says"),
     [
         ("pxscale", [0.26, -1.0], r"g\.h5: dataset 'pxscale' has -1 in row 2, outside 1e-06 to 3600 arcsec"),
+        ("ra", [[400.0], [1.0]], "dataset 'ra' has 400 in row 1, outside 0 to 360 deg"),
         ("ra", [400.0, 1.0], "dataset 'ra' has 400 in row 1, outside 0 to 360 deg"),
         ("dec", [np.nan, 100.0], "dataset 'dec' has 100 in row 2, outside -90 to 90 deg"),
         ("pxscale", -1.0, r"g\.h5: dataset 'pxscale' has -1 in row 1, outside 1e-06 to 3600 arcsec"),

@@ -172,7 +172,7 @@ def test_figures_go_with_what_they_were_drawn_of(small, at_first, tmp_path):
 
 
 @pytest.mark.parametrize("kinds", [("spatial",), ("spatial", "fixed", "vanilla", "ours")])
-def test_no_title_is_wider_than_its_figure(kinds):
+def test_the_title_of_manifolds_is_no_wider_than_their_figure(kinds):
     every = [job for job in jobs("mnist", "quick") if job.data == "mnist" and job.model in kinds]
     run = SimpleNamespace(model=SimpleNamespace(canonical=lambda z: np.zeros((len(z), 8, 8, 1))))
     [(_, figure)] = _FIGURES["mnist"](dict.fromkeys(every, run))

@@ -65,7 +65,7 @@ def _check_positions(path: str, settings: IngestSettings) -> None:
         if not isinstance(data, h5py.Dataset):
             continue
         # One number for all can be nothing but the scale of their pixels.
-        if not _is_column(data, rows) and (known, data.shape) != ("pixel_scale", ()):
+        if not _is_column(data, rows) and (known, data.size) != ("pixel_scale", 1):
             option = {"pixel_scale": "scale"}.get(known, known)
             raise ValueError(
                 f"{path}: dataset {name!r} has shape {data.shape}, expected {(rows,)}, a number for each galaxy; set "
@@ -80,9 +80,10 @@ def _is_column(data: object, rows: int) -> bool:
 
 
 def _values(data: h5py.Dataset) -> np.ndarray:
-    """All of a column, or of one number, as one of NumPy's, texts as texts; shape (rows,)."""
-    values = data.asstr(errors="replace")[()] if h5py.check_string_dtype(data.dtype) else data[()]
-    return np.asarray(values).reshape(-1).astype(str if h5py.check_string_dtype(data.dtype) else data.dtype)
+    """Those of a dataset, texts as texts, shape (N,)."""
+    if h5py.check_string_dtype(data.dtype):
+        return np.asarray(data.asstr(errors="replace")[()]).astype(str).reshape(-1)
+    return np.asarray(data[()]).reshape(-1)
 
 
 def _positions(settings: IngestSettings) -> dict[str, str]:
@@ -95,13 +96,13 @@ def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
     if name not in file:
         raise ValueError(f"{path}: no dataset {name!r} for ingest.id_column; there are {', '.join(file)}")
     data = file[name]
-    if data.shape != (rows,) or data.dtype.kind == "f":
+    if not _is_column(data, rows) or data.dtype.kind == "f":
+        what = f"{data.dtype} of shape {data.shape}" if isinstance(data, h5py.Dataset) else "a group"
         raise ValueError(
-            f"{path}: dataset {name!r} is {data.dtype} of shape {data.shape}, expected {rows} integers or "
-            "texts; "
+            f"{path}: dataset {name!r} is {what}, expected {rows} integers or texts; "
             f"set ingest.id_column to another or to an empty text for row numbers"
         )
-    values = data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:]
+    values = np.ravel(data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:])
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
@@ -143,4 +144,4 @@ def _value(file: h5py.File, name: str, row: int) -> float:
     data = file.get(name)
     if not isinstance(data, h5py.Dataset):
         return float("nan")
-    return float(np.squeeze(data[row] if data.shape else data[()]))
+    return float(np.squeeze(data[()] if data.size == 1 else data[row]))
