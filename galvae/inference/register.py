@@ -30,7 +30,7 @@ class Registered(NamedTuple):
         Theta and shift that fit best.
     covariance
         Of theta (radians) and the place of the disc's middle in the object frame (grid units), from the noise of the
-        pixels alone, shape (B, 3, 3); None where it was not asked for.
+        pixels alone, and where these do not tell it as `UNTOLD` says, shape (B, 3, 3); None where it was not asked for.
     """
 
     pose: Pose

@@ -79,10 +79,10 @@ def _is_column(data: object, rows: int) -> bool:
     return isinstance(data, h5py.Dataset) and data.shape in ((rows,), (rows, 1))
 
 
-def _values(data: h5py.Dataset) -> np.ndarray:
+def _values(data: h5py.Dataset, *, errors: str = "replace") -> np.ndarray:
     """Those of a dataset, texts as texts, shape (N,)."""
     if h5py.check_string_dtype(data.dtype):
-        return np.asarray(data.asstr(errors="replace")[()]).astype(str).reshape(-1)
+        return np.asarray(data.asstr(errors=errors)[()]).astype(str).reshape(-1)
     return np.asarray(data[()]).reshape(-1)
 
 
@@ -102,8 +102,7 @@ def _ids(file: h5py.File, rows: int, name: str, path: str) -> list[str] | None:
             f"{path}: dataset {name!r} is {what}, expected {rows} integers or texts; "
             f"set ingest.id_column to another or to an empty text for row numbers"
         )
-    values = np.ravel(data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:])
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+    return [str(value) for value in _values(data, errors="strict")]
 
 
 def columns(path: str, settings: IngestSettings) -> dict[str, np.ndarray]:
