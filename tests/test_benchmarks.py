@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -238,9 +238,12 @@ def test_concentration_is_what_it_is_of_a_disc_and_larger_of_a_cusp():
 
 @settings(max_examples=25)
 @given(st.floats(0.4, 1), st.floats(0, 6.3), st.floats(4, 7), st.floats(0.8, 1.5))
+@example(1.0, 0.0, 7.0, 0.8125)
 def test_concentration_minds_neither_turning_nor_magnifying(ratio, angle, scale, power):
+    """Where 1.5 Petrosian radii of the larger one lie within its image."""
     one, other = concentration(
-        profile(power, scale=4, ratio=ratio), profile(power, scale=scale, ratio=ratio, angle=angle)
+        profile(power, scale=4, ratio=ratio, side=129),
+        profile(power, scale=scale, ratio=ratio, angle=angle, side=129),
     )
     assert one == pytest.approx(other, abs=0.08)
 
