@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from sklearn.base import BaseEstimator
 
-FOLDS = 5
+# Folds, and how many times over galaxies are dealt out to them.
+FOLDS, REPEATS = 5, 5
 # C of the logistic regression. Numbers of z are many beside some hundred labels; chosen with those of Galaxy Zoo 1.
 HELD_BACK = 0.02
 

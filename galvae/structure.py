@@ -25,12 +25,13 @@ WINDOW, NARROWING, BESIDE = 64, (0.4, 0.3, 0.22, 0.17, 0.13, *[0.1] * 20), 0.4
 # are of open arms and bars, and how many of wound ones.
 ORDERS, STEP, OPEN, WOUND = 4, 0.125, 5, 18
 # Contrast is to the ellipse's own mean light, and this share of the innermost one's, and of the sky's level; and is
-# limited. Powers are logarithms above a floor, and shares of that.
-OF_INNER, ROUNDING, LIMIT = 0.3, 1e-4, 0.7
+# limited (by 0.25 and not 0.7 labels are found better: docs/content.md). Powers are logarithms above a floor, and
+# shares of that.
+OF_INNER, ROUNDING, LIMIT = 0.3, 1e-4, 0.25
 FLOOR = 0.01
 # Orders on one side only, in so many bands of radius, and the floor of that power. The nucleus' light, in units of its
-# mean, is a logarithm above this.
-ODD, BANDS, FLOOR_OF_ODD, FLOOR_OF_LIGHT = (1, 3, 5, 7), 3, 1e-3, 0.05
+# mean, is a logarithm above this, and is seen smoothed: so much of it from each of the pixels on either side.
+ODD, BANDS, FLOOR_OF_ODD, FLOOR_OF_LIGHT, SMOOTHING = (1, 3, 5, 7), 3, 1e-3, 0.05, 0.2
 # What the profile of the nucleus is multiplied by: minus the first, and the second coefficient.
 _LEGENDRE = torch.from_numpy(np.linalg.pinv(np.polynomial.legendre.legvander(np.linspace(-1, 1, NUCLEAR[2]), 2))[1:].T)
 _LEGENDRE[:, 0] *= -1
@@ -48,7 +49,8 @@ def structure(view: View) -> Tensor:
 
     - The first two: how steeply ``ln(light / mean + 0.05)`` falls about the nucleus, and how it bends, where light is
       the mean of each ellipse, none where it is negative, and mean that of them all: minus the first, and the second
-      coefficient of Legendre polynomials of ln r, which goes from -1 at 0.15 to 1 at 0.6 standard deviations.
+      coefficient of Legendre polynomials of ln r, which goes from -1 at 0.15 to 1 at 0.6 standard deviations. The
+      image is smoothed by 0.2, 0.6, 0.2 of a row's pixels, and of a column's.
     - The next three: ``ln(1 + power / 0.001)`` in azimuthal orders 1, 3, 5 and 7, which two-sided light does not have,
       in thirds of ln r, from within outwards; a contrast ``a cos(m phi)`` has the power a^2 / 4. Noise has such, too.
     - The next eight: ``ln((S + Z) / 2 + 0.01)`` less its value at 0.02, of m = 1 to 4 arms, open and wound in turn. S
@@ -57,7 +59,7 @@ def structure(view: View) -> Tensor:
       neighbouring f are hardly told apart.
     - The last three: ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms.
 
-    Powers are of the disk's contrast to each ellipse's mean, ``0.7 tanh((light - mean) / (0.7 scale))``, where the
+    Powers are of the disk's contrast to each ellipse's mean, ``0.25 tanh((light - mean) / (0.25 scale))``, where the
     scale is the mean and 0.3 of the innermost ellipse's.
 
     Parameters
@@ -99,16 +101,24 @@ def _face_on(whole: View) -> list[Tensor]:
         + (_log_radii(ellipses).to(shape.device).exp()[:, None, None] * direction).flatten(0, 1) @ stretch
         for ellipses in (NUCLEAR, DISK)
     )
-    return [each.unflatten(1, (-1, ANGLES)) for each in (_curved(whole, nuclear), whole.sample(disk).mean(2))]
+    light = whole.values.mean(1, keepdim=True)
+    seen = (_smoothed(light), nuclear), (light, disk)
+    return [_curved(whole, each, points).unflatten(1, (-1, ANGLES)) for each, points in seen]
 
 
-def _curved(view: View, points: Tensor) -> Tensor:
-    """Mean of the channels at points (B, P, 2) between pixels, by parabolas, shape (B, P).
+def _smoothed(light: Tensor) -> Tensor:
+    """Images (B, 1, H, W) of which it hardly matters where between pixels a point source lies."""
+    weight = light.new_tensor([SMOOTHING, 1 - 2 * SMOOTHING, SMOOTHING])
+    wide = functional.pad(light, (1, 1, 1, 1), mode="replicate")
+    return functional.conv2d(wide, (weight[:, None] * weight)[None, None])
 
-    Straight lines would blunt a nucleus halfway between pixels and not on them: what they leave out is half of the
-    second difference by the distances to the pixels on either side.
+
+def _curved(view: View, light: Tensor, points: Tensor) -> Tensor:
+    """Light (B, 1, H, W), as the view's own, at points (B, P, 2) between pixels, by parabolas, shape (B, P).
+
+    Straight lines would blunt a nucleus, and arms, halfway between pixels and not on them: what they leave out is half
+    of the second difference by the distances to the pixels on either side.
     """
-    light = view.values.mean(1, keepdim=True)
     wide = functional.pad(light, (1, 1, 1, 1), mode="replicate")
     second = (
         wide[..., 1:-1, 2:] + wide[..., 1:-1, :-2] - 2 * light,

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from galvae.labels import FOLDS, check_labels, classes_of, labels_by_id, line
+from galvae.labels import FOLDS, REPEATS, check_labels, classes_of, labels_by_id, line
 from galvae.uses.content import content_of, numbers, usual_where_unknown
 
-REPEATS = 5
 SIZES, DRAWS = (10, 30, 100, 300), 20
 # What the catalog says of a galaxy's form besides z. It has no colours, concentrations or magnitudes.
 FORM = ("axis_ratio", "semimajor_sigma")

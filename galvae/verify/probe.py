@@ -12,7 +12,7 @@ from torch import Tensor
 
 from galvae.data.store import ImageStore
 from galvae.geometry import Pose, pixel_grid, pixels_to_grid, to_image
-from galvae.labels import FOLDS, check_labels, classes_of, labels_by_id, line
+from galvae.labels import FOLDS, REPEATS, check_labels, classes_of, labels_by_id, line
 from galvae.moments import Moments
 from galvae.windows import View
 
@@ -97,8 +97,9 @@ def probe(
     """Linear predictions of a label, cross-validated, of N galaxies as they are and turned.
 
     Classes are told apart by logistic regression, each weighted alike, and scored by the balanced accuracy (the mean of
-    the shares found of each class); numbers are predicted by ridge regression and scored by R^2. Components of a PCA
-    are as many as z has, and found anew in each fold.
+    the shares found of each class); numbers are predicted by ridge regression and scored by R^2. Galaxies are
+    dealt out to the folds five times over, and once for the components of a PCA, which are as many as z has, and found
+    anew in each fold.
 
     Parameters
     ----------
@@ -133,20 +134,23 @@ def probe(
 def _score(
     start: np.ndarray, end: np.ndarray, wanted: np.ndarray, *, components: int | None = None
 ) -> dict[str, float | None]:
-    """Each galaxy is predicted, as it is and turned, by what was fitted to the other folds."""
+    """Each galaxy is predicted, as it is and turned, by what was fitted to the other folds; means over repetitions."""
     from sklearn.decomposition import PCA
     from sklearn.metrics import balanced_accuracy_score, r2_score
     from sklearn.model_selection import KFold, StratifiedKFold
 
     numbers = wanted.dtype.kind == "f"
-    fold = (KFold if numbers else StratifiedKFold)(FOLDS, shuffle=True, random_state=0)
     # Half of the training fold: of a few galaxies there are not as many components as z has.
     most = None if components is None else min(components, len(start) // 2)
     reduced = [] if most is None else [PCA(most, svd_solver="randomized", random_state=0)]
     said, again = np.empty_like(wanted), np.empty_like(wanted)
-    for fitted, left in fold.split(start, wanted):
-        model = line(*reduced, numbers=numbers).fit(start[fitted].astype(np.float32), wanted[fitted])
-        said[left], again[left] = (model.predict(values[left].astype(np.float32)) for values in (start, end))
-    if numbers:
-        return {"score": float(r2_score(wanted, said)), "same_when_turned": None}
-    return {"score": float(balanced_accuracy_score(wanted, said)), "same_when_turned": float((said == again).mean())}
+    scores, same = [], []
+    # Components are dear: once.
+    for number in range(REPEATS if most is None else 1):
+        fold = (KFold if numbers else StratifiedKFold)(FOLDS, shuffle=True, random_state=number)
+        for fitted, left in fold.split(start, wanted):
+            model = line(*reduced, numbers=numbers).fit(start[fitted].astype(np.float32), wanted[fitted])
+            said[left], again[left] = (model.predict(values[left].astype(np.float32)) for values in (start, end))
+        scores.append((r2_score if numbers else balanced_accuracy_score)(wanted, said))
+        same.append((said == again).mean())
+    return {"score": float(np.mean(scores)), "same_when_turned": None if numbers else float(np.mean(same))}

@@ -38,7 +38,9 @@ def build(encoder="polar", **changes):
 
 @pytest.fixture
 def fields(ellipses):
-    return torch.from_numpy(ellipses(40))
+    """Noisy: of smooth ellipses there is nothing to measure of how arms wind."""
+    smooth = torch.from_numpy(ellipses(40))
+    return smooth + torch.randint(0, 12, smooth.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 @pytest.mark.parametrize("encoder", ["mlp", "polar"])
