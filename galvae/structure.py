@@ -25,9 +25,9 @@ WINDOW, NARROWING, BESIDE = 64, (0.4, 0.3, 0.22, 0.17, 0.13, *[0.1] * 20), 0.4
 # are of open arms and bars, and how many of wound ones.
 ORDERS, STEP, OPEN, WOUND = 4, 0.125, 5, 18
 # Contrast is to the ellipse's own mean light, and this share of the innermost one's, and of the sky's level; and is
-# limited (by 0.25 and not 0.7 labels are found better: docs/content.md). Powers are logarithms above a floor, and
-# shares of that.
-OF_INNER, ROUNDING, LIMIT = 0.3, 1e-4, 0.25
+# stretched like an image's light: what stands out more than this counts by its logarithm. Powers are logarithms above a
+# floor, and shares of that.
+OF_INNER, ROUNDING, SOFTENING = 0.3, 1e-4, 0.1
 FLOOR = 0.01
 # Orders on one side only, in so many bands of radius, and the floor of that power. The nucleus' light, in units of its
 # mean, is a logarithm above this, and is seen smoothed: so much of it from each of the pixels on either side.
@@ -59,7 +59,7 @@ def structure(view: View) -> Tensor:
       neighbouring f are hardly told apart.
     - The last three: ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms.
 
-    Powers are of the disk's contrast to each ellipse's mean, ``0.25 tanh((light - mean) / (0.25 scale))``, where the
+    Powers are of the disk's contrast to each ellipse's mean, ``0.1 asinh((light - mean) / (0.1 scale))``, where the
     scale is the mean and 0.3 of the innermost ellipse's.
 
     Parameters
@@ -73,7 +73,7 @@ def structure(view: View) -> Tensor:
     rounding = ROUNDING * level.abs()
     mean = light.mean(2, keepdim=True)
     scale = mean.abs() + OF_INNER * mean[:, :1].abs() + rounding
-    contrast = LIMIT * torch.tanh((light - mean) / scale.clamp(min=1e-9) / LIMIT)
+    contrast = SOFTENING * torch.asinh((light - mean) / scale.clamp(min=1e-9) / SOFTENING)
     powers = _spirals(contrast)  # (B, 2, orders, frequencies): S, Z
     s, z = torch.stack([powers[..., :OPEN].mean(3), powers[..., OPEN:].mean(3)], 3).unbind(1)
     both = torch.log(((s + z) / 2 + FLOOR) / (2 * FLOOR))

@@ -106,7 +106,8 @@ def test_their_errors_are_their_scatter_between_exposures(ellipses, make_store, 
     one, other = (infer_columns(vae, DESCRIPTION, store, settings, quiet=True) for store in (first, second))
     apart = (one["z"] - other["z"])[:, 3:]
     # Each exposure says how far a further one, as noisy again, comes out from it; where there is nothing but noise that
-    # is too far, for more noise is more power. The nucleus is no larger than a pixel here, and turning smooths noise.
+    # is too far, for more noise is more power. Turning smooths noise, which counts where a pixel does: of the nucleus,
+    # which is no larger here, and of open arms of two.
     said = np.sqrt((one["z_err"][:, 3:] ** 2).mean(0)) / apart.std(0)
     assert ((said > 0.6) & (said < 2)).all()
-    assert (said[2:] > 0.75).all()
+    assert (np.delete(said, [0, 1, MEASURED.index("order 2, open")]) > 0.75).all()
