@@ -15,9 +15,9 @@ NEIGHBOURS = 0.05
 # Neighbours are looked for among so many galaxies at most.
 REFERENCE = 2000
 FEWEST = 20
-# As odd as one that is so many times as common in z. Most galaxies that the catalog doubts have a bright neighbour, and
-# most that are large or small are so on the sky.
-COUNTS = {"z": 1, "fit": 1, "place": 4, "size": 4, "image": 1}
+# As odd as one that is so many times as common in z. Most galaxies that the catalog doubts have a bright neighbour, most
+# that are large are so on the sky, and of small ones, far away, there are many in every survey.
+COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 8, "image": 1}
 # What ingest may have found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
 _MEGABYTES = 64
@@ -26,7 +26,7 @@ _MEGABYTES = 64
 def outliers(catalog: Table, *, k: int = 20) -> Table:
     """The `k` most unusual galaxies of a catalog, the most unusual first.
 
-    A galaxy can be unusual in five respects, and is as unusual as in the one in which it is most:
+    A galaxy can be unusual in six respects, and is as unusual as in the one in which it is most:
 
     - ``z``: far from others in content (:func:`isolation`);
     - ``fit``: its image is not what z says, for of one channel the reconstruction explains little of the light
@@ -34,17 +34,17 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     - ``place``: it lies far from the cutout's middle, of which z by construction knows nothing. Only galaxies that the
       catalog itself doubts to be the ones meant count (flag ``OFF_CENTRE``): in a survey cut at random places the list
       would otherwise fill with whatever lies outermost;
-    - ``size``: it is larger or smaller than most, in pixels of the original: a cutout of the wrong scale, say, of which
-      the model, if its windows are as wide as their galaxies, knows nothing;
+    - ``large``, ``small``: it is larger, or smaller, than most, in pixels of the original: a cutout of the wrong scale,
+      say, of which the model, if its windows are as wide as their galaxies, knows nothing;
     - ``image``: ingest has flagged it, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
       ``OTHER_BANDS``).
 
     In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
-    is the least of them, of place and size four times that: a neighbour is soon taken for the galaxy, and galaxies are
-    of many sizes. Shares can be compared where the quantities, of which one has heavier tails than the other, cannot:
-    what is among the first per cent in z or in fit is among the first two and a half of the list (and those flagged),
-    whatever the others have in store. Of a sum or a product this is not true: what is moderately unusual in both comes
-    before what is extremely so in one.
+    is the least of them, of place four times that, of large galaxies three and of small ones eight times: a neighbour
+    is soon taken for the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities, of which
+    one has heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the first two
+    and a half of the list (and those flagged), whatever the others have in store. Of a sum or a product this is not
+    true: what is moderately unusual in both comes before what is extremely so in one.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     Returns
     -------
     Table
-        ``rank, id, rarity, why, isolation, explained, displacement, size, ra, dec, flags``; ``why`` is one of the five.
+        ``rank, id, rarity, why, isolation, explained, displacement, size, ra, dec, flags``; ``why`` is one of the six.
 
     Raises
     ------
@@ -83,7 +83,8 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         "z": apart,
         "fit": -np.nan_to_num(explained, nan=-np.inf),
         "place": doubted,
-        "size": -np.minimum(rarity(known), rarity(-known)),
+        "large": known,
+        "small": -known,
         "image": -flagged,
     }
     rarities = np.stack([rarity(values) for values in respects.values()])
@@ -94,8 +95,8 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         catalog, content.rows[order],
         rarity=(rarities[why, order], "share of galaxies that are at least as unusual in that respect"),
         why=(np.array(list(respects))[why],
-             "z (far from others), fit (badly explained), place (off the middle, doubted), size (larger or smaller "
-             "than most), image (flagged at ingest)"),
+             "z (far from others), fit (badly explained), place (off the middle, doubted), large, small (than most), "
+             "image (flagged at ingest)"),
         isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
         displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),

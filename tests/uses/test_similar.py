@@ -11,8 +11,9 @@ from galvae.uses.content import content_of
 from galvae.uses.similar import distances, similar
 
 COUNT, LATENTS = 12, 3
+# In steps: a number next to nothing is nothing in another unit.
 contents = st.tuples(
-    arrays.arrays(np.float32, (COUNT, LATENTS), elements=st.floats(-4, 4, width=32)),
+    arrays.arrays(np.float32, (COUNT, LATENTS), elements=st.integers(-(2**18), 2**18).map(lambda step: step / 2**16)),
     arrays.arrays(np.float32, (COUNT, LATENTS), elements=st.floats(0.125, 2, width=32)),
 )
 galaxies = st.integers(0, COUNT - 1)
