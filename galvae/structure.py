@@ -106,11 +106,18 @@ def _face_on(whole: View) -> list[Tensor]:
     return [_curved(whole, each, points).unflatten(1, (-1, ANGLES)) for each, points in seen]
 
 
+def _bent(light: Tensor) -> tuple[Tensor, Tensor]:
+    """Second differences of images (B, 1, H, W) along x and y."""
+    wide = functional.pad(light, (1, 1, 1, 1), mode="replicate")
+    ends = (wide[..., 1:-1, 2:], wide[..., 1:-1, :-2]), (wide[..., 2:, 1:-1], wide[..., :-2, 1:-1])
+    return tuple(after + before - 2 * light for after, before in ends)
+
+
 def _smoothed(light: Tensor) -> Tensor:
     """Images (B, 1, H, W) of which it hardly matters where between pixels a point source lies."""
-    weight = light.new_tensor([SMOOTHING, 1 - 2 * SMOOTHING, SMOOTHING])
-    wide = functional.pad(light, (1, 1, 1, 1), mode="replicate")
-    return functional.conv2d(wide, (weight[:, None] * weight)[None, None])
+    for axis in (0, 1):
+        light = light + SMOOTHING * _bent(light)[axis]
+    return light
 
 
 def _curved(view: View, light: Tensor, points: Tensor) -> Tensor:
@@ -119,12 +126,7 @@ def _curved(view: View, light: Tensor, points: Tensor) -> Tensor:
     Straight lines would blunt a nucleus, and arms, halfway between pixels and not on them: what they leave out is half
     of the second difference by the distances to the pixels on either side.
     """
-    wide = functional.pad(light, (1, 1, 1, 1), mode="replicate")
-    second = (
-        wide[..., 1:-1, 2:] + wide[..., 1:-1, :-2] - 2 * light,
-        wide[..., 2:, 1:-1] + wide[..., :-2, 1:-1] - 2 * light,
-    )
-    straight, *bent = view.of(torch.cat([light, *second], 1)).sample(points).unbind(2)
+    straight, *bent = view.of(torch.cat([light, *_bent(light)], 1)).sample(points).unbind(2)
     beside = view.in_pixels(points) % 1
     return straight - sum((beside * (1 - beside) / 2)[..., axis] * bent[axis] for axis in (0, 1))
 

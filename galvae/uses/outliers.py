@@ -15,8 +15,8 @@ NEIGHBOURS = 0.05
 # Neighbours are looked for among so many galaxies at most.
 REFERENCE = 2000
 FEWEST = 20
-# As odd as one that is so many times as common in z. Most galaxies that the catalog doubts have a bright neighbour, most
-# that are large are so on the sky, and of small ones, far away, there are many in every survey.
+# As odd as one that is so many times as common in z. Most galaxies that the catalog doubts have a bright neighbour,
+# most that are large are so on the sky, and of small ones, far away, there are many in every survey.
 COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 8, "image": 1}
 # What ingest may have found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
@@ -43,8 +43,8 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     is the least of them, of place four times that, of large galaxies three and of small ones eight times: a neighbour
     is soon taken for the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities, of which
     one has heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the first two
-    and a half of the list (and those flagged), whatever the others have in store. Of a sum or a product this is not
-    true: what is moderately unusual in both comes before what is extremely so in one.
+    and three quarters of the list (and those flagged), whatever the others have in store. Of a sum or a product this is
+    not true: what is moderately unusual in both comes before what is extremely so in one.
 
     Parameters
     ----------
