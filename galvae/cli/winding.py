@@ -36,6 +36,10 @@ def winding(
     from galvae.training.winding import WINDING, handedness, learn_winding, save_winding, told
     from galvae.verify.probe import read_labels
 
+    if (run / WINDING).exists() and not overwrite:
+        raise FileExistsError(
+            f"{run}: was taught already ({WINDING}); teach a copy of the run folder, or add --overwrite"
+        )
     check_output(run / WINDING, (".safetensors",), overwrite=overwrite)
     load_model(run)  # a run it must be
     images = ImageStore(store)

@@ -93,7 +93,9 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     why = counts.argmin(0)[order]
     table = listed(
         catalog, content.rows[order],
-        rarity=(rarities[why, order], "share of galaxies that are at least as unusual in that respect"),
+        rarity=(rarities[why, order],
+                "share of galaxies that are at least as unusual in that respect; for the order place counts as four "
+                "times as much, large as three, small as eight"),
         why=(np.array(list(respects))[why],
              "z (far from others), fit (badly explained), place (off the middle, doubted), large, small (than most), "
              "image (flagged at ingest)"),
