@@ -42,13 +42,13 @@ from torch.nn import functional
 
 import galvae
 from galvae.device import choose_device
-from galvae.labels import FOLDS, classes_of
+from galvae.labels import FOLDS, REPEATS, classes_of
 from galvae.model.polar import Polar
 from galvae.moments import Moments, adaptive_moments, luminance
 from galvae.progress import Progress
 from galvae.training.winding import BATCH, close_ups, descend
 from galvae.uses.content import Content, check_same_store, content_of, rows_of
-from galvae.uses.probe import REPEATS, classes_by_id, learning, validated
+from galvae.uses.probe import classes_by_id, learning, validated
 from galvae.uses.similar import distances
 from galvae.verify.probe import ALIGNED, MEASURED, appearance
 from galvae.windows import View

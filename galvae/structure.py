@@ -50,17 +50,19 @@ def structure(view: View) -> Tensor:
     - The first two: how steeply ``ln(light / mean + 0.05)`` falls about the nucleus, and how it bends, where light is
       the mean of each ellipse, none where it is negative, and mean that of them all: minus the first, and the second
       coefficient of Legendre polynomials of ln r, which goes from -1 at 0.15 to 1 at 0.6 standard deviations. The
-      image is smoothed by 0.2, 0.6, 0.2 of a row's pixels, and of a column's.
+      image is smoothed by 0.2, 0.6, 0.2 of a row's pixels as stored, and of a column's: less of the sky where these
+      are finer.
     - The next three: ``ln(1 + power / 0.001)`` in azimuthal orders 1, 3, 5 and 7, which two-sided light does not have,
-      in thirds of ln r, from within outwards; a contrast ``a cos(m phi)`` has the power a^2 / 4. Noise has such, too.
+      in thirds of ln r, from within outwards; a stretched contrast ``a cos(m phi)`` has the power a^2 / 4. Noise has
+      such, too.
     - The next eight: ``ln((S + Z) / 2 + 0.01)`` less its value at 0.02, of m = 1 to 4 arms, open and wound in turn. S
       and Z are the mean powers at f > 0 and f < 0, of arms that wind as these letters, as displayed, in logarithmic
       spirals ``exp(i (m phi + 2 pi f ln r))`` (Kalnajs 1975; Considère & Athanassoula 1988), tapered in ln r, so that
       neighbouring f are hardly told apart.
     - The last three: ``(S - Z) / (S + Z + 0.02)`` of the wound ones of 2 to 4 arms.
 
-    Powers are of the disk's contrast to each ellipse's mean, ``0.1 asinh((light - mean) / (0.1 scale))``, where the
-    scale is the mean and 0.3 of the innermost ellipse's.
+    Powers are of the disk's stretched contrast to each ellipse's mean, ``0.1 asinh((light - mean) / (0.1 scale))``,
+    where the scale is ``|mean|``, 0.3 of the innermost ellipse's and 1e-4 of the sky's level.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def _bent(light: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _smoothed(light: Tensor) -> Tensor:
-    """Images (B, 1, H, W) of which it hardly matters where between pixels a point source lies."""
+    """Images (B, 1, H, W), by 0.2, 0.6, 0.2 along rows and columns: where between pixels a peak lies matters less."""
     for axis in (0, 1):
         light = light + SMOOTHING * _bent(light)[axis]
     return light
@@ -124,10 +126,11 @@ def _curved(view: View, light: Tensor, points: Tensor) -> Tensor:
     """Light (B, 1, H, W), as the view's own, at points (B, P, 2) between pixels, by parabolas, shape (B, P).
 
     Straight lines would blunt a nucleus, and arms, halfway between pixels and not on them: what they leave out is half
-    of the second difference by the distances to the pixels on either side.
+    of the second difference by the distances to the pixels on either side (along a row or a column Keys' cubic
+    convolution of 1981, a = -1/2; without its cross term). Beyond the field it is its nearest border pixel.
     """
     straight, *bent = view.of(torch.cat([light, *_bent(light)], 1)).sample(points).unbind(2)
-    beside = view.in_pixels(points) % 1
+    beside = view.in_pixels(points).clamp(0, view.fields.shape[1] - 1) % 1
     return straight - sum((beside * (1 - beside) / 2)[..., axis] * bent[axis] for axis in (0, 1))
 
 

@@ -15,8 +15,8 @@ NEIGHBOURS = 0.05
 # Neighbours are looked for among so many galaxies at most.
 REFERENCE = 2000
 FEWEST = 20
-# As odd as one that is so many times as common in z. Most galaxies that the catalog doubts have a bright neighbour,
-# most that are large are so on the sky, and of small ones, far away, there are many in every survey.
+# As odd as one that is so many times as common in z: most galaxies that the catalog doubts have a bright neighbour, and
+# many are large or small on the sky. Of large and small ones chosen on Galaxy Zoo 1 (docs/uses.md).
 COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 8, "image": 1}
 # What ingest may have found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
@@ -94,8 +94,8 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     table = listed(
         catalog, content.rows[order],
         rarity=(rarities[why, order],
-                "share of galaxies that are at least as unusual in that respect; for the order place counts as four "
-                "times as much, large as three, small as eight"),
+                "share of galaxies that are at least as unusual in that respect; the list's order is of it times "
+                + ", ".join(f"{count} ({name})" for name, count in COUNTS.items())),
         why=(np.array(list(respects))[why],
              "z (far from others), fit (badly explained), place (off the middle, doubted), large, small (than most), "
              "image (flagged at ingest)"),

@@ -50,7 +50,8 @@ def test_a_run_is_taught_and_its_catalogs_say_so(run, store, make_store, labels,
     assert 0 <= said["right"] <= 1
     code, _, err = typed(*words)
     assert code == 2
-    assert "--overwrite" in err and "a copy of the run" in err
+    assert "--overwrite" in err
+    assert "a copy of the run" in err
 
     mirrored = make_store(tmp_path / "mirrored", store.images(slice(None))[:, :, ::-1], ids=store.column("id"))
     found = {}
