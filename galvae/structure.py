@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from galvae.windows import View, principal_variances
 
@@ -108,17 +107,18 @@ def _face_on(whole: View) -> list[Tensor]:
     return [_curved(whole, each, points).unflatten(1, (-1, ANGLES)) for each, points in seen]
 
 
-def _bent(light: Tensor) -> tuple[Tensor, Tensor]:
-    """Second differences of images (B, 1, H, W) along x and y."""
-    wide = functional.pad(light, (1, 1, 1, 1), mode="replicate")
-    ends = (wide[..., 1:-1, 2:], wide[..., 1:-1, :-2]), (wide[..., 2:, 1:-1], wide[..., :-2, 1:-1])
-    return tuple(after + before - 2 * light for after, before in ends)
+def _bent(light: Tensor, axis: int) -> Tensor:
+    """Second difference of images (B, 1, H, W) along x (axis 0) or y (1)."""
+    dim = 3 - axis
+    size = light.shape[dim]
+    wide = torch.cat([light.narrow(dim, 0, 1), light, light.narrow(dim, size - 1, 1)], dim)
+    return wide.narrow(dim, 2, size) + wide.narrow(dim, 0, size) - 2 * light
 
 
 def _smoothed(light: Tensor) -> Tensor:
     """Images (B, 1, H, W), by 0.2, 0.6, 0.2 along rows and columns: where between pixels a peak lies matters less."""
     for axis in (0, 1):
-        light = light + SMOOTHING * _bent(light)[axis]
+        light = light + SMOOTHING * _bent(light, axis)
     return light
 
 
@@ -129,7 +129,7 @@ def _curved(view: View, light: Tensor, points: Tensor) -> Tensor:
     of the second difference by the distances to the pixels on either side (along a row or a column Keys' cubic
     convolution of 1981, a = -1/2; without its cross term). Beyond the field it is its nearest border pixel.
     """
-    straight, *bent = view.of(torch.cat([light, *_bent(light)], 1)).sample(points).unbind(2)
+    straight, *bent = view.of(torch.cat([light, _bent(light, 0), _bent(light, 1)], 1)).sample(points).unbind(2)
     beside = view.in_pixels(points).clamp(0, view.fields.shape[1] - 1) % 1
     return straight - sum((beside * (1 - beside) / 2)[..., axis] * bent[axis] for axis in (0, 1))
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from galvae.geometry import pixel_grid
+from galvae.labels import line
 from galvae.moments import adaptive_moments, luminance
 from galvae.verify.copies import turned
 from galvae.verify.probe import ALIGNED, MEASURED, UPRIGHT, appearance, probe, read_labels
@@ -21,6 +24,15 @@ def content(labels, *, apart, seed=0):
     z[:, 1] += apart * (labels == NAMES[0])
     z[:, 5] += apart * (labels == NAMES[1])
     return z
+
+
+def test_the_score_is_the_mean_over_five_draws_of_the_folds():
+    labels = NAMES[np.arange(90) % 3]
+    z = content(labels, apart=1).astype(np.float32)
+    draws = (StratifiedKFold(5, shuffle=True, random_state=draw) for draw in range(5))
+    scores = [balanced_accuracy_score(labels, cross_val_predict(line(), z, labels, cv=draw)) for draw in draws]
+    assert np.ptp(scores) > 0.01
+    assert probe(labels, (z, z), {})["z"]["score"] == pytest.approx(np.mean(scores))
 
 
 def test_it_finds_what_is_there_and_says_how_often_it_stays():
