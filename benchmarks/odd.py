@@ -58,6 +58,30 @@ def too_near(field: Field, random: np.random.Generator) -> Field:
     return resized(field[cut : side - cut, cut : side - cut], side)
 
 
+def too_far(field: Field, random: np.random.Generator) -> Field:
+    """Cut out three times too large, of a sky without neighbours."""
+    side = len(field)
+    edge = np.concatenate([field[:4], field[-4:]]).reshape(-1, 3)
+    small = resized(field, side // 3)
+    wide, start = edge[random.integers(len(edge), size=(side, side))], (side - len(small)) // 2
+    wide[start : start + len(small), start : start + len(small)] = small
+    return wide
+
+
+def damaged(field: Field, random: np.random.Generator) -> Field:
+    """A file cut short or changed on its way: from some line on shifted, in other colours."""
+    field = field[::-1].copy()
+    start = random.integers(round(0.3 * len(field)), round(0.55 * len(field)))
+    field[start:] = np.roll(field[start:], random.integers(len(field) // 8, len(field) // 2), 1)
+    field[start:] += random.uniform(-90, 90, 3)
+    return field[::-1]
+
+
+def negative(field: Field, random: np.random.Generator) -> Field:
+    """Black for white."""
+    return 255 - field
+
+
 def star(field: Field, random: np.random.Generator) -> Field:
     """A saturated star with four spikes."""
     x, y = coordinates(len(field))
@@ -89,7 +113,8 @@ def half_lost(field: Field, random: np.random.Generator) -> Field:
 
 
 KINDS: dict[str, Callable[[Field, np.random.Generator], Field]] = {
-    kind.__name__: kind for kind in (page, off_centre, too_near, noise, sky, band_lost, half_lost, trail, star)
+    kind.__name__: kind
+    for kind in (page, off_centre, too_near, too_far, noise, sky, band_lost, half_lost, damaged, negative, trail, star)
 }
 
 

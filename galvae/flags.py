@@ -23,11 +23,13 @@ class Flag(IntFlag):
     UNUSUAL = 16384
     AT_EDGE = 32768
     OFF_CENTRE = 65536
+    TRAIL = 131072
 
 
 MEANING: dict[Flag, str] = {
     Flag.PADDED: "the cutout is smaller than the field; the rest is its border's median",
-    Flag.MISSING: "pixels without a value (NaN, blank, beyond a survey's edge) were filled with the border's median",
+    Flag.MISSING: "pixels without a value (NaN, blank, beyond a survey's edge) were filled with the border's median, "
+    "or a picture's channel is of one value",
     Flag.CLIPPED: "more than 60% of the pixels were clipped at black in making the composite",
     Flag.GREY: "one band, or a cube that does not name its bands: shown grey, without colour",
     Flag.OTHER_BANDS: "the composite is not made from the store's usual bands",
@@ -42,4 +44,5 @@ MEANING: dict[Flag, str] = {
     Flag.AT_EDGE: "the galaxy, to two standard deviations of its light, reaches beyond the model's window",
     Flag.OFF_CENTRE: "the cutout's middle lies outside of it, more than 3 window pixels away, or more than a quarter "
     "of the way to the window's edge: is it the galaxy meant?",
+    Flag.TRAIL: "a straight line of light crosses the cutout from side to side: a satellite's trail or a star's spike",
 }

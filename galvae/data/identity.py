@@ -12,7 +12,7 @@ from galvae.data.settings import IngestSettings
 
 # How pixels become a field: another number wherever the same inputs would give another one, for parts of both kinds
 # would make no store.
-MADE = 4
+MADE = 5
 # Of so many the digest is kept: a STAR file and the stacks that it names take turns.
 _FILES = 256
 

@@ -15,6 +15,11 @@ _ENOUGH = 0.2
 # Of a picture: lines of which nearly all pixels are within three grey levels of one colour, eight at least from a side
 # on. Within as many behind them, and what JPEG's rounding spoils, the picture has begun nearly everywhere.
 _ALIKE, _LEVELS, _LINES, _SPOILT, _ABRUPT, _FLAT = 0.95, 3, 8, 2, 0.8, 0.9
+# Or so many of them of exactly that colour, behind which the picture has begun nearly everywhere within two lines:
+# light without noise begins at a curve.
+_EXACTLY = 0.999
+# Of a channel that was lost JPEG's rounding is left: a scatter of fewer grey levels, and a share of any other's.
+_ROUNDED, _RATHER = 3, 0.25
 
 
 def filled(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +43,17 @@ def share(missing: np.ndarray) -> float:
     return float(missing.any(axis=2).mean())
 
 
+def channel_lost(colours: np.ndarray) -> bool:
+    """Whether one channel of a picture, shape (ny, nx, 3), is of one value where each of the others shows something.
+
+    Looked for in every so many pixels: of large pictures in 1,600 at least.
+    """
+    step = max(1, min(colours.shape[:2]) // 40)
+    sample = np.ascontiguousarray(colours[::step, ::step].reshape(-1, 3).T, np.float32)
+    least, *others = sorted(sample.std(axis=1))
+    return least < _ROUNDED and least < _RATHER * min(others)
+
+
 def outermost(missing: np.ndarray) -> np.ndarray:
     """The border of (ny, nx) pixels, those that have a value; where few have, what lies as near to a side's gaps."""
     outside = border(missing.shape)
@@ -56,7 +72,8 @@ def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Of flux NaN, infinity and what exceeds 1e30 are missing and, in a plane that has negative pixels, as noisy sky
     does, blocks of exact zeros of more than a hundredth of the plane. Of a picture (uint8) rows or columns of one
     colour, eight at least from a side on, behind which the picture begins all at once: beyond the edge of a survey.
-    Where all four sides have such it is a frame, and nothing is missing. A plane of zeros alone, beside others, is.
+    Where all four sides have such it is a frame, and nothing is missing. A plane of zeros alone, beside others, is; of
+    pictures see :func:`channel_lost`.
 
     Parameters
     ----------
@@ -111,14 +128,20 @@ def _depth(picture: np.ndarray) -> int:
     # Most pictures end here; numpy is slow where it goes along three at a time.
     if np.count_nonzero(np.logical_and.reduce(near.T)) < _ALIKE * len(first):
         return 0
-    colour = np.median(first, axis=0)
-    shown = _off(picture, colour) > _LEVELS
-    blank = shown.mean(axis=1) <= 1 - _ALIKE
+    off = _off(picture, np.median(first, axis=0))
+    # A sky within three grey levels of black goes on from what is black, but is not exactly that.
+    return max(_begins(off, _LEVELS, _ALIKE, _SPOILT + _LINES), _begins(off, 0, _EXACTLY, _SPOILT))
+
+
+def _begins(off: np.ndarray, levels: int, alike: float, within: int) -> int:
+    """Before which row, behind rows of which so many pixels are off by no more, a picture begins all at once, or 0."""
+    shown = off > levels
+    blank = shown.mean(axis=1) <= 1 - alike
     depth = len(blank) if blank.all() else int(blank.argmin())
     if depth < _LINES:
         return 0
-    at_once = shown[depth:][: _SPOILT + _LINES].any(axis=0).mean() >= _ABRUPT
-    flat = (_off(picture[: depth - _SPOILT][-_SPOILT:], colour) <= 1).mean() >= _FLAT  # no slope begins
+    at_once = shown[depth:][:within].any(axis=0).mean() >= _ABRUPT
+    flat = (off[: depth - _SPOILT][-_SPOILT:] <= 1).mean() >= _FLAT  # no slope begins
     return depth + _SPOILT if at_once and flat else 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from galvae.data.missing import filled, share
+from galvae.data.missing import channel_lost, filled, share
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import FLOATS, IngestSettings
 from galvae.flags import Flag
@@ -40,7 +40,9 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
         flags = Flag(0)
         if settings.pixels == "colour":
             pixels, gaps = filled(pixels)
-            told["missing"], flags = np.float32(share(gaps)), Flag.MISSING if gaps.any() else flags
+            lost = channel_lost(pixels)
+            told["missing"] = np.float32(1 if lost else share(gaps))
+            flags = Flag.MISSING if lost or gaps.any() else flags
     elif settings.pixels in FLOATS:
         pixels, flags = _flux(cutout, told)
     else:

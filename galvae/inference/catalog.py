@@ -31,6 +31,7 @@ from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.model.winding import Winding
 from galvae.progress import Progress
+from galvae.trails import crossed
 from galvae.windows import View
 
 Piece = TypeVar("Piece")
@@ -175,7 +176,9 @@ def infer_batch(
     flags = odd(found, share, errors.p_alt, typical)
     z_err = np.concatenate([content_error(found.looks).cpu().numpy(), errors.measured], 1)
     orientation_err = np.degrees(errors.orientation)
-    flags |= np.where(vague(placed.axis_ratio, orientation_err), Flag.AXIS_UNDEFINED, 0).astype(np.int32)
+    vaguely = vague(placed.axis_ratio, orientation_err)
+    for flag, sign in {Flag.AXIS_UNDEFINED: vaguely, Flag.TRAIL: crossed(view).cpu().numpy()}.items():
+        flags |= np.where(sign, flag, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
     one = posterior.draw(*one_draw(posterior, galaxy, seed=settings.seed))
     log_likelihood = log_likelihood_of(vae, *one, view.images(vae.grid).flatten(2).mT, vae.sky_noise(view))

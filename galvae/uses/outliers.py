@@ -18,8 +18,8 @@ FEWEST = 20
 # As odd as one that is so many times as common in z: most galaxies that the catalog doubts have a bright neighbour, and
 # many are large or small on the sky. Of large and small ones chosen on Galaxy Zoo 1 (docs/uses.md).
 COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 8, "image": 1}
-# What ingest may have found odd about an image itself.
-OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS
+# What may have been found odd about an image itself.
+OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL
 _MEGABYTES = 64
 
 

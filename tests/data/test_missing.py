@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galvae.data.composite import compose
-from galvae.data.missing import fill_missing, filled, share
+from galvae.data.missing import channel_lost, fill_missing, filled, share
 from galvae.data.pixels import pixels_of
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
@@ -71,6 +71,43 @@ def test_what_lies_beyond_the_edge_of_a_survey_is_missing_in_a_picture(rows, sid
     _, told, flags = pixels_of(Cutout(colours), PLAIN)
     assert flags == Flag.MISSING
     assert told["missing"] == pytest.approx((rows + 2) / 60)
+
+
+@pytest.mark.parametrize("rows", [8, 20])
+def test_what_lies_beyond_the_edge_is_missing_beside_a_sky_that_is_nearly_black(rows):
+    """None of its pixels is more than three grey levels off, but they are not all the same."""
+    colours = np.minimum(picture(noise=1, sky=1.5), 3)
+    colours[20:40, 20:40] = picture()[20:40, 20:40]
+    assert share(fill_missing(colours)[1]) == 0
+    colours[:rows] = 0
+    assert share(fill_missing(colours)[1]) == pytest.approx((rows + 2) / 60)
+
+
+@pytest.mark.parametrize("channel", range(3))
+@pytest.mark.parametrize("value", [0, 90, 255])
+@pytest.mark.parametrize("quality", [None, 95])
+def test_a_picture_of_which_one_channel_is_lost_is_flagged(channel, value, quality):
+    """Kept: that a survey's pictures are all of two channels is no reason to refuse them."""
+    colours, stream = np.tile(picture(), (2, 2, 1)), io.BytesIO()
+    assert pixels_of(Cutout(colours), PLAIN)[2] == 0
+    colours[..., channel] = value
+    if quality:
+        Image.fromarray(colours).save(stream, "JPEG", quality=quality, subsampling=0)
+        colours = np.asarray(Image.open(stream))
+    found, told, flags = pixels_of(Cutout(colours), PLAIN)
+    assert flags == Flag.MISSING
+    assert told["missing"] == 1
+    assert found is colours
+
+
+@pytest.mark.parametrize("weaker", [1, 0.5, 0.3])
+def test_a_faint_channel_a_grey_picture_and_one_without_light_have_lost_none(weaker):
+    colours = galaxy(sky=15)
+    colours[..., 2] = 15 + weaker * (colours[..., 2] - 15)
+    blank = np.random.default_rng(0).integers(14, 17, (60, 60, 3), np.uint8)
+    grey = np.repeat(picture()[..., :1], 3, 2)
+    for picture_ in (np.rint(colours).astype(np.uint8), blank, grey, grey // 40 + 15):
+        assert not channel_lost(picture_)
 
 
 @pytest.mark.parametrize("colour", [0, 255])

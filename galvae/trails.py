@@ -1,0 +1,79 @@
+"""Straight lines of light that cross a field from side to side: satellites' trails, the spikes of bright stars."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from galvae.windows import View
+
+# Fields are looked at with so many pixels along a side; shorter lines than this share of it only cut a corner off.
+SIDE, LONG = 64, 0.75
+# Of a line so many parts are compared, each with what lies so many pixels beside it, on either side.
+PARTS, BESIDE = 8, 4
+# The faintest part is brighter than those by so many times a pixel's noise, and than this share of the median part: a
+# galaxy seen edge-on fades towards its ends.
+NOISE, EVEN = 1.0, 0.5
+
+
+def crossed(view: View) -> Tensor:
+    """Whether a straight line of light crosses each field from side to side, in one channel at least, bool, shape (B,).
+
+    In every eighth of its length the line is brighter than what lies beside it, on both sides, by the noise of a pixel
+    of the field at 64 x 64 (one grey level more, of display values); and the eighths are of a like brightness.
+    """
+    fields = view.values
+    side = min(SIDE, fields.shape[-1])
+    pixels = functional.adaptive_avg_pool2d(fields, side)
+    border = torch.cat([pixels[:, :, [0, 1, -2, -1]].flatten(2), pixels[..., [0, 1, -2, -1]].flatten(2)], 2)
+    noise = 1.4826 * (border - border.median(2, keepdim=True).values).abs().median(2).values
+    if view.display:
+        noise = noise + 1 / 255
+    points, before, line, behind = (part.to(fields.device) for part in lines(side))
+    # Rows of all galaxies' values at a pixel, of which a part of a line is the mean of some.
+    rows = pixels.flatten(0, 1).flatten(1).T.contiguous()
+    parts = functional.embedding_bag(points, rows, mode="mean").unflatten(0, (-1, PARTS))
+    one, other, limit = parts[before], parts[behind], NOISE * noise.flatten()
+    above = parts[line] - torch.minimum(one, other)
+    both = (parts[line] - torch.maximum(one, other) > limit).sum(1) >= PARTS - 1
+    which, image = ((above.amin(1) > limit) & both).nonzero(as_tuple=True)
+    ordered = above[which, :, image].sort(1).values
+    even = ordered[:, 0] >= EVEN * ordered[:, PARTS // 2]
+    found = torch.zeros(rows.shape[1], dtype=torch.bool, device=rows.device)
+    found[image[even]] = True
+    return found.unflatten(0, fields.shape[:2]).any(1)
+
+
+@lru_cache
+def lines(side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The lines across side x side pixels, at angles and distances of about a pixel.
+
+    Returns
+    -------
+    points
+        Pixels (row by row) of the parts of all lines, shape (lines * parts, points of a part).
+    before, line, behind
+        Of each line that has both, its neighbour on the one side, itself, and its neighbour on the other.
+    """
+    half, each = (side - 1) / 2, -(-side // PARTS)
+    angles = round(torch.pi * side / 2)
+    angle = torch.arange(angles, dtype=torch.float64) * torch.pi / angles
+    along = torch.stack([angle.cos(), angle.sin()], 1)[:, None]
+    across = torch.stack([-along[..., 1], along[..., 0]], -1)
+    middle = across * torch.arange(-side, side + 1, dtype=torch.float64)[:, None]  # (angles, distances, 2)
+    # Where a line enters and leaves the square, in lengths along it from its middle.
+    ends = (torch.tensor([-half, half])[:, None] - middle[..., None, :]) / along[..., None, :].abs().clamp(min=1e-9)
+    ends = ends * torch.where(along < 0, -1, 1)[..., None, :]
+    enters, leaves = ends.amin(-2).amax(-1), ends.amax(-2).amin(-1)
+    long = leaves - enters >= LONG * side
+    number = torch.where(long, long.flatten().cumsum(0).unflatten(0, long.shape) - 1, -1)
+    share = (torch.arange(PARTS * each, dtype=torch.float64) + 0.5) / (PARTS * each)
+    at = enters[long][:, None] + (leaves - enters)[long][:, None] * share
+    way = along.expand_as(middle)[long][:, None]
+    x, y = (middle[long][:, None] + at[..., None] * way + half).round().long().clamp(0, side - 1).unbind(-1)
+    before, line, behind = number[:, : -2 * BESIDE], number[:, BESIDE:-BESIDE], number[:, 2 * BESIDE :]
+    both = (before >= 0) & (line >= 0) & (behind >= 0)
+    return (y * side + x).view(-1, each), before[both], line[both], behind[both]
