@@ -11,6 +11,8 @@ from torch import Tensor
 
 from galvae.windows import View, principal_variances
 
+# Of what the numbers below are: trained models have units, and thresholds, of just these, and are not used with others.
+REVISION = 2
 # Ellipses of the galaxy's own shape, by the logarithm of their size in its matched Gaussian's standard deviations, from
 # where to where and how many, about the nucleus and of the disk; and points on each. Flatter than this none is made
 # round.

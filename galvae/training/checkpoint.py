@@ -21,6 +21,7 @@ from galvae.model.settings import ModelSettings
 from galvae.model.vae import SpatialVAE
 from galvae.progress import say
 from galvae.runs import run_names, run_path
+from galvae.structure import REVISION
 
 MODEL, DESCRIPTION, STATE = "model.safetensors", "model.json", "checkpoint/state.safetensors"
 
@@ -60,6 +61,21 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path}: not a whole safetensors file ({error}); train again") from None
 
 
+def check_structure(path: Path, before: int, remedy: str) -> None:
+    """Refuse what was fitted to latents that were measured otherwise (:mod:`galvae.structure`).
+
+    Raises
+    ------
+    ValueError
+        If that was by another revision; with the remedy.
+    """
+    if before != REVISION:
+        raise ValueError(
+            f"{path}: made with revision {before} of the latents that are measured (model.structure), and this galvae "
+            f"measures by revision {REVISION}; {remedy}"
+        )
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
@@ -75,7 +91,7 @@ def save_model(
     (:func:`galvae.data.split.identifier_hashes`), so that a catalog can flag them in whatever store they come.
     """
     hashes = torch.from_numpy(np.array(() if trained_on is None else trained_on, np.uint64).view(np.int64))
-    save_tensors(run / MODEL, {**vae.state_dict(), "trained_on": hashes})
+    save_tensors(run / MODEL, {**vae.state_dict(), "trained_on": hashes}, {"structure": REVISION})
     shape = {"window": vae.window, "channels": vae.channels, "model": vae.settings.model_dump(mode="json")}
     write_atomically(run / DESCRIPTION, json.dumps({**shape, **description}, indent=1) + "\n")
 
@@ -117,7 +133,9 @@ def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> tuple[
         window=description["window"],
         channels=description["channels"],
     )
-    tensors, _ = load_tensors(run / MODEL)
+    tensors, told = load_tensors(run / MODEL)
+    if vae.settings.structure:
+        check_structure(run / MODEL, told.get("structure", 1), "train again")
     try:
         description["trained_on"] = tensors.pop("trained_on").numpy().view(np.uint64)
         vae.load_state_dict(tensors)
@@ -138,7 +156,7 @@ def save_state(
     for which, optimizer in enumerate(optimizers):
         for number, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{which}.{number}.{name}": tensor for name, tensor in moments.items()}
-    save_tensors(run / STATE, tensors, progress)
+    save_tensors(run / STATE, tensors, {"structure": REVISION, **progress})
 
 
 def load_state(run: Path, vae: SpatialVAE, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
@@ -149,12 +167,15 @@ def load_state(run: Path, vae: SpatialVAE, optimizers: Sequence[torch.optim.Opti
     FileNotFoundError
         If there is nothing to resume.
     ValueError
-        If the state is of another model or optimizer.
+        If the state is of another model or optimizer, or of latents that were measured otherwise.
     """
     path = run / STATE
     if not path.is_file():
         raise FileNotFoundError(f"{run}: nothing to resume ({STATE} is missing); train without --resume")
     tensors, progress = load_tensors(path)
+    before = progress.pop("structure", 1)
+    if vae.settings.structure:
+        check_structure(path, before, "train without --resume")
     model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     wanted = {name: t.shape for name, t in vae.state_dict().items()}
     if wanted != {name: t.shape for name, t in model.items()}:

@@ -19,8 +19,8 @@ from galvae.model.polar import Polar
 from galvae.model.winding import Winding
 from galvae.progress import Progress
 from galvae.runs import run_path
-from galvae.structure import SENSES
-from galvae.training.checkpoint import load_tensors, save_tensors
+from galvae.structure import REVISION, SENSES
+from galvae.training.checkpoint import check_structure, load_tensors, save_tensors
 from galvae.training.measured import structure_of
 from galvae.windows import View
 
@@ -39,7 +39,8 @@ FOLDS = 3
 def save_winding(run: str | Path, winding: Winding, description: dict[str, Any]) -> None:
     """Leave a network in a run folder, where its catalogs find it, with what `description` says of it."""
     channels = winding.rings[0].convolve.in_channels - 1
-    save_tensors(run_path(run) / WINDING, winding.state_dict(), {"channels": channels, **description})
+    told = {"channels": channels, "structure": REVISION, **description}
+    save_tensors(run_path(run) / WINDING, winding.state_dict(), told)
 
 
 def load_winding(run: str | Path, *, device: torch.device | str = "cpu") -> Winding | None:
@@ -54,6 +55,7 @@ def load_winding(run: str | Path, *, device: torch.device | str = "cpu") -> Wind
     if not path.is_file():
         return None
     tensors, described = load_tensors(path)
+    check_structure(path, described.get("structure", 1), "teach the run again with galvae winding, or remove the file")
     try:
         winding = Winding(channels=described["channels"])
         winding.load_state_dict(tensors)

@@ -158,3 +158,27 @@ def test_nothing_is_unpickled():
                 call = ast.unparse(node.func)
                 assert call not in ("torch.load", "torch.save", "pickle.load", "pickle.loads", "joblib.load"), path
                 assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords), path
+
+
+def test_what_was_fitted_to_other_measured_latents_is_refused(tmp_path, monkeypatch):
+    """Its units would be off, and nothing else would tell; where none are measured it does not matter."""
+    plain, measured = build(encoder="polar"), build(encoder="polar", structure=True)
+    for vae in (plain, measured):
+        save_state(tmp_path, vae, build_optimizers(vae), {})
+        save_model(tmp_path, vae, DESCRIPTION)
+        load_model(tmp_path)
+        load_state(tmp_path, vae, build_optimizers(vae))
+    monkeypatch.setattr("galvae.training.checkpoint.REVISION", 10**6)
+    with pytest.raises(ValueError, match=r"model\.safetensors: made with revision \d of .*train again"):
+        load_model(tmp_path)
+    with pytest.raises(ValueError, match=r"state\.safetensors: made with revision \d of .*without --resume"):
+        load_state(tmp_path, measured, build_optimizers(measured))
+    monkeypatch.undo()
+    save_model(tmp_path, plain, DESCRIPTION)
+    monkeypatch.setattr("galvae.training.checkpoint.REVISION", 10**6)
+    assert not load_model(tmp_path)[0].settings.structure
+    monkeypatch.undo()
+    save_model(tmp_path, measured, DESCRIPTION)
+    save_tensors(tmp_path / MODEL, {**measured.state_dict(), "trained_on": torch.zeros(0, dtype=torch.int64)})
+    with pytest.raises(ValueError, match="revision 1"):  # as before there were revisions
+        load_model(tmp_path)

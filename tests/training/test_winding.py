@@ -108,6 +108,13 @@ def test_odds_come_true():
     assert said["sure"] == pytest.approx(said["right"], abs=4 * said["right_err"])
 
 
+def test_one_of_other_measured_latents_is_refused(net, tmp_path, monkeypatch):
+    save_winding(tmp_path, net, {})
+    monkeypatch.setattr("galvae.training.checkpoint.REVISION", 10**6)
+    with pytest.raises(ValueError, match=r"winding\.safetensors: made with revision \d .*teach the run again"):
+        load_winding(tmp_path)
+
+
 def test_it_is_kept_with_the_run(net, tmp_path):
     assert load_winding(tmp_path) is None
     save_winding(tmp_path, net, {"column": "class"})
