@@ -16,8 +16,8 @@ NEIGHBOURS = 0.05
 REFERENCE = 2000
 FEWEST = 20
 # As odd as one that is so many times as common in z: most galaxies that the catalog doubts have a bright neighbour, and
-# many are large or small on the sky. Of large and small ones chosen on Galaxy Zoo 1 (docs/uses.md).
-COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 8, "image": 1}
+# many are large or small on the sky (docs/uses.md).
+COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 3, "image": 1}
 # What may have been found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL
 _MEGABYTES = 64
@@ -36,15 +36,15 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
       would otherwise fill with whatever lies outermost;
     - ``large``, ``small``: it is larger, or smaller, than most, in pixels of the original: a cutout of the wrong scale,
       say, of which the model, if its windows are as wide as their galaxies, knows nothing;
-    - ``image``: ingest has flagged it, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
-      ``OTHER_BANDS``).
+    - ``image``: it is flagged for what its image is, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
+      ``OTHER_BANDS``, ``TRAIL``).
 
     In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
-    is the least of them, of place four times that, of large galaxies three and of small ones eight times: a neighbour
-    is soon taken for the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities, of which
-    one has heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the first two
-    and three quarters of the list (and those flagged), whatever the others have in store. Of a sum or a product this is
-    not true: what is moderately unusual in both comes before what is extremely so in one.
+    is the least of them, of place four times that, of large and of small galaxies three times: a neighbour is soon
+    taken for the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities, of which one has
+    heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the first three of
+    the list (and those flagged), whatever the others have in store. Of a sum or a product this is not true: what is
+    moderately unusual in both comes before what is extremely so in one.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
                 + ", ".join(f"{count} ({name})" for name, count in COUNTS.items())),
         why=(np.array(list(respects))[why],
              "z (far from others), fit (badly explained), place (off the middle, doubted), large, small (than most), "
-             "image (flagged at ingest)"),
+             "image (flagged for what it is)"),
         isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
         displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),

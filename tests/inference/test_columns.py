@@ -66,6 +66,15 @@ def test_cores_that_infer_a_batch_each_say_what_one_does(runs, store, refine):
         assert np.array_equal(values, one[name], equal_nan=values.dtype.kind == "f"), name
 
 
+def test_a_trail_is_flagged_whatever_the_run(runs, store, make_store, tmp_path):
+    images, ids = store.images(slice(0, 6)).copy(), store.column("id")[:6]
+    images[1, :, 6], images[4, np.arange(len(images[4])), np.arange(len(images[4]))] = 200, 200
+    crossed = make_store(tmp_path / "store", images, ids=ids)
+    for run in runs.values():
+        flags = inferred(run, crossed, refine=False)["flags"]
+        assert np.flatnonzero(flags & Flag.TRAIL).tolist() == [1, 4]
+
+
 @pytest.mark.parametrize("kept", [60, 13])
 @pytest.mark.parametrize("encoder", ["mlp", "polar"])
 def test_a_galaxys_row_is_the_same_in_any_store(runs, store, make_store, tmp_path, encoder, kept):
