@@ -96,3 +96,13 @@ def test_of_whatever_size_a_field_is(side):
     noise = np.random.default_rng(0).normal(12, 4, (side, side))
     crossing = [np.clip(np.rint(peak * light + noise), 0, 255).astype(np.uint8)[..., None] for peak in (0, 1)]
     assert found(*crossing) == [False, side > 8]
+
+
+@pytest.mark.parametrize("side", [16, 63, 64])
+def test_one_row_or_column_is_enough_wherever_it_is_but_at_the_border(side):
+    """As a column that bleeds."""
+    beside = 4  # what it is compared with
+    for place in range(side):
+        column = np.full((side, side, 1), 10, np.uint8)
+        column[:, place] = 255
+        assert found(column, column.swapaxes(0, 1).copy()) == [beside <= place < side - beside] * 2, place
