@@ -113,7 +113,7 @@ def probe(
     Returns
     -------
     dict
-        ``galaxies``, ``classes`` (how many of each), ``score`` (its name), and for ``z`` and each of what is `seen`:
+        ``galaxies``, ``left_out``, ``classes`` (how many of each), ``score`` (its name), and for ``z`` and each of what is `seen`:
         ``score``, and ``same_when_turned``: the share of galaxies that get the same class again.
     """
     numbers = labels.dtype.kind == "f"
@@ -121,6 +121,7 @@ def probe(
     wanted, components = labels[kept], z[0].shape[1]
     found = {
         "galaxies": int(kept.sum()),
+        "left_out": int((~kept).sum()),
         "classes": None if numbers else classes_of(labels),
         "score": "R^2" if numbers else "balanced accuracy",
         "z": _score(*(values[kept] for values in z), wanted),

@@ -74,7 +74,8 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     if "probe" in first:
         known = first["probe"]
         what = f"{known['column']} of {known['galaxies']} galaxies predicted"
-        lines.append(f"{what}: {known['score']} (same when turned)")
+        left_out = f", {known['left_out']} without one left out" if known["left_out"] else ""
+        lines.append(f"{what}{left_out}: {known['score']} (same when turned)")
         for name in [name for name, value in known.items() if isinstance(value, dict) and "score" in value]:
             row(f"  from {name}", "probe", name)
     return "\n".join(lines)
