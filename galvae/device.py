@@ -24,6 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # every kind that torch has ever heard of
+            reason = "torch knows no kind of device called so"
         raise ValueError(f"--device {name}: not to be had here ({reason}); use auto or cpu") from None
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), cores()))  # torch knows nothing of control groups
