@@ -16,7 +16,9 @@ SIDE, LONG = 64, 0.75
 PARTS, BESIDE = 8, 4
 # The faintest part is brighter than those by so many times a pixel's noise, and than this share of the median part: a
 # galaxy seen edge-on fades towards its ends.
-NOISE, EVEN = 1.0, 0.5
+NOISE, EVEN = 0.6, 0.5
+# Of so many lines one tells the noise.
+EVERY = 8
 # A processor's cache holds the lines of so many fields.
 GROUP = 8
 
@@ -25,9 +27,9 @@ def crossed(view: View) -> Tensor:
     """Whether a straight line of light crosses each field from side to side, in one channel at least, bool, shape (B,).
 
     In every eighth of its length the line is brighter than what lies beside it, on one side at least, and in all but
-    one on both, by the noise of a pixel of the field at 64 x 64 (one grey level more, of display values); and the
-    eighths are of a like brightness. Lines within four of these pixels of the border are not found, nor are those that
-    cut a corner off.
+    one on both, by 0.6 times the noise of a pixel of the field at 64 x 64 (and one grey level, of display values); and
+    the eighths are of a like brightness. Lines within four of these pixels of the border are not found, nor are those
+    that cut a corner off.
     """
     return torch.cat([_crossed(fields, display=view.display) for fields in view.values.split(GROUP)])
 
@@ -35,17 +37,18 @@ def crossed(view: View) -> Tensor:
 def _crossed(fields: Tensor, *, display: bool) -> Tensor:
     side = min(SIDE, fields.shape[-1])
     pixels = functional.adaptive_avg_pool2d(fields, side)
-    border = torch.cat([pixels[:, :, [0, 1, -2, -1]].flatten(2), pixels[..., [0, 1, -2, -1]].flatten(2)], 2)
-    noise = 1.4826 * (border - border.median(2, keepdim=True).values).abs().median(2).values
-    if display:
-        noise = noise + 1 / 255
     points, before, line, behind = (part.to(fields.device) for part in lines(side))
+    if not len(line):  # all are too near to the border
+        return torch.zeros(len(fields), dtype=torch.bool, device=fields.device)
     # Rows of all galaxies' values at a pixel, of which a part of a line is the mean of some.
     rows = pixels.flatten(0, 1).flatten(1).T.contiguous()
     parts = functional.embedding_bag(points, rows, mode="mean").unflatten(0, (-1, PARTS))
-    one, other, limit = parts[before], parts[behind], NOISE * noise.flatten()
-    above = parts[line] - torch.minimum(one, other)
-    both = (parts[line] - torch.maximum(one, other) > limit).sum(1) >= PARTS - 1
+    here, one, other = parts[line], parts[before], parts[behind]
+    # What is usual along lines is the noise of so many pixels: a border may be padding.
+    usual = (here - (one + other) / 2)[::EVERY].flatten(0, 1).abs().median(0).values
+    limit = NOISE * 1.4826 * usual * (points.shape[1] / 1.5) ** 0.5 + (1 / 255 if display else 0)
+    above = here - torch.minimum(one, other)
+    both = (here - torch.maximum(one, other) > limit).sum(1) >= PARTS - 1
     which, image = ((above.amin(1) > limit) & both).nonzero(as_tuple=True)
     ordered = above[which, :, image].sort(1).values
     even = ordered[:, 0] >= EVEN * ordered[:, PARTS // 2]

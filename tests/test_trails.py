@@ -81,6 +81,15 @@ def test_it_is_the_same_when_turned_and_whoever_is_beside_it(peak):
     assert found(*fields) == found(*turned) == [answer for each in fields for answer in found(each)] == [peak > 0] * 6
 
 
+def test_noise_is_none_where_what_lies_around_it_has_been_filled():
+    """As of a picture that was turned: its border says nothing of noise."""
+    corners = np.abs(coordinates()).sum(0) > 60
+    filled = [field(np.zeros((SIDE, SIDE)), noise=8, sky=20, seed=seed) for seed in range(60)]
+    for each in filled:
+        each[corners] = 20
+    assert not any(found(*filled))
+
+
 @pytest.mark.parametrize("unit", [1e-9, 1e6])
 @pytest.mark.parametrize("peak", [0.0, 20.0])
 def test_flux_has_no_unit(unit, peak):

@@ -113,8 +113,8 @@ def probe(
     Returns
     -------
     dict
-        ``galaxies``, ``left_out``, ``classes`` (how many of each), ``score`` (its name), and for ``z`` and each of what is `seen`:
-        ``score``, and ``same_when_turned``: the share of galaxies that get the same class again.
+        ``galaxies``, ``left_out``, ``classes`` (how many of each), ``score`` (its name), and for ``z`` and each of what
+        is `seen`: ``score``, and ``same_when_turned``: the share of galaxies that get the same class again.
     """
     numbers = labels.dtype.kind == "f"
     kept = np.isfinite(labels) if numbers else np.isin(labels, list(classes_of(labels)))
