@@ -20,6 +20,7 @@ from galvae.data.readers import hdf5, load
 from galvae.data.readers.bands import band_in_header
 from galvae.data.readers.base import Place
 from galvae.data.readers.fits import _celestial, _read
+from galvae.data.readers.pictures import decode
 from galvae.data.readers.plan import plan
 from galvae.data.settings import IngestSettings
 
@@ -304,10 +305,38 @@ def test_linked_folders_are_walked_once_and_loops_end(tmp_path):
     assert [item.id for item in plan([tmp_path / "in"], IngestSettings())] == ["far", "near"]
 
 
+def changed(seed, bytes_=5):
+    """A JPEG of a galaxy in which some bytes have changed."""
+    random = np.random.default_rng(seed)
+    x, y = np.indices((96, 96)) - 48
+    light = 200 * np.exp(-np.hypot(x, y) / 8)[..., None] + random.normal(6, 3, (96, 96, 3))
+    data = io.BytesIO()
+    Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).save(data, "JPEG", quality=90)
+    found = bytearray(data.getvalue())
+    for place in random.integers(len(found) // 2, len(found) - 10, bytes_):
+        found[place] ^= 0x55
+    return bytes(found)
+
+
+def test_half_of_the_jpegs_in_which_bytes_have_changed_are_refused_and_a_few_bytes_more_do_no_harm():
+    """The others decode as if nothing had happened: nobody could tell."""
+    refused = 0
+    for seed in range(40):
+        try:
+            decode(changed(seed))
+        except ValueError:
+            refused += 1
+        whole = changed(seed, 0)
+        more = decode(whole[:-2] + b"\0" * 3 + whole[-2:])
+        np.testing.assert_array_equal(more, decode(whole))
+    assert refused > 15
+
+
 BROKEN = {
     "empty.jpg": (b"", "the file is empty"),
     "page.jpg": (b"<html><body>504</body></html>", "not an image"),
     "cut.jpg": (encoded("JPEG")[:500], "damaged or truncated picture"),
+    "changed.jpg": (changed(2), "damaged or truncated picture"),
     "cut.png": (encoded("PNG")[:90], "damaged or truncated picture"),
     "cut.fits": (fits_bytes(FLUX)[:8000], "damaged or truncated FITS data"),
     "cut.fits.gz": (gzip.compress(fits_bytes(FLUX))[:60], "damaged or truncated compressed data"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -18,6 +19,9 @@ from galvae.data.settings import IngestSettings
 # levels rms on Galaxy Zoo's; with none more, 1.4. An eighth is not used: small letters of error pages are lost in it.
 _LEFT = 1.25
 _FORMATS = ("JPEG", "PNG")
+# What libjpeg says where bytes have changed: it goes astray from there on, of which Pillow says nothing. (A few bytes
+# too many, as some cameras leave, do no harm.)
+_ASTRAY = re.compile(r"premature end of data segment|bad Huffman code|\d{3,} extraneous bytes")
 
 
 def load(place: Place, settings: IngestSettings) -> Cutout:
@@ -68,6 +72,11 @@ def _plain_jpeg(data: bytes, least: float) -> tuple[np.ndarray | None, int]:
 
     libjpeg makes half a picture from half of each block's frequencies. Only where that many divides the sides, so that
     the centre of what it makes is the centre of the original.
+
+    Raises
+    ------
+    ValueError
+        If bytes have changed so that libjpeg loses its way.
     """
     try:
         ny, nx, colours, _ = decode_jpeg_header(data)
@@ -75,7 +84,9 @@ def _plain_jpeg(data: bytes, least: float) -> tuple[np.ndarray | None, int]:
             return None, 1
         shrunk = next((n for n in (4, 2) if nx % n == ny % n == 0 and min(nx, ny) >= n * least), 1)
         return decode_jpeg(data, min_height=ny // shrunk, min_width=nx // shrunk), shrunk
-    except ValueError:  # also of what Pillow can read
+    except ValueError as error:  # also of what Pillow can read
+        if _ASTRAY.search(str(error)):
+            raise
         return None, 1
 
 
