@@ -24,6 +24,7 @@ class Flag(IntFlag):
     AT_EDGE = 32768
     OFF_CENTRE = 65536
     TRAIL = 131072
+    STEP = 262144
 
 
 MEANING: dict[Flag, str] = {
@@ -45,4 +46,5 @@ MEANING: dict[Flag, str] = {
     Flag.OFF_CENTRE: "the cutout's middle lies outside of it, more than 3 window pixels away, or more than a quarter "
     "of the way to the window's edge: is it the galaxy meant?",
     Flag.TRAIL: "a straight line of light crosses the cutout from side to side: a satellite's trail or a star's spike",
+    Flag.STEP: "brightness steps along a whole row or column: a damaged file, a seam between exposures, a star's spike",
 }

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from galvae.angles import wrap
+from galvae.artifacts import crossed, stepped
 from galvae.covariance import carried, widths
 from galvae.data.ahead import ahead
 from galvae.data.split import identifier_hashes
@@ -31,7 +32,6 @@ from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.model.winding import Winding
 from galvae.progress import Progress
-from galvae.trails import crossed
 from galvae.windows import View
 
 Piece = TypeVar("Piece")
@@ -176,8 +176,12 @@ def infer_batch(
     flags = odd(found, share, errors.p_alt, typical)
     z_err = np.concatenate([content_error(found.looks).cpu().numpy(), errors.measured], 1)
     orientation_err = np.degrees(errors.orientation)
-    vaguely = vague(placed.axis_ratio, orientation_err)
-    for flag, sign in {Flag.AXIS_UNDEFINED: vaguely, Flag.TRAIL: crossed(view).cpu().numpy()}.items():
+    signs = {
+        Flag.AXIS_UNDEFINED: vague(placed.axis_ratio, orientation_err),
+        Flag.TRAIL: crossed(view).cpu().numpy(),
+        Flag.STEP: stepped(view).cpu().numpy(),
+    }
+    for flag, sign in signs.items():
         flags |= np.where(sign, flag, 0).astype(np.int32)
     divergence = vae.divergence(posterior)
     one = posterior.draw(*one_draw(posterior, galaxy, seed=settings.seed))

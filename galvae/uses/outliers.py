@@ -19,7 +19,7 @@ FEWEST = 20
 # many are large or small on the sky (docs/uses.md).
 COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 3, "image": 1}
 # What may have been found odd about an image itself.
-OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL
+OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL, Flag.STEP
 _MEGABYTES = 64
 
 
@@ -37,7 +37,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     - ``large``, ``small``: it is larger, or smaller, than most, in pixels of the original: a cutout of the wrong scale,
       say, of which the model, if its windows are as wide as their galaxies, knows nothing;
     - ``image``: it is flagged for what its image is, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
-      ``OTHER_BANDS``, ``TRAIL``).
+      ``OTHER_BANDS``, ``TRAIL``, ``STEP``).
 
     In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
     is the least of them, of place four times that, of large and of small galaxies three times: a neighbour is soon

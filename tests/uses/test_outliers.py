@@ -104,7 +104,9 @@ def test_galaxies_much_larger_or_smaller_than_most_are_among_them(make_catalog):
     assert not {"large", "small"} & set(table["why"][np.isin(table["id"], 1000 + COUNT - 1 - np.arange(50))])
 
 
-@pytest.mark.parametrize("flag", [Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL])
+@pytest.mark.parametrize(
+    "flag", [Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL, Flag.STEP]
+)
 def test_an_image_that_is_flagged_counts_where_few_are(make_catalog, flag):
     few, many = np.zeros(COUNT, np.int32), np.full(COUNT, flag)
     few[:PLANTED] = flag

@@ -1,4 +1,4 @@
-"""Straight lines of light that cross a field from side to side: satellites' trails, the spikes of bright stars."""
+"""What no galaxy makes: straight lines of light that cross a field from side to side, steps along rows or columns."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ PARTS, BESIDE = 8, 4
 NOISE, EVEN = 0.6, 0.5
 # Of so many lines one tells the noise.
 EVERY = 8
+# Of a step: grey levels, and the share of a row or column that shows it.
+STEP, ALONG = 4, 0.7
 # A processor's cache holds the lines of so many fields.
 GROUP = 8
 
@@ -32,6 +34,27 @@ def crossed(view: View) -> Tensor:
     that cut a corner off.
     """
     return torch.cat([_crossed(fields, display=view.display) for fields in view.values.split(GROUP)])
+
+
+def stepped(view: View) -> Tensor:
+    """Whether brightness steps along a whole row or column of each field, in one channel at least, bool, shape (B,).
+
+    Seven tenths of the pixels of two neighbouring lines are all brighter, or all fainter, than those of the next two:
+    by more than twice what is usual (and four grey levels, of display values).
+    """
+    fields = view.values
+    sides = [_steps(lines, display=view.display) for lines in (fields, fields.mT)]
+    return torch.maximum(*sides) >= ALONG
+
+
+def _steps(fields: Tensor, *, display: bool) -> Tensor:
+    """Largest share of a row that lies to one side of the rows below it, shape (B,)."""
+    pairs = (fields[:, :, :-1] + fields[:, :, 1:]) / 2
+    steps = pairs[:, :, 2:] - pairs[:, :, :-2]
+    every = -(-fields.shape[-1] // 32)  # a thousand pixels tell what is usual
+    usual = steps[:, :, ::every, ::every].abs().flatten(2).median(2).values[..., None, None]
+    limit = 2 * usual + (STEP / 255 if display else 0)
+    return torch.stack([(sign * steps > limit).to(steps).mean(3) for sign in (1, -1)]).amax((0, 2, 3))
 
 
 def _crossed(fields: Tensor, *, display: bool) -> Tensor:
