@@ -32,7 +32,7 @@ MEANING: dict[Flag, str] = {
     Flag.MISSING: "pixels without a value (NaN, blank, beyond a survey's edge) were filled with the border's median, "
     "or a picture's channel is of one value",
     Flag.CLIPPED: "more than 60% of the pixels were clipped at black in making the composite",
-    Flag.GREY: "one band, or a cube that does not name its bands: shown grey, without colour",
+    Flag.GREY: "one band, a cube that does not name its bands, or a picture without colour",
     Flag.OTHER_BANDS: "the composite is not made from the store's usual bands",
     Flag.DOUBTFUL_WCS: "the bands' WCSs contradict their pixels: the position may be wrong, angles hold",
     Flag.TRAINED_ON: "a galaxy of this identifier was used in training the run",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from galvae.data.ingest import cause_of
 from galvae.data.settings import FLOATS
 from galvae.data.store import ImageStore
 from galvae.description import METRICS, read_metrics, weighted
@@ -53,7 +54,7 @@ def _store(path: Path) -> dict[str, Any]:
     store = ImageStore(path)
     size = sum(part.stat().st_size for part in path.glob("part-*.h5"))
     scale = store.column("pixel_scale")
-    reasons = Counter(reason for _, reason in store.skipped)
+    reasons = Counter(cause_of(reason) for _, reason in store.skipped)
     height, width = store.column("size").T
     return {
         "what": "image store",

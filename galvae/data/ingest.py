@@ -208,10 +208,15 @@ def _finish(
     write_atomically(store / "store.json", json.dumps(description, indent=1) + "\n")
     reasons: dict[str, dict[str, Any]] = {}
     for source, reason in skipped:
-        told = reasons.setdefault(_CAUSE.split(reason)[0], {"count": 0, "first": f"{source}: {reason}"})
+        told = reasons.setdefault(cause_of(reason), {"count": 0, "first": f"{source}: {reason}"})
         told["count"] += 1
     unmatched = matched.unmatched if matched else None
     return {"galaxies": galaxies, "skipped": len(skipped), "reasons": reasons, "unmatched": unmatched}
+
+
+def cause_of(reason: str) -> str:
+    """What many inputs may be skipped for, of the reason of one."""
+    return _CAUSE.split(reason)[0]
 
 
 def say_skipped(done: dict[str, Any], *, quiet: bool = False) -> None:

@@ -18,8 +18,9 @@ _ALIKE, _LEVELS, _LINES, _SPOILT, _ABRUPT, _FLAT = 0.95, 3, 8, 2, 0.8, 0.9
 # Or so many of them of exactly that colour, behind which the picture has begun nearly everywhere within two lines:
 # light without noise begins at a curve.
 _EXACTLY = 0.999
-# Of a channel that was lost JPEG's rounding is left: a scatter of fewer grey levels, and a share of any other's.
-_ROUNDED, _RATHER = 3, 0.25
+# Of a channel that was lost JPEG's rounding is left: a scatter of fewer grey levels, and a share of the strongest's.
+# Channels of a grey picture differ by no more than these.
+_ROUNDED, _RATHER, _COLOURLESS = 3, 0.25, 2
 
 
 def filled(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +34,7 @@ def filled(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     planes, missing = fill_missing(pixels)
     if (most := share(missing)) > _MOST_MISSING:
         raise ValueError(
-            f"too many pixels without a value: {most:.0%} are NaN, blank or in blocks of one value, more than 50%"
+            f"too many pixels without a value: {most:.1%} are NaN, blank or in blocks of one value; half may"
         )
     return planes, missing
 
@@ -43,15 +44,16 @@ def share(missing: np.ndarray) -> float:
     return float(missing.any(axis=2).mean())
 
 
-def channel_lost(colours: np.ndarray) -> bool:
-    """Whether one channel of a picture, shape (ny, nx, 3), is of one value where each of the others shows something.
+def lost_or_grey(colours: np.ndarray) -> tuple[bool, bool]:
+    """Whether a channel of a picture, shape (ny, nx, 3), is of one value where another shows something; if it is grey.
 
     Looked for in every so many pixels: of large pictures in 1,600 at least.
     """
     step = max(1, min(colours.shape[:2]) // 40)
     sample = np.ascontiguousarray(colours[::step, ::step].reshape(-1, 3).T, np.float32)
-    least, *others = sorted(sample.std(axis=1))
-    return least < _ROUNDED and least < _RATHER * min(others)
+    scatter = sample.std(axis=1)
+    lost = scatter.min() < min(_ROUNDED, _RATHER * scatter.max())
+    return bool(lost), bool((sample.max(axis=0) - sample.min(axis=0)).max() <= _COLOURLESS)
 
 
 def outermost(missing: np.ndarray) -> np.ndarray:
@@ -73,7 +75,7 @@ def fill_missing(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     does, blocks of exact zeros of more than a hundredth of the plane. Of a picture (uint8) rows or columns of one
     colour, eight at least from a side on, behind which the picture begins all at once: beyond the edge of a survey.
     Where all four sides have such it is a frame, and nothing is missing. A plane of zeros alone, beside others, is; of
-    pictures see :func:`channel_lost`.
+    pictures see :func:`lost_or_grey`.
 
     Parameters
     ----------

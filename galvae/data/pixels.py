@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from galvae.data.missing import channel_lost, filled, share
+from galvae.data.missing import filled, lost_or_grey, share
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import FLOATS, IngestSettings
 from galvae.flags import Flag
@@ -40,9 +40,9 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
         flags = Flag(0)
         if settings.pixels == "colour":
             pixels, gaps = filled(pixels)
-            lost = channel_lost(pixels)
+            lost, grey = lost_or_grey(pixels)
             told["missing"] = np.float32(1 if lost else share(gaps))
-            flags = Flag.MISSING if lost or gaps.any() else flags
+            flags = (Flag.MISSING if lost or gaps.any() else flags) | (Flag.GREY if grey else flags)
     elif settings.pixels in FLOATS:
         pixels, flags = _flux(cutout, told)
     else:

@@ -10,7 +10,9 @@ from astropy.table import Table
 
 from galvae.flags import Flag
 
-MISSING = "The catalog has no colours, sizes or concentrations; galvae verify --label measures them on the images."
+MISSING = (
+    "The catalog has no colours, magnitudes or concentrations; galvae verify --label measures colours on the images."
+)
 
 
 def as_rows(table: Table) -> list[dict[str, Any]]:

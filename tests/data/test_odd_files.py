@@ -48,7 +48,7 @@ EXPECTED = {
     "star5.jpg": (424, 424, 0, "", None),
     "star6.jpg": (424, 424, 0, "", None),
     # Three quarters of g and r are exact zeros, the galaxy among them.
-    "willettk_example_bad_pix.fits": "too many pixels without a value: 78%",
+    "willettk_example_bad_pix.fits": "too many pixels without a value: 78.4%",
     "willettk_example_incomplete.TRUNCATED.fits": "damaged or truncated FITS data",
     "willettk_temp_small.fits": (225, 225, OTHER, "z,r,g", 0.262),
 }
