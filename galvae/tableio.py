@@ -157,6 +157,12 @@ def read_table(path: str | Path) -> Table:
         If it cannot be read as a table.
     """
     path = Path(path)
+    if (path / "store.json").is_file():
+        raise FileNotFoundError(
+            f"{path}: an image store, no table; make a catalog of it with galvae catalog RUN {path}"
+        )
+    if path.is_dir():
+        raise FileNotFoundError(f"{path}: a folder, no table; name a file")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
@@ -169,7 +175,7 @@ def read_table(path: str | Path) -> Table:
         raise ValueError(f"{path}: needs a package that is not there ({error}); {_INSTALL}") from None
     except IORegistryError:
         raise ValueError(
-            f"{path}: cannot be read as a table: of no kind known here; take {', '.join(FORMATS)}"
+            f"{path}: cannot be read as a table: of no kind known here; take {', '.join(FORMATS)}, .csv or .txt"
         ) from None
     except Exception as error:  # astropy's readers raise whatever their parsers do
         reason = str(error).strip().partition("\n")[0]

@@ -17,7 +17,8 @@ def winding(
     s: Annotated[str, typer.Option("--s", metavar="CLASS", help="The class whose arms wind as an S, as displayed.")],
     z: Annotated[str, typer.Option("--z", metavar="CLASS", help="That whose arms wind as a Z.")],
     armless: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="One without arms: told as either (repeatable).")
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="One without arms, of which it learns that it cannot tell (repeatable)."),
     ] = None,
     table: Annotated[
         Path | None, typer.Option(metavar="T", help="Table with the column, if it was not joined at ingest.")
@@ -32,19 +33,22 @@ def winding(
     from galvae.data.store import ImageStore
     from galvae.device import choose_device
     from galvae.files import check_output
+    from galvae.runs import run_name, run_names
     from galvae.training.checkpoint import load_model
     from galvae.training.winding import WINDING, handedness, learn_winding, save_winding, told
     from galvae.verify.probe import read_labels
 
-    if (run / WINDING).exists() and not overwrite:
-        raise FileExistsError(
-            f"{run}: was taught already ({WINDING}); teach a copy of the run folder, or add --overwrite"
+    if (name := run_name(run)) in run_names():
+        raise ValueError(
+            f"{name}: comes with galvae and stays as it is; copy {run} and teach the copy, with --overwrite"
         )
-    check_output(run / WINDING, (".safetensors",), overwrite=overwrite)
     load_model(run)  # a run it must be
     images = ImageStore(store)
     labels = read_labels(images, range(len(images)), label, table)
     rows, sense = handedness(labels, s=s, z=z, armless=armless or ())
+    if (run / WINDING).exists() and not overwrite:
+        raise FileExistsError(f"{run}: was taught already ({WINDING}); add --overwrite to teach it anew")
+    check_output(run / WINDING, (".safetensors",), overwrite=overwrite)
     learned = learn_winding(images, rows, sense, seed=seed, device=choose_device(device), quiet=quiet)
     found = {"column": label, "s": s, "z": z, "armless": armless or [], "seed": seed, **told(learned.odds, sense)}
     save_winding(run, learned.winding, found)

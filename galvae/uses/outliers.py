@@ -18,6 +18,7 @@ FEWEST = 20
 # As odd as one that is so many times as common in z: most galaxies that the catalog doubts have a bright neighbour, and
 # many are large or small on the sky (docs/uses.md).
 COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 3, "image": 1}
+COUNTED = ", ".join(f"{count} ({name})" for name, count in COUNTS.items())
 # What may have been found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL, Flag.STEP
 _MEGABYTES = 64
@@ -95,7 +96,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         catalog, content.rows[order],
         rarity=(rarities[why, order],
                 "share of galaxies that are at least as unusual in that respect; the list's order is of it times "
-                + ", ".join(f"{count} ({name})" for name, count in COUNTS.items())),
+                + COUNTED),
         why=(np.array(list(respects))[why],
              "z (far from others), fit (badly explained), place (off the middle, doubted), large, small (than most), "
              "image (flagged for what it is)"),

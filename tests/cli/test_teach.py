@@ -51,7 +51,7 @@ def test_a_run_is_taught_and_its_catalogs_say_so(run, store, make_store, labels,
     code, _, err = typed(*words)
     assert code == 2
     assert "--overwrite" in err
-    assert "a copy of the run" in err
+    assert "add --overwrite to teach it anew" in err
 
     mirrored = make_store(tmp_path / "mirrored", store.images(slice(None))[:, :, ::-1], ids=store.column("id"))
     found = {}
