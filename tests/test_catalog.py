@@ -134,7 +134,9 @@ def test_columns_are_the_contracts():
 
 def test_the_manual_lists_every_flag():
     manual = (Path(__file__).parents[1] / "docs" / "catalog.md").read_text(encoding="utf-8")
-    listed = [row for row in manual.splitlines() if row.startswith("| `") and row.count(" | ") == 3]
+    listed = [
+        row for row in manual.splitlines() if row.endswith(" |") and ("| `ingest` |" in row or "| `catalog` |" in row)
+    ]
     ingest = Flag.PADDED | Flag.MISSING | Flag.CLIPPED | Flag.GREY | Flag.OTHER_BANDS | Flag.DOUBTFUL_WCS
     rows = [(flag, "ingest" if flag & ingest else "catalog") for flag in Flag]
     assert listed == [f"| `{flag.name}` | {flag.value} | `{by}` | {MEANING[flag]} |" for flag, by in rows]
