@@ -24,13 +24,12 @@ class Flag(IntFlag):
     AT_EDGE = 32768
     OFF_CENTRE = 65536
     TRAIL = 131072
-    STEP = 262144
+    LOST_CHANNEL = 262144
 
 
 MEANING: dict[Flag, str] = {
     Flag.PADDED: "the cutout is smaller than the field; the rest is its border's median",
-    Flag.MISSING: "pixels without a value (NaN, blank, beyond a survey's edge) were filled with the border's median, "
-    "or a picture's channel is of one value",
+    Flag.MISSING: "pixels without a value (NaN, blank, beyond a survey's edge) were filled with the border's median",
     Flag.CLIPPED: "more than 60% of the pixels were clipped at black in making the composite",
     Flag.GREY: "one band, a cube that does not name its bands, or a picture without colour",
     Flag.OTHER_BANDS: "the composite is not made from the store's usual bands",
@@ -46,5 +45,5 @@ MEANING: dict[Flag, str] = {
     Flag.OFF_CENTRE: "the cutout's middle lies outside of it, more than 3 window pixels away, or more than a quarter "
     "of the way to the window's edge: is it the galaxy meant?",
     Flag.TRAIL: "a straight line of light crosses the cutout from side to side: a satellite's trail or a star's spike",
-    Flag.STEP: "brightness steps along a whole row or column: a damaged file, a seam between exposures, a star's spike",
+    Flag.LOST_CHANNEL: "a channel of the picture is of one value where another shows something",
 }

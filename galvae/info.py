@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from galvae.data.ingest import cause_of
 from galvae.data.settings import FLOATS
-from galvae.data.store import ImageStore
+from galvae.data.store import ImageStore, cause_of
 from galvae.description import METRICS, read_metrics, weighted
 from galvae.flags import MEANING
 from galvae.model.settings import bound

@@ -17,7 +17,7 @@ from galvae.data.pool import ready_workers, run_in_processes
 from galvae.data.readers.base import ROWS, Item
 from galvae.data.readers.plan import plan
 from galvae.data.settings import FLOATS, IngestSettings
-from galvae.data.store import SCHEMAS, ImageStore, part_path, part_summary
+from galvae.data.store import SCHEMAS, ImageStore, cause_of, part_path, part_summary
 from galvae.data.workplace import begin, clear, replace
 from galvae.files import write_atomically
 from galvae.progress import Progress, say
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from galvae.data.table import Matched
 
-_CAUSE = re.compile(r": |; ")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
@@ -212,11 +211,6 @@ def _finish(
         told["count"] += 1
     unmatched = matched.unmatched if matched else None
     return {"galaxies": galaxies, "skipped": len(skipped), "reasons": reasons, "unmatched": unmatched}
-
-
-def cause_of(reason: str) -> str:
-    """What many inputs may be skipped for, of the reason of one."""
-    return _CAUSE.split(reason)[0]
 
 
 def say_skipped(done: dict[str, Any], *, quiet: bool = False) -> None:

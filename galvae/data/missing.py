@@ -15,12 +15,12 @@ _ENOUGH = 0.2
 # Of a picture: lines of which nearly all pixels are within three grey levels of one colour, eight at least from a side
 # on. Within as many behind them, and what JPEG's rounding spoils, the picture has begun nearly everywhere.
 _ALIKE, _LEVELS, _LINES, _SPOILT, _ABRUPT, _FLAT = 0.95, 3, 8, 2, 0.8, 0.9
-# Or so many of them of exactly that colour, behind which the picture has begun nearly everywhere within two lines:
-# light without noise begins at a curve.
-_EXACTLY = 0.999
-# Of a channel that was lost JPEG's rounding is left: a scatter of fewer grey levels, and a share of the strongest's.
-# Channels of a grey picture differ by no more than these.
-_ROUNDED, _RATHER, _COLOURLESS = 3, 0.25, 2
+# Or so many of them of exactly black or white, behind which the picture has begun nearly everywhere within two lines,
+# and is noise: so many of its pixels differ from the next one.
+_EXACTLY, _NOISY = 0.999, 0.15
+# A channel that is lost is of one value but for so many of its pixels, and for a share of what another shows: JPEG
+# rounds; what shows something reaches so far. In a grey picture channels differ by no more than so many grey levels.
+_BUT_FOR, _ROUNDED, _SOMETHING, _COLOURLESS = 1e-3, 1 / 15, 30, 2
 
 
 def filled(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,15 +45,23 @@ def share(missing: np.ndarray) -> float:
 
 
 def lost_or_grey(colours: np.ndarray) -> tuple[bool, bool]:
-    """Whether a channel of a picture, shape (ny, nx, 3), is of one value where another shows something; if it is grey.
+    """Whether a channel of a picture, (ny, nx, 3), is of one value where another shows something; and if it is grey."""
+    step = max(1, min(colours.shape[:2]) // 40)  # by so few of their pixels nearly all pictures are neither
+    sample = np.ascontiguousarray(colours[::step, ::step].reshape(-1, 3).T)
+    spread = np.ptp(sample, axis=1)
+    if spread.min() > spread.max() / 5 and np.ptp(sample, axis=0).max() > _COLOURLESS:
+        return False, False
+    return _lost_or_grey(colours)
 
-    Looked for in every so many pixels: of large pictures in 1,600 at least.
-    """
-    step = max(1, min(colours.shape[:2]) // 40)
-    sample = np.ascontiguousarray(colours[::step, ::step].reshape(-1, 3).T, np.float32)
-    scatter = sample.std(axis=1)
-    lost = scatter.min() < min(_ROUNDED, _RATHER * scatter.max())
-    return bool(lost), bool((sample.max(axis=0) - sample.min(axis=0)).max() <= _COLOURLESS)
+
+def _lost_or_grey(colours: np.ndarray) -> tuple[bool, bool]:
+    channels = np.ascontiguousarray(colours.reshape(-1, 3).T, np.int16)
+    off = np.abs(channels - np.median(channels, axis=1, keepdims=True).astype(np.int16))
+    last = int(_BUT_FOR * off.shape[1])
+    reach = np.sort(np.partition(off, -1 - last, axis=1)[:, -1 - last])
+    lost = reach[2] > _SOMETHING and reach[0] <= _ROUNDED * reach[2]
+    grey = reach[2] > _COLOURLESS and (channels.max(axis=0) - channels.min(axis=0)).max() <= _COLOURLESS
+    return bool(lost), bool(grey)
 
 
 def outermost(missing: np.ndarray) -> np.ndarray:
@@ -130,21 +138,26 @@ def _depth(picture: np.ndarray) -> int:
     # Most pictures end here; numpy is slow where it goes along three at a time.
     if np.count_nonzero(np.logical_and.reduce(near.T)) < _ALIKE * len(first):
         return 0
-    off = _off(picture, np.median(first, axis=0))
-    # A sky within three grey levels of black goes on from what is black, but is not exactly that.
-    return max(_begins(off, _LEVELS, _ALIKE, _SPOILT + _LINES), _begins(off, 0, _EXACTLY, _SPOILT))
+    colour = np.median(first, axis=0)
+    off = _off(picture, colour)
+    depth = _begins(off > _LEVELS, _ALIKE, _SPOILT + _LINES)
+    # No slope begins there.
+    if depth and (off[: depth - 2 * _SPOILT][-_SPOILT:] <= 1).mean() < _FLAT:
+        depth = 0
+    if (colour == 0).all() or (colour == 255).all():
+        # A sky within three grey levels of black goes on from what is black, but is not exactly that.
+        exactly = _begins(off > 0, _EXACTLY, _SPOILT)
+        if exactly and (np.diff(off[exactly:][:_LINES]) != 0).mean() >= _NOISY:
+            depth = max(depth, exactly)
+    return depth
 
 
-def _begins(off: np.ndarray, levels: int, alike: float, within: int) -> int:
-    """Before which row, behind rows of which so many pixels are off by no more, a picture begins all at once, or 0."""
-    shown = off > levels
+def _begins(shown: np.ndarray, alike: float, within: int) -> int:
+    """Before which row, behind rows of which so many pixels are not shown, a picture begins all at once, or 0."""
     blank = shown.mean(axis=1) <= 1 - alike
     depth = len(blank) if blank.all() else int(blank.argmin())
-    if depth < _LINES:
-        return 0
-    at_once = shown[depth:][:within].any(axis=0).mean() >= _ABRUPT
-    flat = (off[: depth - _SPOILT][-_SPOILT:] <= 1).mean() >= _FLAT  # no slope begins
-    return depth + _SPOILT if at_once and flat else 0
+    at_once = depth >= _LINES and shown[depth:][:within].any(axis=0).mean() >= _ABRUPT
+    return depth + _SPOILT if at_once else 0
 
 
 def _off(rows: np.ndarray, colour: np.ndarray) -> np.ndarray:

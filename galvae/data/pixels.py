@@ -40,9 +40,9 @@ def pixels_of(cutout: Cutout, settings: IngestSettings) -> tuple[np.ndarray, dic
         flags = Flag(0)
         if settings.pixels == "colour":
             pixels, gaps = filled(pixels)
-            lost, grey = lost_or_grey(pixels)
-            told["missing"] = np.float32(1 if lost else share(gaps))
-            flags = (Flag.MISSING if lost or gaps.any() else flags) | (Flag.GREY if grey else flags)
+            told["missing"], signs = np.float32(share(gaps)), (gaps.any(), *lost_or_grey(pixels))
+            for sign, flag in zip(signs, (Flag.MISSING, Flag.LOST_CHANNEL, Flag.GREY), strict=True):
+                flags |= flag if sign else Flag(0)
     elif settings.pixels in FLOATS:
         pixels, flags = _flux(cutout, told)
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -283,3 +284,8 @@ def spans(count: int, size: int) -> Iterator[slice]:
     """So many rows in order, at most `size` at a time."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def cause_of(reason: str) -> str:
+    """What many inputs may be skipped for, of the reason of one."""
+    return re.split(": |; ", reason)[0]

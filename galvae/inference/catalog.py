@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from galvae.angles import wrap
-from galvae.artifacts import crossed, stepped
 from galvae.covariance import carried, widths
 from galvae.data.ahead import ahead
 from galvae.data.split import identifier_hashes
@@ -32,6 +31,7 @@ from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.model.winding import Winding
 from galvae.progress import Progress
+from galvae.trails import crossed
 from galvae.windows import View
 
 Piece = TypeVar("Piece")
@@ -179,7 +179,6 @@ def infer_batch(
     signs = {
         Flag.AXIS_UNDEFINED: vague(placed.axis_ratio, orientation_err),
         Flag.TRAIL: crossed(view).cpu().numpy(),
-        Flag.STEP: stepped(view).cpu().numpy(),
     }
     for flag, sign in signs.items():
         flags |= np.where(sign, flag, 0).astype(np.int32)

@@ -43,8 +43,8 @@ class Content:
         return len(self.rows)
 
     @cached_property
-    def scaled(self) -> np.ndarray:
-        """z with each latent in units of the population's width, shape (N, Z).
+    def width(self) -> np.ndarray:
+        """The population's width in each latent, shape (Z,).
 
         That is the root of the squares of its spread (from the median absolute deviation) and of its typical error
         (the median). Of a latent that tells galaxies apart this is its spread; one that carries nothing, of which
@@ -52,7 +52,12 @@ class Content:
         those what the model makes nothing of would be near to everything.
         """
         spread = _NORMAL * np.median(np.abs(self.z - np.median(self.z, 0)), 0)
-        return self.z / np.hypot(spread, np.median(self.z_err, 0))
+        return np.hypot(spread, np.median(self.z_err, 0))
+
+    @cached_property
+    def scaled(self) -> np.ndarray:
+        """z with each latent in units of the population's width, shape (N, Z)."""
+        return self.z / self.width
 
 
 def content_of(catalog: Table) -> Content:

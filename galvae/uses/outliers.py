@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from astropy.table import Table
+from sklearn.covariance import MinCovDet
 from sklearn.metrics import pairwise_distances_chunked
 
 from galvae.data.split import identifier_hashes
@@ -15,12 +18,14 @@ NEIGHBOURS = 0.05
 # Neighbours are looked for among so many galaxies at most.
 REFERENCE = 2000
 FEWEST = 20
+# How latents go together is told by the share of galaxies that go together best, of so many for each latent at least.
+USUAL, FOR_EACH = 0.95, 5
 # As odd as one that is so many times as common in z: most galaxies that the catalog doubts have a bright neighbour, and
 # many are large or small on the sky (docs/uses.md).
-COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 3, "small": 3, "image": 1}
+COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 2, "small": 2, "image": 1}
 COUNTED = ", ".join(f"{count} ({name})" for name, count in COUNTS.items())
 # What may have been found odd about an image itself.
-OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.TRAIL, Flag.STEP
+OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.LOST_CHANNEL, Flag.TRAIL
 _MEGABYTES = 64
 
 
@@ -38,13 +43,13 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     - ``large``, ``small``: it is larger, or smaller, than most, in pixels of the original: a cutout of the wrong scale,
       say, of which the model, if its windows are as wide as their galaxies, knows nothing;
     - ``image``: it is flagged for what its image is, and few others so (``PADDED``, ``MISSING``, ``CLIPPED``, ``GREY``,
-      ``OTHER_BANDS``, ``TRAIL``, ``STEP``).
+      ``OTHER_BANDS``, ``LOST_CHANNEL``, ``TRAIL``).
 
     In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
-    is the least of them, of place four times that, of large and of small galaxies three times: a neighbour is soon
-    taken for the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities, of which one has
-    heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the first three of
-    the list (and those flagged), whatever the others have in store. Of a sum or a product this is not true: what is
+    is the least of them, of place four times that, of large and of small galaxies twice: a neighbour is soon taken for
+    the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities, of which one has heavier
+    tails than the other, cannot: what is among the first per cent in z or in fit is among the first three and a quarter
+    of the list (and those flagged), whatever the others have in store. Of a sum or a product this is not true: what is
     moderately unusual in both comes before what is extremely so in one.
 
     Parameters
@@ -112,16 +117,18 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
 def isolation(content: Content) -> np.ndarray:
     """How far from each galaxy one has to go in z to have met one in twenty of the others, shape (N,).
 
-    Distances are Euclidean in :attr:`galvae.uses.content.Content.scaled`: by their own errors bright galaxies would
-    all be unusual.
+    Distances are Mahalanobis': Euclidean where latents are uncorrelated and of one width, so that what is usual in
+    each latent, but not in them together, is far, too. How they go together is told by the minimum covariance
+    determinant of nineteen in twenty (Rousseeuw & Van Driessen 1999, Technometrics 41, 212), and typical errors; in
+    catalogs of fewer than five galaxies for each latent, where that cannot be told, distances are those of
+    :attr:`galvae.uses.content.Content.scaled`. Not of their own errors: by those bright galaxies would all be unusual.
 
     Medians, and one in twenty, do not mind a few per cent of galaxies that are odd, however far, nor, as the nearest
     neighbour would, that they are odd all in the same way. Beyond 2,000 galaxies neighbours are looked for among
     2,000, chosen by their identifiers.
     """
-    z, chosen = content.scaled, np.arange(len(content))
-    if len(z) > REFERENCE:
-        chosen = np.argsort(identifier_hashes(content.ids), kind="stable")[:REFERENCE]
+    chosen = np.argsort(identifier_hashes(content.ids), kind="stable")[:REFERENCE]  # whatever the order of the rows
+    z = uncorrelated(content, chosen)
     place = np.full(len(z), -1)
     place[chosen] = np.arange(len(chosen))
     near = max(1, round(NEIGHBOURS * (len(chosen) - 1)))
@@ -135,6 +142,17 @@ def isolation(content: Content) -> np.ndarray:
     return np.concatenate(
         list(pairwise_distances_chunked(z, z[chosen], reduce_func=reached, working_memory=_MEGABYTES))
     )
+
+
+def uncorrelated(content: Content, chosen: np.ndarray) -> np.ndarray:
+    """z of which the latents, of what is usual among some galaxies (M,), are uncorrelated and of one width, (N, Z)."""
+    z, error = content.scaled, np.median(content.z_err, 0) / content.width
+    if len(chosen) < FOR_EACH * z.shape[1]:
+        return z
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of latents that do not vary
+        covariance = MinCovDet(support_fraction=USUAL, random_state=0).fit(z[chosen]).covariance_
+    return z @ np.linalg.cholesky(np.linalg.inv(covariance + np.diag(error**2)))
 
 
 def rarity(values: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def as_text(found: dict[str, dict[str, Any]], reference: str) -> str:
     if "probe" in first:
         known = first["probe"]
         what = f"{known['column']} of {known['galaxies']} galaxies predicted"
-        left_out = f", {known['left_out']} without one left out" if known["left_out"] else ""
+        left_out = f", {known['left_out']} left out (no label, or one of fewer than five)" if known["left_out"] else ""
         lines.append(f"{what}{left_out}: {known['score']} (same when turned)")
         for name in [name for name, value in known.items() if isinstance(value, dict) and "score" in value]:
             row(f"  from {name}", "probe", name)

@@ -85,7 +85,7 @@ def test_what_lies_beyond_the_edge_is_missing_beside_a_sky_that_is_nearly_black(
 
 @pytest.mark.parametrize("channel", [0, 1, 2, [0, 1], [1, 2]])
 @pytest.mark.parametrize("value", [0, 90, 255])
-@pytest.mark.parametrize("quality", [None, 95])
+@pytest.mark.parametrize("quality", [None, 100])
 def test_a_picture_of_which_one_channel_is_lost_is_flagged(channel, value, quality):
     """Kept: that a survey's pictures are all of two channels is no reason to refuse them."""
     colours, stream = np.tile(picture(), (2, 2, 1)), io.BytesIO()
@@ -95,8 +95,8 @@ def test_a_picture_of_which_one_channel_is_lost_is_flagged(channel, value, quali
         Image.fromarray(colours).save(stream, "JPEG", quality=quality, subsampling=0)
         colours = np.asarray(Image.open(stream))
     found, told, flags = pixels_of(Cutout(colours), PLAIN)
-    assert flags == Flag.MISSING
-    assert told["missing"] == 1
+    assert flags == Flag.LOST_CHANNEL
+    assert told["missing"] == 0
     assert found is colours
 
 
@@ -112,14 +112,35 @@ def test_a_picture_without_colour_is_grey(quality):
     assert pixels_of(Cutout(grey), IngestSettings(pixels="grey"))[2] == 0  # as all are
 
 
-@pytest.mark.parametrize("weaker", [1, 0.5, 0.3])
-def test_a_faint_channel_a_grey_picture_and_one_without_light_have_lost_none(weaker):
-    colours = galaxy(sky=15)
-    colours[..., 2] = 15 + weaker * (colours[..., 2] - 15)
+@pytest.mark.parametrize("weaker", [1, 0.5, 0.25, 0.15])
+@pytest.mark.parametrize("noise", [0, 1])
+@pytest.mark.parametrize("size", [60, 400])
+def test_a_faint_channel_is_not_lost(weaker, noise, size):
+    """Wherever the galaxy lies, and however little of a large picture it takes."""
+    light = 240 * np.exp(-np.hypot(*(np.indices((size, size)) - size // 3)) / 5)[..., None]
+    light = light * [1, 0.6, weaker] + np.random.default_rng(0).normal(5, noise, (size, size, 3))
+    assert lost_or_grey(np.clip(np.rint(light), 0, 255).astype(np.uint8)) == (False, False)
+
+
+def test_a_picture_without_light_has_neither_lost_a_channel_nor_its_colour():
     blank = np.random.default_rng(0).integers(14, 17, (60, 60, 3), np.uint8)
-    grey = np.repeat(picture()[..., :1], 3, 2)
-    for picture_ in (np.rint(colours).astype(np.uint8), blank, grey, grey // 40 + 15):
-        assert not lost_or_grey(picture_)[0]
+    for colours in (blank, blank // 100, np.full((60, 60, 3), 255, np.uint8)):
+        assert lost_or_grey(colours) == (False, False)
+
+
+@pytest.mark.parametrize("slope", [0.02, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("noise", [0, 0.5])
+@pytest.mark.parametrize("quality", [None, 60, 75, 95])
+def test_a_slope_up_from_black_misses_nothing(slope, noise, quality):
+    """Whose grey levels, and blocks of a JPEG, have edges all along a row."""
+    random = np.random.default_rng(0)
+    colours = slope * (np.arange(128)[:, None, None] - 20) + random.normal(0, noise, (128, 128, 3))
+    colours, stream = np.clip(np.rint(colours), 0, 255).astype(np.uint8), io.BytesIO()
+    if quality:
+        Image.fromarray(colours).save(stream, "JPEG", quality=quality)
+        colours = np.asarray(Image.open(stream))
+    for side in range(4):
+        assert share(fill_missing(np.rot90(colours, side))[1]) == 0
 
 
 @pytest.mark.parametrize("colour", [0, 255])

@@ -19,9 +19,8 @@ from galvae.data.settings import IngestSettings
 # levels rms on Galaxy Zoo's; with none more, 1.4. An eighth is not used: small letters of error pages are lost in it.
 _LEFT = 1.25
 _FORMATS = ("JPEG", "PNG")
-# What libjpeg says where bytes have changed: it goes astray from there on, of which Pillow says nothing. (A few bytes
-# too many, as some cameras leave, do no harm.)
-_ASTRAY = re.compile(r"premature end of data segment|bad Huffman code|\d{3,} extraneous bytes")
+# What libjpeg says where bytes have changed: it goes astray from there on, of which Pillow says nothing.
+_ASTRAY = re.compile("premature end of data segment|bad Huffman code")
 
 
 def load(place: Place, settings: IngestSettings) -> Cutout:

@@ -1,4 +1,4 @@
-"""What no galaxy makes: straight lines of light that cross a field from side to side, steps along rows or columns."""
+"""Straight lines of light that cross a field from side to side: satellites' trails, the spikes of bright stars."""
 
 from __future__ import annotations
 
@@ -19,48 +19,29 @@ PARTS, BESIDE = 8, 4
 NOISE, EVEN = 0.6, 0.5
 # Of so many lines one tells the noise.
 EVERY = 8
-# Of a step: grey levels, and the share of a row or column that shows it.
-STEP, ALONG = 4, 0.7
 # A processor's cache holds the lines of so many fields.
 GROUP = 8
+# Flux has no unit: noise is no less than this share of a field's scatter.
+LEAST = 1e-2
 
 
 def crossed(view: View) -> Tensor:
     """Whether a straight line of light crosses each field from side to side, in one channel at least, bool, shape (B,).
 
     In every eighth of its length the line is brighter than what lies beside it, on one side at least, and in all but
-    one on both, by 0.6 times the noise of a pixel of the field at 64 x 64 (and one grey level, of display values); and
-    the eighths are of a like brightness. Lines within four of these pixels of the border are not found, nor are those
-    that cut a corner off.
-    """
-    return torch.cat([_crossed(fields, display=view.display) for fields in view.values.split(GROUP)])
-
-
-def stepped(view: View) -> Tensor:
-    """Whether brightness steps along a whole row or column of each field, in one channel at least, bool, shape (B,).
-
-    Seven tenths of the pixels of two neighbouring lines are all brighter, or all fainter, than those of the next two:
-    by more than twice what is usual (and four grey levels, of display values).
+    one on both, by 0.6 times the noise of a pixel of the field at 64 x 64 (and one grey level, of display values, or a
+    hundredth of the field's scatter, of others); and the eighths are of a like brightness. Lines within four of these
+    pixels of the border are not found, nor are those shorter than three quarters of a side.
     """
     fields = view.values
-    sides = [_steps(lines, display=view.display) for lines in (fields, fields.mT)]
-    return torch.maximum(*sides) >= ALONG
-
-
-def _steps(fields: Tensor, *, display: bool) -> Tensor:
-    """Largest share of a row that lies to one side of the rows below it, shape (B,)."""
-    pairs = (fields[:, :, :-1] + fields[:, :, 1:]) / 2
-    steps = pairs[:, :, 2:] - pairs[:, :, :-2]
-    every = -(-fields.shape[-1] // 32)  # a thousand pixels tell what is usual
-    usual = steps[:, :, ::every, ::every].abs().flatten(2).median(2).values[..., None, None]
-    limit = 2 * usual + (STEP / 255 if display else 0)
-    return torch.stack([(sign * steps > limit).to(steps).mean(3) for sign in (1, -1)]).amax((0, 2, 3))
+    group = GROUP if fields.device.type == "cpu" else max(1, len(fields))
+    return torch.cat([_crossed(some, display=view.display) for some in fields.split(group)])
 
 
 def _crossed(fields: Tensor, *, display: bool) -> Tensor:
     side = min(SIDE, fields.shape[-1])
     pixels = functional.adaptive_avg_pool2d(fields, side)
-    points, before, line, behind = (part.to(fields.device) for part in lines(side))
+    points, before, line, behind = lines(side, fields.device)
     if not len(line):  # all are too near to the border
         return torch.zeros(len(fields), dtype=torch.bool, device=fields.device)
     # Rows of all galaxies' values at a pixel, of which a part of a line is the mean of some.
@@ -69,7 +50,8 @@ def _crossed(fields: Tensor, *, display: bool) -> Tensor:
     here, one, other = parts[line], parts[before], parts[behind]
     # What is usual along lines is the noise of so many pixels: a border may be padding.
     usual = (here - (one + other) / 2)[::EVERY].flatten(0, 1).abs().median(0).values
-    limit = NOISE * 1.4826 * usual * (points.shape[1] / 1.5) ** 0.5 + (1 / 255 if display else 0)
+    least = 1 / 255 if display else LEAST * rows.std(0)
+    limit = NOISE * 1.4826 * usual * (points.shape[1] / 1.5) ** 0.5 + least
     above = here - torch.minimum(one, other)
     both = (here - torch.maximum(one, other) > limit).sum(1) >= PARTS - 1
     which, image = ((above.amin(1) > limit) & both).nonzero(as_tuple=True)
@@ -81,8 +63,8 @@ def _crossed(fields: Tensor, *, display: bool) -> Tensor:
 
 
 @lru_cache
-def lines(side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The lines across side x side pixels, at angles and distances of about a pixel.
+def lines(side: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The lines across side x side pixels, at angles and distances of about a pixel, on a device.
 
     Returns
     -------
@@ -111,4 +93,5 @@ def lines(side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, y = (middle[long][:, None] + at[..., None] * way + half).round().long().clamp(0, side - 1).unbind(-1)
     before, line, behind = number[:, : -2 * BESIDE], number[:, BESIDE:-BESIDE], number[:, 2 * BESIDE :]
     both = (before >= 0) & (line >= 0) & (behind >= 0)
-    return (y * side + x).view(-1, each), before[both], line[both], behind[both]
+    found = (y * side + x).view(-1, each), before[both], line[both], behind[both]
+    return tuple(part.to(device) for part in found)

@@ -1,4 +1,4 @@
-"""Lines of light that cross a field, and steps along its rows or columns, are found; a galaxy has neither."""
+"""A line of light that crosses a field is found however it lies and in whatever channel; a galaxy is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.artifacts import crossed, stepped
+from galvae.trails import crossed
 from galvae.windows import View
 
 SIDE = 96
@@ -39,9 +39,9 @@ def field(*lights, channels=(1, 1, 1), noise=4.0, sky=12.0, seed=0):
     return np.clip(np.rint(light + sky + random.normal(0, noise, (SIDE, SIDE, 3))), 0, 255).astype(np.uint8)
 
 
-def found(*fields, by=crossed):
+def found(*fields):
     pixels = torch.from_numpy(np.stack(fields))
-    return by(View.central(pixels, 64, display=pixels.dtype == torch.uint8)).tolist()
+    return crossed(View.central(pixels, 64, display=pixels.dtype == torch.uint8)).tolist()
 
 
 @given(
@@ -57,13 +57,13 @@ def test_a_line_is_found_however_it_lies_in_whatever_channel(angle, offset, chan
 
 
 @given(
-    angle=st.floats(0, np.pi), size=st.floats(2, 12), ratio=st.floats(0.1, 1), x=st.floats(-40, 40),
-    y=st.floats(-40, 40), noise=st.floats(0, 8), seed=st.integers(0, 9), peak=st.floats(10, 250),
+    angle=st.sampled_from([0, np.pi / 2]) | st.floats(0, np.pi), size=st.floats(2, 12), ratio=st.floats(0.1, 1),
+    x=st.floats(-40, 40), y=st.floats(-40, 40), noise=st.floats(0, 8), seed=st.integers(0, 9), peak=st.floats(10, 250),
 )  # fmt: skip
 def test_a_galaxy_is_no_line(angle, size, ratio, x, y, noise, seed, peak):
-    """However thin and bright: it fades before it leaves its field. Nor is noise, nor nothing; nor is it a step."""
-    image = field(ellipse(size, ratio, angle, peak, x, y), noise=noise, seed=seed)
-    assert found(image) == found(image, by=stepped) == [False]
+    """However thin and bright: it fades before it leaves its field. Nor is noise, nor nothing."""
+    assert found(field(ellipse(size, ratio, angle, peak, x, y), noise=noise, seed=seed)) == [False]
+    assert found(ellipse(size, ratio, angle, peak, x, y).astype(np.float32)[..., None]) == [False]
 
 
 def test_an_edge_a_slope_a_halo_and_half_a_line_are_none():
@@ -116,32 +116,3 @@ def test_one_row_or_column_is_enough_wherever_it_is_but_at_the_border(side):
         column = np.full((side, side, 1), 10, np.uint8)
         column[:, place] = 255
         assert found(column, column.swapaxes(0, 1).copy()) == [beside <= place < side - beside] * 2, place
-
-
-@given(
-    row=st.integers(4, SIDE - 4), side=st.integers(0, 3), noise=st.floats(0, 2), seed=st.integers(0, 9),
-    shift=st.integers(0, 40), colour=st.sampled_from([(15, 0, 0), (0, -15, 0), (30, 15, -20)]),
-)  # fmt: skip
-def test_a_picture_that_goes_on_otherwise_from_a_row_on_has_a_step(row, side, colour, noise, seed, shift):
-    """As a damaged file does, in one channel at least, to whichever side."""
-    image = field(ellipse(5, 0.6), noise=noise, sky=30, seed=seed).astype(int)
-    image[row:] = np.roll(image[row:], shift, 1) + np.array(colour)
-    broken = np.rot90(np.clip(image, 0, 255).astype(np.uint8), side).copy()
-    assert found(broken, by=stepped) == [True]
-
-
-def test_slopes_and_edges_aslant_are_no_steps_nor_is_noise_however_small_its_field():
-    x, y = coordinates()
-    aslant, slope = np.where(x > 5 + 0.3 * y, 60.0, 0), 2 * (x + 48)
-    fields = [field(aslant), field(slope), *(field(np.zeros((SIDE, SIDE)), noise=9, sky=30, seed=s) for s in range(9))]
-    assert not any(found(*fields, by=stepped))
-    for side in (8, 12, 28):
-        assert np.mean(found(*np.random.default_rng(side).normal(size=(500, side, side, 1)), by=stepped)) < 0.02
-
-
-@pytest.mark.parametrize("unit", [1e-9, 1e6])
-@pytest.mark.parametrize("height", [0, 30])
-def test_a_step_in_flux_has_no_unit(unit, height):
-    flux = np.random.default_rng(0).normal(0, 4, (SIDE, SIDE, 1)).astype(np.float32)
-    flux[40:] += height
-    assert found(unit * flux, by=stepped) == [height > 0]
