@@ -11,6 +11,8 @@ line.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -38,11 +40,12 @@ def page(field: Field, random: np.random.Generator) -> Field:
 
 
 def trail(field: Field, random: np.random.Generator) -> Field:
-    """A satellite has passed."""
+    """A satellite has passed: white or of one channel, bright or less so, wide or narrow."""
     x, y = coordinates(len(field))
-    angle, offset = random.uniform(0, np.pi), random.uniform(-10, 10)
+    angle, offset = random.uniform(0, np.pi), random.uniform(-0.3, 0.3) * len(field)
     away = x * np.sin(angle) - y * np.cos(angle) - offset
-    return field + 250 * np.exp(-0.5 * (away / 1.5) ** 2)[..., None]
+    line = random.choice([30, 60, 120, 250]) * np.exp(-0.5 * (away / random.choice([0.8, 1.5, 3])) ** 2)
+    return field + line[..., None] * (np.ones(3) if random.random() < 0.5 else np.eye(3)[random.integers(3)])
 
 
 def off_centre(field: Field, random: np.random.Generator) -> Field:
@@ -69,12 +72,30 @@ def too_far(field: Field, random: np.random.Generator) -> Field:
 
 
 def damaged(field: Field, random: np.random.Generator) -> Field:
-    """A file cut short or changed on its way: from some line on shifted, in other colours."""
-    field = field[::-1].copy()
-    start = random.integers(round(0.3 * len(field)), round(0.55 * len(field)))
-    field[start:] = np.roll(field[start:], random.integers(len(field) // 8, len(field) // 2), 1)
-    field[start:] += random.uniform(-90, 90, 3)
-    return field[::-1]
+    """A JPEG in which bytes have changed, read by what does not notice."""
+    picture, data = np.clip(field, 0, 255).astype(np.uint8)[::-1], io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=90)
+    found = picture
+    while np.abs(found.astype(float) - picture).mean() < 2:
+        changed = bytearray(data.getvalue())
+        for place in random.integers(len(changed) // 3, 2 * len(changed) // 3, 3):
+            changed[place] = random.integers(255)
+        with contextlib.suppress(OSError, SyntaxError):
+            found = np.asarray(Image.open(io.BytesIO(bytes(changed))).convert("RGB"))
+    return found[::-1].astype(float)
+
+
+def gradient(field: Field, random: np.random.Generator) -> Field:
+    """All colours of the rainbow, from one side to the other."""
+    x, y = coordinates(len(field))
+    angle = random.uniform(0, 2 * np.pi)
+    along = (x * np.cos(angle) + y * np.sin(angle)) / len(field)
+    return 127 + 127 * np.cos(2 * np.pi * (along[..., None] + np.arange(3) / 3))
+
+
+def grey(field: Field, random: np.random.Generator) -> Field:
+    """Without its colours."""
+    return np.repeat(field.mean(2, keepdims=True), 3, 2)
 
 
 def negative(field: Field, random: np.random.Generator) -> Field:
@@ -83,11 +104,12 @@ def negative(field: Field, random: np.random.Generator) -> Field:
 
 
 def star(field: Field, random: np.random.Generator) -> Field:
-    """A saturated star with four spikes."""
+    """A saturated star with four spikes, small or large."""
     x, y = coordinates(len(field))
-    far = np.hypot(x, y)
-    light = 400 / (1 + (far / 3) ** 2) + 255 * np.exp(-0.5 * (np.minimum(abs(x), abs(y)) / 1.2) ** 2 - far / 40)
-    return light[..., None] + 8 + random.normal(0, 4, field.shape)
+    far, size, turn = np.hypot(x, y), random.uniform(2, 12), random.uniform(0, np.pi / 2)
+    x, y = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    spikes = 255 * np.exp(-0.5 * (np.minimum(abs(x), abs(y)) / 1.2) ** 2 - far / (5 * size))
+    return (600 / (1 + (far / size) ** 2) ** 2 + spikes)[..., None] + 8 + random.normal(0, 4, field.shape)
 
 
 def noise(field: Field, random: np.random.Generator) -> Field:
@@ -114,7 +136,22 @@ def half_lost(field: Field, random: np.random.Generator) -> Field:
 
 KINDS: dict[str, Callable[[Field, np.random.Generator], Field]] = {
     kind.__name__: kind
-    for kind in (page, off_centre, too_near, too_far, noise, sky, band_lost, half_lost, damaged, negative, trail, star)
+    for kind in (
+        page,
+        off_centre,
+        too_near,
+        too_far,
+        noise,
+        sky,
+        band_lost,
+        half_lost,
+        damaged,
+        negative,
+        gradient,
+        grey,
+        trail,
+        star,
+    )
 }
 
 
