@@ -209,7 +209,7 @@ def test_odd_images_are_unlike_the_galaxy_and_of_its_size(ellipses):
         for seed in range(3):
             made = kind(field.copy(), np.random.default_rng(seed))
             assert made.shape == field.shape
-            assert np.abs(made - field).mean() > 0.5, kind.__name__
+            assert np.abs(made - field).mean() > 0.2, kind.__name__
 
 
 def profile(power, *, scale=5.0, ratio=1.0, angle=0.0, side=97):

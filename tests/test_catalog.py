@@ -138,6 +138,7 @@ def test_the_manual_lists_every_flag():
         row for row in manual.splitlines() if row.endswith(" |") and ("| `ingest` |" in row or "| `catalog` |" in row)
     ]
     ingest = Flag.PADDED | Flag.MISSING | Flag.CLIPPED | Flag.GREY | Flag.OTHER_BANDS | Flag.DOUBTFUL_WCS
+    ingest |= Flag.LOST_CHANNEL
     rows = [(flag, "ingest" if flag & ingest else "catalog") for flag in Flag]
     assert listed == [f"| `{flag.name}` | {flag.value} | `{by}` | {MEANING[flag]} |" for flag, by in rows]
 
