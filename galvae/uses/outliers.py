@@ -20,9 +20,11 @@ REFERENCE = 2000
 FEWEST = 20
 # How latents go together is told by the share of galaxies that go together best, of so many for each latent at least.
 USUAL, FOR_EACH = 0.95, 5
+# In no direction do they vary by less than this, in the latents' widths (with their errors).
+NARROWEST = 0.02
 # As odd as one that is so many times as common in z: most galaxies that the catalog doubts have a bright neighbour, and
 # many are large or small on the sky (docs/uses.md).
-COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 2, "small": 2, "image": 1}
+COUNTS = {"z": 1, "fit": 1, "place": 4, "large": 2, "small": 2, "image": 0.5}
 COUNTED = ", ".join(f"{count} ({name})" for name, count in COUNTS.items())
 # What may have been found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.LOST_CHANNEL, Flag.TRAIL
@@ -46,11 +48,11 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
       ``OTHER_BANDS``, ``LOST_CHANNEL``, ``TRAIL``).
 
     In each respect a galaxy's *rarity* is the share of galaxies that are at least as unusual. What counts for the order
-    is the least of them, of place four times that, of large and of small galaxies twice: a neighbour is soon taken for
-    the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities, of which one has heavier
-    tails than the other, cannot: what is among the first per cent in z or in fit is among the first three and a quarter
-    of the list (and those flagged), whatever the others have in store. Of a sum or a product this is not true: what is
-    moderately unusual in both comes before what is extremely so in one.
+    is the least of them, of place four times that, of large and of small galaxies twice, and of flagged images half: a
+    neighbour is soon taken for the galaxy, and galaxies are of many sizes. Shares can be compared where the quantities,
+    of which one has heavier tails than the other, cannot: what is among the first per cent in z or in fit is among the
+    first three and a quarter of the list (and those flagged), whatever the others have in store. Of a sum or a product
+    this is not true: what is moderately unusual in both comes before what is extremely so in one.
 
     Parameters
     ----------
@@ -119,8 +121,8 @@ def isolation(content: Content) -> np.ndarray:
 
     Distances are Mahalanobis': Euclidean where latents are uncorrelated and of one width, so that what is usual in
     each latent, but not in them together, is far, too. How they go together is told by the minimum covariance
-    determinant of nineteen in twenty (Rousseeuw & Van Driessen 1999, Technometrics 41, 212), and typical errors; in
-    catalogs of fewer than five galaxies for each latent, where that cannot be told, distances are those of
+    determinant of nineteen in twenty (Rousseeuw & Van Driessen 1999, Technometrics 41, 212); in catalogs of fewer than
+    five galaxies for each latent, where that cannot be told, distances are those of
     :attr:`galvae.uses.content.Content.scaled`. Not of their own errors: by those bright galaxies would all be unusual.
 
     Medians, and one in twenty, do not mind a few per cent of galaxies that are odd, however far, nor, as the nearest
@@ -145,14 +147,17 @@ def isolation(content: Content) -> np.ndarray:
 
 
 def uncorrelated(content: Content, chosen: np.ndarray) -> np.ndarray:
-    """z of which the latents, of what is usual among some galaxies (M,), are uncorrelated and of one width, (N, Z)."""
-    z, error = content.scaled, np.median(content.z_err, 0) / content.width
+    """z of which the latents, of what is usual among some galaxies (M,), are uncorrelated and of one width, (N, Z).
+
+    Also those that carry nothing, and hardly vary: of what the model has never seen they may say something.
+    """
+    z = content.scaled
     if len(chosen) < FOR_EACH * z.shape[1]:
         return z
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of latents that do not vary
+        warnings.simplefilter("ignore")  # of latents that do not vary, or do as others
         covariance = MinCovDet(support_fraction=USUAL, random_state=0).fit(z[chosen]).covariance_
-    return z @ np.linalg.cholesky(np.linalg.inv(covariance + np.diag(error**2)))
+    return z @ np.linalg.cholesky(np.linalg.inv(covariance + NARROWEST**2 * np.eye(z.shape[1])))
 
 
 def rarity(values: np.ndarray) -> np.ndarray:

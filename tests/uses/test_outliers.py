@@ -124,12 +124,24 @@ def test_a_few_per_cent_of_odd_galaxies_leave_the_others_as_they_are(make_catalo
     assert spoiled[:24].min() > 100 * clean.max()
 
 
-def test_a_latent_that_carries_nothing_hardly_counts(make_catalog):
-    """As it would where spread alone were the unit: what is far in it is not far."""
+@pytest.mark.parametrize("count", [30, COUNT])
+def test_what_does_not_go_together_is_far_though_each_latent_is_usual(make_catalog, count):
+    """Where there are enough to tell; in two latents that are nearly the same, and in one that carries nothing."""
+    given = {name: values[:count] for name, values in survey(0).items()}
+    z = given["z"]
+    z[:, 1] = z[:, 0] + 0.1 * z[:, 1]
+    z[0, :2], z[1, 8] = (1.5, -1.5), 12 * z[:, 8].std()
+    apart = isolation(content_of(make_catalog(**given)))
+    first = set(np.argsort(apart)[-2:].tolist())
+    assert (first == {0, 1}) == (count == COUNT)
+
+
+def test_latents_that_do_not_vary_or_do_as_others_do_no_harm(make_catalog):
     given = survey(0)
-    usual = isolation(content_of(make_catalog(**given)))
-    given["z"][0, 8] = 0.5  # five times its spread, half its error
-    assert isolation(content_of(make_catalog(**given)))[0] < 1.1 * usual[0]
+    given["z"][:, 8], given["z"][:, 7] = 0.3, given["z"][:, 0]
+    apart = isolation(content_of(make_catalog(**given)))
+    assert np.isfinite(apart).all()
+    assert apart.max() < 5 * np.median(apart)
 
 
 @given(st.integers(0, 20), st.sampled_from([0.125, 8.0]))
