@@ -370,9 +370,12 @@ def test_how_fields_are_made_is_known_by_a_number():
     for size, shrunk in (((40, 40), 1), ((61, 47), 1), ((30, 50), 1), ((80, 80), 2)):
         pixels = rng.integers(0, 256, (size[0] // shrunk, size[1] // shrunk, 3), np.uint8)
         pixels[:10] = 0  # beyond the edge of a survey
-        pixels, _, _ = pixels_of(Cutout(pixels), SMALL)
-        made.update(to_field(pixels, frame(size, SMALL)).tobytes())
-    assert (identities.MADE, made.hexdigest()[:16]) == (5, "46c0afa281f7d74b")
+        dark, lost, grey = pixels // 64, pixels.copy(), np.repeat(pixels[..., :1], 3, 2)
+        dark[:10] = lost[..., 1] = 0
+        for one in (pixels, dark, lost, grey):
+            one, told, flags = pixels_of(Cutout(one), SMALL)
+            made.update(to_field(one, frame(size, SMALL)).tobytes() + repr((told["missing"], flags)).encode())
+    assert (identities.MADE, made.hexdigest()[:16]) == (5, "1a29d0143b4447ed")
 
 
 def test_what_is_in_the_inputs_decides_whether_they_are_the_same(tmp_path, monkeypatch):
