@@ -33,12 +33,12 @@ def winding(
     from galvae.data.store import ImageStore
     from galvae.device import choose_device
     from galvae.files import check_output
-    from galvae.runs import run_name, run_names
+    from galvae.runs import run_name
     from galvae.training.checkpoint import load_model
     from galvae.training.winding import WINDING, handedness, learn_winding, save_winding, told
     from galvae.verify.probe import read_labels
 
-    if (name := run_name(run)) in run_names():
+    if (name := run_name(run)) != str(run):
         raise ValueError(
             f"{name}: comes with galvae and stays as it is; copy {run} and teach the copy, with --overwrite"
         )
