@@ -42,7 +42,7 @@ def outliers(
     from galvae.catalog import read_catalog
     from galvae.uses.outliers import COUNTED
     from galvae.uses.outliers import outliers as unusual
-    from galvae.uses.text import ORDER, as_rows, as_text
+    from galvae.uses.text import as_rows, as_text
 
     galaxies = read_catalog(catalog)
     images = sheet_images(store, galaxies)
@@ -53,5 +53,5 @@ def outliers(
         heading="The most unusual galaxies", overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     told = {key: found.meta[key] for key in ("galaxies", "left_out")}
-    text = f"{as_text(found)}\n{ORDER.format(COUNTED)}"
+    text = f"{as_text(found)}\nIn the order of rarity times {COUNTED}."
     print_result({**told, "outliers": as_rows(found)}, text, as_json=as_json)

@@ -34,7 +34,7 @@ def filled(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     planes, missing = fill_missing(pixels)
     if (most := share(missing)) > _MOST_MISSING:
         raise ValueError(
-            f"too many pixels without a value: {most:.1%} are NaN, blank or in blocks of one value; half may"
+            f"too many pixels without a value: {most:.1%} are NaN, blank or in blocks of one value; at most half may be"
         )
     return planes, missing
 
@@ -48,20 +48,23 @@ def lost_or_grey(colours: np.ndarray) -> tuple[bool, bool]:
     """Whether a channel of a picture, (ny, nx, 3), is of one value where another shows something; and if it is grey."""
     step = max(1, min(colours.shape[:2]) // 40)  # by so few of their pixels nearly all pictures are neither
     sample = np.ascontiguousarray(colours[::step, ::step].reshape(-1, 3).T)
-    spread = np.ptp(sample, axis=1)
-    if spread.min() > spread.max() / 5 and np.ptp(sample, axis=0).max() > _COLOURLESS:
-        return False, False
-    return _lost_or_grey(colours)
+    spread, apart = np.ptp(sample, axis=1), np.ptp(sample, axis=0).max()
+    lost = bool(spread.min() <= spread.max() / 5 and _lost(colours))
+    return lost, bool(spread.max() > 2 * _COLOURLESS and apart <= _COLOURLESS and _grey(colours))
 
 
-def _lost_or_grey(colours: np.ndarray) -> tuple[bool, bool]:
+def _lost(colours: np.ndarray) -> bool:
     channels = np.ascontiguousarray(colours.reshape(-1, 3).T, np.int16)
     off = np.abs(channels - np.median(channels, axis=1, keepdims=True).astype(np.int16))
     last = int(_BUT_FOR * off.shape[1])
     reach = np.sort(np.partition(off, -1 - last, axis=1)[:, -1 - last])
-    lost = reach[2] > _SOMETHING and reach[0] <= _ROUNDED * reach[2]
-    grey = reach[2] > _COLOURLESS and (channels.max(axis=0) - channels.min(axis=0)).max() <= _COLOURLESS
-    return bool(lost), bool(grey)
+    return bool(reach[2] > _SOMETHING and reach[0] <= _ROUNDED * reach[2])
+
+
+def _grey(colours: np.ndarray) -> bool:
+    red, green, blue = np.moveaxis(colours, 2, 0)
+    least, most = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
+    return bool((most - least).max() <= _COLOURLESS)
 
 
 def outermost(missing: np.ndarray) -> np.ndarray:

@@ -107,7 +107,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         why=(np.array(list(respects))[why],
              "z (far from others), fit (badly explained), place (off the middle, doubted), large, small (than most), "
              "image (flagged for what it is)"),
-        isolation=(apart[order], f"distance in z, in the population's widths, that holds {NEIGHBOURS:.0%} of it"),
+        isolation=(apart[order], f"Mahalanobis' distance in z within which {NEIGHBOURS:.0%} of the others lie"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
         displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),
         size=(size[order], "root of major times minor axis' standard deviation of the light, pixels of the original"),

@@ -10,7 +10,6 @@ from astropy.table import Table
 
 from galvae.flags import Flag
 
-ORDER = "In the order of rarity times {}."
 MISSING = (
     "The catalog has no colours, magnitudes or concentrations; galvae verify --label measures colours on the images."
 )
