@@ -1,11 +1,11 @@
 """Are odd images found? Some are made of a store's, mixed into its catalog at 1%, and looked for in its first 2%.
 
-    python benchmarks/odd.py RUN STORE CATALOG -o DIR [--each 8] [--draws 30] [--seed 0]
+    python benchmarks/odd.py RUN STORE CATALOG -o DIR [--each 8] [--draws 30] [--seed 0] [--own FILE]
 
 CATALOG is that of RUN and STORE. The odd images, `--each` of a kind, are ingested and cataloged by the same run through
 the commands alone. For each kind: the share that `galvae outliers` lists among the first 2% of a catalog into which it
-was mixed, mean over draws of 1% from all kinds. What odd images the survey has itself are in the way. JSON on the last
-line.
+was mixed, mean over draws of 1% from all kinds. What odd images the survey has itself are in the way: where FILE names
+them (identifiers, one a line), the same once more without them. JSON on the last line.
 """
 
 from __future__ import annotations
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=8)
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--own", type=Path)
     given = parser.parse_args()
     random = np.random.default_rng(given.seed)
     store, catalog = galvae.ImageStore(given.store), galvae.read_catalog(given.catalog)
@@ -205,20 +206,40 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "galvae", *map(str, words), "-q"], check=True, stdout=subprocess.DEVNULL)
     odd = galvae.read_catalog(listed)
     kind = np.array(kinds)[np.asarray(odd["id"]).astype(int)]
+    skipped = {name: kinds.count(name) - int((kind == name).sum()) for name in KINDS}
+    found, galaxies = {}, {}
+    for name, among in alternatives(catalog, given.own).items():
+        found[name] = found_among(among, odd, kind, draws=given.draws, random=random)
+        galaxies[name] = len(among)
+    print(f"{'':12}" + "".join(f"{name:>8}" for name in found))
+    for name in [*KINDS, "all"]:
+        told = "".join("       -" if one[name] is None else f"{100 * one[name]:7.0f}%" for one in found.values())
+        out = f"; {skipped[name]} of {given.each} kept out by ingest" if skipped.get(name) else ""
+        print(f"{name:12}{told}{out}")
+    print(json.dumps({"found": found, "skipped": skipped, "galaxies": galaxies}))
+
+
+def alternatives(catalog: QTable, own: Path | None) -> dict[str, QTable]:
+    """The catalog, and if a file names the survey's own odd images, the same without them."""
+    if own is None:
+        return {"survey": catalog}
+    named = own.read_text(encoding="utf-8").split()
+    return {"survey": catalog, "without": catalog[~np.isin(np.asarray(catalog["id"]).astype(str), named)]}
+
+
+def found_among(
+    catalog: QTable, odd: QTable, kind: np.ndarray, *, draws: int, random: np.random.Generator
+) -> dict[str, float | None]:  # fmt: skip
+    """Share of the odd images of each kind, and of all, that is found when 1% are mixed into a catalog."""
     found: dict[str, list[bool]] = {name: [] for name in KINDS}
-    for _ in range(given.draws):
+    for _ in range(draws):
         rows = random.choice(len(odd), min(len(odd), round(0.01 * len(catalog))), replace=False)
         together, names = mixed(catalog, odd, rows)
         first = outliers(together, k=round(0.02 * len(together)))
         for name, hit in zip(kind[rows], np.isin(names, first["id"]), strict=True):
             found[name].append(bool(hit))
     share = {name: float(np.mean(hits)) if hits else None for name, hits in found.items()}
-    share["all"] = float(np.mean([hit for hits in found.values() for hit in hits]))
-    skipped = {name: kinds.count(name) - int((kind == name).sum()) for name in KINDS}
-    for name, value in share.items():
-        out = f"; {skipped[name]} of {given.each} kept out by ingest" if skipped.get(name) else ""
-        print(f"{name:12} {'-' if value is None else f'{100 * value:.0f}%':>5}{out}")
-    print(json.dumps({"found": share, "skipped": skipped, "galaxies": len(catalog)}))
+    return share | {"all": float(np.mean([hit for hits in found.values() for hit in hits]))}
 
 
 if __name__ == "__main__":

@@ -114,6 +114,8 @@ def weighted_moments(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Light (B, n, m) under Gaussian weights at `centre` x, y (B, 2) of covariance xx, yy, xy (B, 3), in pixels.
 
+    The weights are as precise as the images, sums of them double.
+
     Returns
     -------
     ndarray, ndarray, ndarray
@@ -122,13 +124,13 @@ def weighted_moments(
     count, height, width = images.shape
     xx, yy, xy = (element[:, None] for element in cov.T)
     x, y = np.arange(width) - centre[:, :1], np.arange(height) - centre[:, 1:]
-    along_x, along_y = (np.stack([value**0, value, value**2], 1) for value in (x, y))
+    along_x, along_y = (np.stack([value**0, value, value**2], 1).astype(images.dtype) for value in (x, y))
     sums = np.empty((count, 3, 3))  # of y^i x^j
     with np.errstate(all="ignore"):
         det = xx * yy - xy**2
         # The exponent is a product of three powers of y and three of x.
-        left = np.stack([y**0, y * xy / det, -0.5 * y**2 * xx / det], 2)
-        right = np.stack([-0.5 * x**2 * yy / det, x, x**0], 1)
+        left = np.stack([y**0, y * xy / det, -0.5 * y**2 * xx / det], 2).astype(images.dtype)
+        right = np.stack([-0.5 * x**2 * yy / det, x, x**0], 1).astype(images.dtype)
         step = max(1, _PIECE // (height * width))
         for part in (slice(first, first + step) for first in range(0, count, step)):
             weight = left[part] @ right[part]

@@ -70,7 +70,8 @@ def structure(view: View) -> Tensor:
     view
         Of B galaxies in the middle of their fields, float32; only these count, not the windows.
     """
-    whole = replace(view, window=WINDOW).widest()
+    grey = view.of(view.values.mean(1, keepdim=True))
+    whole = replace(grey, window=WINDOW).widest()
     level = whole.sky()[0][..., None]
     nucleus, light = (each - level for each in _face_on(whole))
     rounding = ROUNDING * level.abs()
@@ -104,9 +105,8 @@ def _face_on(whole: View) -> list[Tensor]:
         + (_log_radii(ellipses).to(shape.device).exp()[:, None, None] * direction).flatten(0, 1) @ stretch
         for ellipses in (NUCLEAR, DISK)
     )
-    light = whole.values.mean(1, keepdim=True)
-    seen = (_smoothed(light), nuclear), (light, disk)
-    return [_curved(whole, each, points).unflatten(1, (-1, ANGLES)) for each, points in seen]
+    seen = (whole.of(_smoothed(whole.values)), nuclear), (whole, disk)
+    return [_curved(each, points).unflatten(1, (-1, ANGLES)) for each, points in seen]
 
 
 def _bent(light: Tensor, axis: int) -> Tensor:
@@ -124,16 +124,19 @@ def _smoothed(light: Tensor) -> Tensor:
     return light
 
 
-def _curved(view: View, light: Tensor, points: Tensor) -> Tensor:
-    """Light (B, 1, H, W), as the view's own, at points (B, P, 2) between pixels, by parabolas, shape (B, P).
+def _curved(view: View, points: Tensor) -> Tensor:
+    """Light of a view of one channel at points (B, P, 2) between pixels, by parabolas, shape (B, P).
 
     Straight lines would blunt a nucleus, and arms, halfway between pixels and not on them: what they leave out is half
     of the second difference by the distances to the pixels on either side (along a row or a column Keys' cubic
     convolution of 1981, a = -1/2; without its cross term). Beyond the field it is its nearest border pixel.
     """
-    straight, *bent = view.of(torch.cat([light, _bent(light, 0), _bent(light, 1)], 1)).sample(points).unbind(2)
+    pixel = view.pixel()[:, None]
+    sides = torch.tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], device=points.device)[:, None] * pixel
+    here, right, left, above, below = view.sample((points[:, None] + sides).flatten(1, 2))[..., 0].chunk(5, 1)
     beside = view.in_pixels(points).clamp(0, view.fields.shape[1] - 1) % 1
-    return straight - sum((beside * (1 - beside) / 2)[..., axis] * bent[axis] for axis in (0, 1))
+    bent = torch.stack([right + left - 2 * here, above + below - 2 * here], 2)
+    return here - (beside * (1 - beside) / 2 * bent).sum(2)
 
 
 def _log_radii(ellipses: tuple[float, float, int]) -> Tensor:

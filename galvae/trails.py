@@ -53,12 +53,13 @@ def _crossed(fields: Tensor, *, display: bool) -> Tensor:
     least = 1 / 255 if display else LEAST * rows.std(0)
     limit = NOISE * 1.4826 * usual * (points.shape[1] / 1.5) ** 0.5 + least
     above = here - torch.minimum(one, other)
-    both = (here - torch.maximum(one, other) > limit).sum(1) >= PARTS - 1
-    which, image = ((above.amin(1) > limit) & both).nonzero(as_tuple=True)
+    which, image = (above.amin(1) > limit).nonzero(as_tuple=True)
+    some, one, other = (each[which, :, image] for each in (here, one, other))
+    both = (some - torch.maximum(one, other) > limit[image, None]).sum(1) >= PARTS - 1
     ordered = above[which, :, image].sort(1).values
     even = ordered[:, 0] >= EVEN * ordered[:, PARTS // 2]
     found = torch.zeros(rows.shape[1], dtype=torch.bool, device=rows.device)
-    found[image[even]] = True
+    found[image[both & even]] = True
     return found.unflatten(0, fields.shape[:2]).any(1)
 
 

@@ -210,6 +210,13 @@ class View:
 
     def sky(self) -> tuple[Tensor, Tensor]:
         """Median of the channels' mean in the field's outermost pixels, and their scatter about it, shape (B, 1)."""
+        return self._as_sky() if torch.compiler.is_compiling() else self._sky
+
+    @cached_property
+    def _sky(self) -> tuple[Tensor, Tensor]:
+        return self._as_sky()
+
+    def _as_sky(self) -> tuple[Tensor, Tensor]:
         return _level_and_scatter(self.values.mean(1))
 
     def noise(self) -> Tensor:
@@ -242,14 +249,20 @@ class View:
             return self._centroid(narrowing)
 
     def _centroid(self, narrowing: Sequence[float]) -> Tensor:
-        coarse = pixel_grid(self.window // 2, device=self.fields.device)
+        size = self.window // 2
+        coarse = pixel_grid(size, device=self.fields.device)
         light = self.sample(coarse.expand(len(self), -1, -1)).mean(-1)
-        light = (light - light.median(1, keepdim=True).values).clamp(min=0)
-        centre = torch.zeros(len(self), 2, device=light.device)
+        light = (light - light.median(1, keepdim=True).values).clamp(min=0).unflatten(1, (size, size))
+        axis = coarse[:size, 0].to(light)
+        centre = torch.zeros(len(self), 2, device=light.device, dtype=light.dtype)
         for width in narrowing:
-            distance = (coarse[:, 0] - centre[:, :1]).square() + (coarse[:, 1] - centre[:, 1:]).square()
-            weight = light * torch.exp(-0.5 * distance / width**2) + 1e-12
-            centre = ((weight @ coarse.to(weight.dtype)) / weight.sum(1, keepdim=True)).clamp(-0.9, 0.9)
+            # Of x and of y: their product is the weight.
+            weights = torch.exp(-0.5 * ((axis - centre[..., None]) / width).square())
+            of_x, of_y = torch.stack([weights, weights * axis], 2).unbind(1)  # (B, 2, size)
+            sums = of_y @ light @ of_x.mT  # of y^i x^j
+            total = sums[:, 0, 0] + 1e-12 * size**2
+            centre = torch.stack([sums[:, 0, 1], sums[:, 1, 0]], 1) / total[:, None]
+            centre = centre.clamp(-0.9, 0.9)
         return centre
 
     def sample(self, points: Tensor) -> Tensor:
@@ -273,6 +286,10 @@ class View:
     def in_pixels(self, points: Tensor) -> Tensor:
         """Points of the upright window, (B, P, 2) or (P, 2), grid units, in the field's pixels from its first one."""
         return points * self._half() + self.offset[:, None, :] + (self.fields.shape[1] - 1) / 2
+
+    def pixel(self) -> Tensor:
+        """A pixel of the fields in grid units, shape (B, 1, 1) or (1, 1, 1)."""
+        return 1 / self._half()
 
     def averaging(self, points: Tensor) -> Tensor:
         """Share of white noise's standard deviation that is left at points (B, P, 2) between pixels, shape (B, P).

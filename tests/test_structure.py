@@ -137,7 +137,7 @@ def test_between_pixels_a_parabola_is_itself_and_beyond_the_field_is_its_border(
     light = 0.3 * x**2 - 0.2 * y**2 + x - 2 * y + 1
     view = View.central(light[None, ..., None], 21, display=False)
     points = torch.tensor([[[3.3, 5.6], [10.5, 2.2], [14.9, 17.01], [25.5, 10.0], [10.0, -3.3]]])
-    found = _curved(view, view.values, points / 10 - 1)[0]
+    found = _curved(view, points / 10 - 1)[0]
     wanted = [0.3 * x**2 - 0.2 * y**2 + x - 2 * y + 1 for x, y in points[0, :3].tolist()]
     assert found[:3].tolist() == pytest.approx(wanted, abs=1e-3)
     assert found[3:].tolist() == pytest.approx([light[10, 20].item(), light[0, 10].item()], abs=1e-4)
