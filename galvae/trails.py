@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from galvae.quantiles import lower_median
 from galvae.windows import View
 
 # Fields are looked at with so many pixels along a side; shorter lines than this share of it only cut a corner off.
@@ -49,7 +50,7 @@ def _crossed(fields: Tensor, *, display: bool) -> Tensor:
     parts = functional.embedding_bag(points, rows, mode="mean").unflatten(0, (-1, PARTS))
     here, one, other = parts[line], parts[before], parts[behind]
     # What is usual along lines is the noise of so many pixels: a border may be padding.
-    usual = (here - (one + other) / 2)[::EVERY].flatten(0, 1).abs().median(0).values
+    usual = lower_median((here - (one + other) / 2)[::EVERY].flatten(0, 1).abs().T)[:, 0]
     least = 1 / 255 if display else LEAST * rows.std(0)
     limit = NOISE * 1.4826 * usual * (points.shape[1] / 1.5) ** 0.5 + least
     above = here - torch.minimum(one, other)

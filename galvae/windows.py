@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from galvae.geometry import Pose, pixel_grid, rotation, to_image
+from galvae.quantiles import lower_median
 
 # Half of a close-up's width over its galaxy's size, and bounds of it over half of the field's.
 TIMES, NARROWEST, WIDEST = 1.7, 0.14, 0.5
@@ -313,5 +314,5 @@ def _level_and_scatter(planes: Tensor) -> tuple[Tensor, Tensor]:
     edge = max(1, planes.shape[1] // 32)
     sides = [planes[:, :edge], planes[:, -edge:], planes[:, :, :edge], planes[:, :, -edge:]]
     border = torch.cat([side.flatten(1) for side in sides], 1)
-    level = border.median(1, keepdim=True).values
-    return level, 1.4826 * (border - level).abs().median(1, keepdim=True).values
+    level = lower_median(border)
+    return level, 1.4826 * lower_median((border - level).abs())

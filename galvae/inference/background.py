@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from galvae.quantiles import lower_median, quantiles
 from galvae.windows import View
 
 _BORDER = 8
@@ -78,26 +77,15 @@ def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> 
     border = _border(fields, edge)
     if whole:  # quartiles of whole numbers are whole numbers
         border = border + ((torch.arange(border.shape[-1], device=border.device) * _GOLDEN) % 1 - 0.5) / 255
-    level, above = _quantiles(border, (0.5, 0.75))
+    level, above = quantiles(border, (0.5, 0.75))
     noise = (1.4826 * (above - level)).clamp(min=1 / 255 / 12**0.5 if display else 1e-6)
-    usual = _border(rough, edge).median(2).values
+    usual = lower_median(_border(rough, edge))[..., 0]
     if not display:
         masked = (_border(fields, 1) == fields[:, :, 0, :1]).float().mean(2) > 0.5
         every = rough.flatten(2)
         inside = every.kthvalue(every.shape[2] * 3 // 4, 2).values
         noise, usual = torch.where(masked, inside, noise), torch.where(masked[:, :1], inside, usual)
     return level, noise, usual
-
-
-def _quantiles(values: Tensor, shares: Sequence[float]) -> list[Tensor]:
-    """What such shares of values (..., N) lie below, linearly between neighbours, each of shape (...)."""
-    numpys = values.device.type == "cpu"  # whose sort takes a twentieth of the time that torch's does
-    every = torch.from_numpy(np.sort(values.numpy())) if numpys else values.sort().values
-    last, found = values.shape[-1] - 1, []
-    for share in shares:
-        below, between = divmod(share * last, 1)
-        found.append(torch.lerp(every[..., int(below)], every[..., min(int(below) + 1, last)], between))
-    return found
 
 
 def _own(field: Tensor) -> tuple[slice, slice]:

@@ -138,7 +138,11 @@ class _Fit:
         found = functional.grid_sample(self.light, at[:, :, None], padding_mode="border", align_corners=True)
         image, along_x, along_y = found[..., 0].chunk(3, 1)
         x, y = arm.mT[:, :, None].unbind(1)
-        return torch.stack([image - self.values, along_y * x - along_x * y, along_x, along_y], 1)
+        fields = image.new_empty(len(image), 4, *image.shape[1:])  # each is written once
+        torch.sub(image, self.values, out=fields[:, 0])
+        torch.mul(along_y, x, out=fields[:, 1]).addcmul_(along_x, y, value=-1)
+        fields[:, 2], fields[:, 3] = along_x, along_y
+        return fields
 
 
 def _nearest_pixel(place: Tensor, half: float) -> Tensor:

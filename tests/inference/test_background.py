@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from galvae.inference.background import _quantiles, sky
+from galvae.inference.background import sky
 from galvae.windows import View
 
 FIELD = 40
@@ -26,10 +26,3 @@ def test_display_values_of_an_even_border_have_that_of_rounding():
     fields = torch.full((2, FIELD, FIELD, 3), 7, dtype=torch.uint8)
     fields[:, 15:25, 15:25] = 200
     assert 1 <= sky(View.central(fields, FIELD)).noise.max().item() * 255 * 12**0.5 < 1.5
-
-
-@pytest.mark.parametrize("count", [2, 7, 8, 1001])
-def test_quantiles_are_torchs(count):
-    values, shares = torch.randn(3, 2, count), (0.5, 0.75, 1.0)
-    for found, share in zip(_quantiles(values, shares), shares, strict=True):
-        assert torch.allclose(found, torch.quantile(values, share, dim=2), atol=1e-6)
