@@ -24,7 +24,9 @@ def lower_median(values: Tensor) -> Tensor:
     if not _numpys(values):
         return values.median(-1, keepdim=True).values
     middle = (values.shape[-1] - 1) // 2
-    return torch.from_numpy(np.partition(values.numpy(), middle)[..., middle : middle + 1])
+    found = values.new_empty(*values.shape[:-1], 1)
+    found.numpy()[:] = np.partition(values.numpy(), middle)[..., middle : middle + 1]
+    return found
 
 
 def _numpys(values: Tensor) -> bool:
