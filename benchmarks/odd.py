@@ -209,6 +209,7 @@ def main() -> None:
     skipped = {name: kinds.count(name) - int((kind == name).sum()) for name in KINDS}
     found, galaxies = {}, {}
     for name, among in alternatives(catalog, given.own).items():
+        random = np.random.default_rng([given.seed, 1])  # of all the same draws
         found[name] = found_among(among, odd, kind, draws=given.draws, random=random)
         galaxies[name] = len(among)
     print(f"{'':12}" + "".join(f"{name:>8}" for name in found))
@@ -223,8 +224,11 @@ def alternatives(catalog: QTable, own: Path | None) -> dict[str, QTable]:
     """The catalog, and if a file names the survey's own odd images, the same without them."""
     if own is None:
         return {"survey": catalog}
-    named = own.read_text(encoding="utf-8").split()
-    return {"survey": catalog, "without": catalog[~np.isin(np.asarray(catalog["id"]).astype(str), named)]}
+    named = [line.strip() for line in own.read_text(encoding="utf-8").splitlines() if line.strip()]
+    ids = np.asarray(catalog["id"]).astype(str)
+    if unknown := set(named) - set(ids):
+        raise SystemExit(f"{own}: names {len(unknown)} that the catalog has not, {min(unknown)} first")
+    return {"survey": catalog, "without": catalog[~np.isin(ids, named)]}
 
 
 def found_among(

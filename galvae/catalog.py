@@ -39,8 +39,8 @@ def build_catalog(columns: Mapping[str, np.ndarray], *, meta: Mapping[str, Any])
     ----------
     columns
         Arrays by contract name, in the contract's units (or Quantities, which are converted): one element per
-        galaxy, for ``z`` and ``z_err`` one vector. The columns of ``when = wcs``, and those of
-        ``when = scale``, may be left out together where no galaxy has them; they become NaN.
+        galaxy, for ``z``, ``z_err`` and ``texture`` one vector. The columns of ``when = wcs``, and those of
+        ``when = scale``, may be left out together where no galaxy has them, ``texture`` alone; they become NaN.
     meta
         What belongs to the whole table: recipe, digests, versions, date. Anything that JSON holds.
 
@@ -69,7 +69,8 @@ def build_catalog(columns: Mapping[str, np.ndarray], *, meta: Mapping[str, Any])
     table = QTable(meta=json.loads(json.dumps(meta)))
     for row in rows:
         name = row["name"]
-        table[name] = _values(columns.get(name, np.full(count, np.nan)), row, count)
+        absent = np.full((count, int(row["shape"])) if row["shape"].isdigit() else count, np.nan)
+        table[name] = _values(columns.get(name, absent), row, count)
         table[name].info.description = str(row["description"])
         table[name].info.meta = _column_meta(row)
     check_catalog(table)
@@ -95,7 +96,7 @@ def check_catalog(table: Table, *, exact: bool = True) -> None:
     rows = _contract()
     if not len(table):
         raise ValueError("the catalog is empty")
-    vectors = "|".join(rows["name"][rows["shape"] == "Z"])
+    vectors = "|".join(rows["name"][rows["shape"] != ""])
     found: dict[str, list[str]] = {}
     for name in table.colnames:
         flat = re.fullmatch(rf"({vectors})_\d+", name)
@@ -111,9 +112,14 @@ def check_catalog(table: Table, *, exact: bool = True) -> None:
             _check_column(table[name], name, row, exact=exact)
     if exact and list(found) != list(rows["name"]):
         raise ValueError(f"columns are not in the contract's order: {', '.join(found)}")
-    widths = {sum(np.prod(table[name].shape[1:], dtype=int) for name in found[stem]) for stem in vectors.split("|")}
-    if len(widths) > 1:
-        raise ValueError(f"{vectors.replace('|', ' and ')} differ in length")
+    widths: dict[str, set[int]] = {}
+    for row in rows[rows["shape"] != ""]:
+        width = sum(np.prod(table[name].shape[1:], dtype=int) for name in found[row["name"]])
+        widths.setdefault(row["shape"], set()).add(int(width))
+    for shape, wide in widths.items():
+        if len(wide) > 1 or (shape.isdigit() and wide != {int(shape)}):
+            names = " and ".join(rows["name"][rows["shape"] == shape])
+            raise ValueError(f"{names} differ in length" if len(wide) > 1 else f"{names} must have {shape} elements")
 
 
 def read_catalog(path: str | Path) -> QTable:

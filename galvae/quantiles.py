@@ -1,4 +1,4 @@
-"""Quantiles of tensors: on processors by NumPy, whose sort takes a fifth to a twentieth of the time of torch's."""
+"""Quantiles of tensors: on processors by NumPy, which takes a small part of the time that torch does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 def quantiles(values: Tensor, shares: Sequence[float]) -> list[Tensor]:
     """What such shares of values (..., N) lie below, linearly between neighbours, each of shape (...)."""
-    every = torch.from_numpy(np.sort(values.numpy())) if _numpys(values) else values.sort().values
+    every = torch.from_numpy(np.sort(values.numpy())) if _is_plain(values) else values.sort().values
     last, found = values.shape[-1] - 1, []
     for share in shares:
         below, between = divmod(share * last, 1)
@@ -20,15 +20,17 @@ def quantiles(values: Tensor, shares: Sequence[float]) -> list[Tensor]:
 
 
 def lower_median(values: Tensor) -> Tensor:
-    """The median of values (..., N), of an even number the lower of the two, as torch's, shape (..., 1)."""
-    if not _numpys(values):
+    """The median of finite values (..., N), of an even number the lower of the two, as torch's, shape (..., 1)."""
+    if not _is_plain(values):
         return values.median(-1, keepdim=True).values
     middle = (values.shape[-1] - 1) // 2
+    # Filled, not made from the array: recorded training steps take nothing from the host.
     found = values.new_empty(*values.shape[:-1], 1)
     found.numpy()[:] = np.partition(values.numpy(), middle)[..., middle : middle + 1]
     return found
 
 
-def _numpys(values: Tensor) -> bool:
-    plain = values.dtype in (torch.float32, torch.float64) and not values.requires_grad
-    return plain and values.device.type == "cpu" and not torch.compiler.is_compiling()
+def _is_plain(values: Tensor) -> bool:
+    """Numbers in a processor's memory and nothing else: none that a derivative or a compiler is to follow."""
+    known = values.dtype in (torch.float32, torch.float64) and values.device.type == "cpu"
+    return known and not values.requires_grad and not torch.compiler.is_compiling()

@@ -131,12 +131,13 @@ def _curved(view: View, points: Tensor) -> Tensor:
     of the second difference by the distances to the pixels on either side (along a row or a column Keys' cubic
     convolution of 1981, a = -1/2; without its cross term). Beyond the field it is its nearest border pixel.
     """
-    pixel = view.pixel()[:, None]
-    sides = torch.tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], device=points.device)[:, None] * pixel
-    here, right, left, above, below = view.sample((points[:, None] + sides).flatten(1, 2))[..., 0].chunk(5, 1)
-    beside = view.in_pixels(points).clamp(0, view.fields.shape[1] - 1) % 1
+    one, none = view.pixel_width().expand(len(view), 1, 1)[..., 0], torch.zeros_like(points[:, :1, 0])
+    along, across = torch.stack([one, none], 2), torch.stack([none, one], 2)  # (B, 1, 2)
+    beside = torch.cat([points, points + along, points - along, points + across, points - across], 1)
+    here, right, left, above, below = view.sample(beside)[..., 0].chunk(5, 1)
+    off = view.in_pixels(points).clamp(0, view.fields.shape[1] - 1) % 1
     bent = torch.stack([right + left - 2 * here, above + below - 2 * here], 2)
-    return here - (beside * (1 - beside) / 2 * bent).sum(2)
+    return here - (off * (1 - off) / 2 * bent).sum(2)
 
 
 def _log_radii(ellipses: tuple[float, float, int]) -> Tensor:

@@ -55,8 +55,8 @@ def _crossed(fields: Tensor, *, display: bool) -> Tensor:
     limit = NOISE * 1.4826 * usual * (points.shape[1] / 1.5) ** 0.5 + least
     above = here - torch.minimum(one, other)
     which, image = (above.amin(1) > limit).nonzero(as_tuple=True)
-    some, one, other = (each[which, :, image] for each in (here, one, other))
-    both = (some - torch.maximum(one, other) > limit[image, None]).sum(1) >= PARTS - 1
+    within, left, right = (each[which, :, image] for each in (here, one, other))
+    both = (within - torch.maximum(left, right) > limit[image, None]).sum(1) >= PARTS - 1
     ordered = above[which, :, image].sort(1).values
     even = ordered[:, 0] >= EVEN * ordered[:, PARTS // 2]
     found = torch.zeros(rows.shape[1], dtype=torch.bool, device=rows.device)

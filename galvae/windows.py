@@ -211,13 +211,6 @@ class View:
 
     def sky(self) -> tuple[Tensor, Tensor]:
         """Median of the channels' mean in the field's outermost pixels, and their scatter about it, shape (B, 1)."""
-        return self._as_sky() if torch.compiler.is_compiling() else self._sky
-
-    @cached_property
-    def _sky(self) -> tuple[Tensor, Tensor]:
-        return self._as_sky()
-
-    def _as_sky(self) -> tuple[Tensor, Tensor]:
         return _level_and_scatter(self.values.mean(1))
 
     def noise(self) -> Tensor:
@@ -261,7 +254,7 @@ class View:
             weights = torch.exp(-0.5 * ((axis - centre[..., None]) / width).square())
             of_x, of_y = torch.stack([weights, weights * axis], 2).unbind(1)  # (B, 2, size)
             sums = of_y @ light @ of_x.mT  # of y^i x^j
-            total = sums[:, 0, 0] + 1e-12 * size**2
+            total = sums[:, 0, 0] + 1e-12 * size**2  # no light has its centre in the middle
             centre = torch.stack([sums[:, 0, 1], sums[:, 1, 0]], 1) / total[:, None]
             centre = centre.clamp(-0.9, 0.9)
         return centre
@@ -288,8 +281,8 @@ class View:
         """Points of the upright window, (B, P, 2) or (P, 2), grid units, in the field's pixels from its first one."""
         return points * self._half() + self.offset[:, None, :] + (self.fields.shape[1] - 1) / 2
 
-    def pixel(self) -> Tensor:
-        """A pixel of the fields in grid units, shape (B, 1, 1) or (1, 1, 1)."""
+    def pixel_width(self) -> Tensor:
+        """Of the fields' pixels, grid units, shape (B, 1, 1) or (1, 1, 1)."""
         return 1 / self._half()
 
     def averaging(self, points: Tensor) -> Tensor:

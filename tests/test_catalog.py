@@ -39,6 +39,10 @@ META = {
 }
 
 
+def shape_of(told, z):
+    return {"": (), "Z": (z,), "10": (10,)}[told]
+
+
 def arrays(count=5, z=3, *, text=False, seed=0):
     """Random columns by contract name, a NaN in every floating-point one."""
     random = np.random.default_rng(seed)
@@ -50,7 +54,7 @@ def arrays(count=5, z=3, *, text=False, seed=0):
         elif row["name"] == "flags":
             columns["flags"] = random.choice([0, int(Flag.PADDED | Flag.AXIS_UNDEFINED)], count).astype(np.int32)
         else:
-            columns[row["name"]] = random.normal(size=(count, z) if row["shape"] else count)
+            columns[row["name"]] = random.normal(size=(count, *shape_of(row["shape"], z)))
             columns[row["name"]][count // 2] = np.nan
     return columns
 
@@ -151,7 +155,7 @@ def test_the_contract_itself():
     assert all(rows["description"])
     for row in rows:
         assert row["name"] == "id" or np.dtype(row["dtype"]).kind in "fi"
-        assert row["shape"] in ("", "Z")
+        assert row["shape"] in ("", "Z", "10")
         u.Unit(row["unit"])
         if row["name"].endswith("_err") and row["name"] not in ("ra_err", "dec_err"):
             assert row["unit"] == rows[list(rows["name"]).index(row["name"][:-4])]["unit"]
@@ -180,6 +184,7 @@ def test_groups_may_be_absent_together_only():
         ({"theta": np.zeros(4)}, "theta has 4 rows where id has 5"),
         ({"z": np.zeros(5)}, "z has 1 dimensions"),
         ({"z_err": np.ones((5, 2))}, "z and z_err differ"),
+        ({"texture": np.ones((5, 9))}, "texture must have 10 elements"),
         ({"flags": np.zeros(5)}, "flags of the catalog must be int32"),
         ({"id": np.arange(5.0)}, "id of the catalog must be int64"),
         ({"id": np.arange(5, dtype="u8")}, "id of the catalog must be int64"),

@@ -24,7 +24,7 @@ def catalog_of(ids, ra=None, dec=None):
     wanted = {"always"} if ra is None else {"always", "wcs"}
     for row in contract():
         if row["when"] in wanted and row["name"] not in columns:
-            shape = (len(ids), 2) if row["shape"] else (len(ids),)
+            shape = (len(ids), {"Z": 2, "10": 10}[row["shape"]]) if row["shape"] else (len(ids),)
             columns[row["name"]] = np.arange(np.prod(shape), dtype=float).reshape(shape)
     if ra is not None:
         columns |= {"ra": np.asarray(ra, float), "dec": np.asarray(dec, float)}

@@ -8,7 +8,7 @@ import torch
 from galvae.quantiles import lower_median, quantiles
 
 COUNTS = pytest.mark.parametrize("count", [2, 7, 8, 1001])
-# As they are, between tensors that something is to flow back through, and of numbers that NumPy does not have.
+# NumPy's, those of another kind, and those that something is to flow back through.
 KINDS = pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16, "backwards"])
 
 
@@ -31,6 +31,12 @@ def test_the_lower_median_is_torchs_to_the_bit(count, kind):
     values = drawn(count, kind)
     for seen in (values, values.transpose(0, 2)):  # whatever the strides are
         assert torch.equal(lower_median(seen), seen.median(-1, keepdim=True).values)
+
+
+def test_it_is_compiled_with_what_is_around_it():
+    values = drawn(1001, torch.float32)
+    compiled = torch.compile(lambda v: 2 * lower_median(v), fullgraph=True, backend="eager")
+    assert torch.equal(compiled(values), 2 * lower_median(values))
 
 
 def test_what_numpy_cannot_follow_is_left_to_torch():

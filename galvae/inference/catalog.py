@@ -31,6 +31,7 @@ from galvae.model.posterior import Posterior
 from galvae.model.vae import SpatialVAE
 from galvae.model.winding import Winding
 from galvae.progress import Progress
+from galvae.texture import texture
 from galvae.trails import crossed
 from galvae.windows import View
 
@@ -191,6 +192,7 @@ def infer_batch(
         "kl_z": divergence.content,
         "kl_pose": divergence.pose,
         "explained": share,
+        "texture": texture(view),
         "elbo": log_likelihood - divergence.content - divergence.pose,
     }
     if winding is not None:

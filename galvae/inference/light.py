@@ -96,7 +96,8 @@ def measure_light(
     steps
         Of each weight towards what it shows.
     errors
-        Whether to measure the covariance, else NaN; without, single precision (1e-5 pixels) does, in half of the time.
+        Whether to measure the covariance, else NaN. Without, all is computed in single precision, in two thirds of the
+        time: centres differ by less than 1e-5 pixels.
     """
     precision = torch.float64 if errors else torch.float32
     half = (view.window - 1) / 2

@@ -37,6 +37,7 @@ class Registered(NamedTuple):
     covariance: Tensor | None
 
 
+@torch.no_grad()
 def register(
     canonical: Tensor, view: View, pose: Pose, around: Sky, *, settings: ModelSettings, steps: int = 6,
     errors: bool = True,
@@ -138,7 +139,8 @@ class _Fit:
         found = functional.grid_sample(self.light, at[:, :, None], padding_mode="border", align_corners=True)
         image, along_x, along_y = found[..., 0].chunk(3, 1)
         x, y = arm.mT[:, :, None].unbind(1)
-        fields = image.new_empty(len(image), 4, *image.shape[1:])  # each is written once
+        # Written where they belong: a stack of them would be copied once more.
+        fields = image.new_empty(len(image), 4, *image.shape[1:])
         torch.sub(image, self.values, out=fields[:, 0])
         torch.mul(along_y, x, out=fields[:, 1]).addcmul_(along_x, y, value=-1)
         fields[:, 2], fields[:, 3] = along_x, along_y

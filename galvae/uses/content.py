@@ -70,13 +70,14 @@ def content_of(catalog: Table) -> Content:
     """
     _, first = np.unique(np.asarray(catalog["id"]), return_index=True)
     first.sort()
-    z, z_err = (_vectors(catalog, name)[first] for name in ("z", "z_err"))
+    z, z_err = (vectors(catalog, name)[first] for name in ("z", "z_err"))
     known = (np.isfinite(z) & np.isfinite(z_err) & (z_err > 0)).all(1)
     rows = first[known]
     return Content(rows, np.asarray(catalog["id"])[rows], z[known], z_err[known], int((~known).sum()))
 
 
-def _vectors(catalog: Table, name: str) -> np.ndarray:
+def vectors(catalog: Table, name: str) -> np.ndarray:
+    """A column of vectors, which may be flat, float64, shape (rows, D)."""
     if name in catalog.colnames:
         return np.asarray(catalog[name], float)
     flat = [column for column in catalog.colnames if re.fullmatch(rf"{name}_\d+", column)]

@@ -22,7 +22,7 @@ def folder(tmp_path):
     columns = {"id": IDS, "flags": np.zeros(4, np.int32)}
     for row in contract():
         if row["name"] not in columns and row["when"] != "scale":
-            columns[row["name"]] = np.zeros((4, 2) if row["shape"] else 4)
+            columns[row["name"]] = np.zeros((4, {"Z": 2, "10": 10}[row["shape"]]) if row["shape"] else 4)
     columns |= {"ra": np.array([10.0, 20, 30, 40]), "dec": np.array([1.0, 2, 3, 4])}
     write_catalog(build_catalog(columns, meta={}), tmp_path / "c.fits")
     rows = [f"{IDS[0]},10.0,1.0,a", f"{IDS[0]},10.0001,1.0,b", f"{IDS[1]},20.0,2.0,c", "7,1.0,1.0,d"]

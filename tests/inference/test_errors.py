@@ -84,6 +84,7 @@ def test_a_decoded_image_without_a_galaxy_has_no_moments(knowing, make_store, tm
         "covariance",
         "semimajor_sigma",
         "semimajor_sigma_err",
+        "texture",  # these are floats
     }
     lengths = ("dx", "dy", "semimajor_sigma", "scale")
     assert missing == measured | {f"{name}_arcsec{err}" for name in lengths for err in ("", "_err")}

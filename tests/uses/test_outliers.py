@@ -34,6 +34,11 @@ def found(catalog, planted, share=0.02):
     return np.isin(1000 + np.asarray(planted), first["id"]).mean()
 
 
+def apart_in(catalog):
+    content = content_of(catalog)
+    return isolation(content.scaled, content.ids)
+
+
 @given(st.integers(0, 50))
 def test_galaxies_far_in_z_are_among_the_first_two_per_cent(make_catalog, seed):
     far = np.random.default_rng(seed + 100).normal(0, 1, (PLANTED, 9))
@@ -114,12 +119,44 @@ def test_an_image_that_is_flagged_counts_where_few_are(make_catalog, flag):
     assert "image" not in outliers(make_catalog(**survey(0), flags=many), k=20)["why"]
 
 
+def textured(count=COUNT, seed=0):
+    """Usual fields: numbers of several units that go together, of which one hardly ever varies."""
+    random = np.random.default_rng(seed)
+    texture = random.normal(size=(count, 10)) @ np.diag(10.0 ** np.arange(-2, 8))
+    texture[:, 1] += texture[:, 0] / 10
+    texture[:, 9] = np.where(random.random(count) < 0.99, -9.2, -8.5)
+    return texture.astype(np.float32)
+
+
+@pytest.mark.parametrize("column", [0, 4, 8, 9])
+def test_fields_that_look_like_few_others_are_among_the_first_two_per_cent(make_catalog, column):
+    texture = textured()
+    texture[:PLANTED, column] += 8 * np.abs(texture[:, column]).max() * np.linspace(1, 2, PLANTED)
+    catalog = make_catalog(**survey(0), texture=texture)
+    assert found(catalog, range(PLANTED)) == 1
+    first = outliers(catalog, k=16)
+    assert set(first["why"][np.isin(first["id"], 1000 + np.arange(PLANTED))]) <= {"texture", "z", "fit"}
+    assert "texture" in first["why"]
+
+
+def test_texture_that_is_not_known_or_the_same_for_all_counts_for_nothing(make_catalog):
+    given = survey(0)
+    without = outliers(make_catalog(**given), k=50)
+    alike = outliers(make_catalog(**given, texture=np.ones((COUNT, 10), np.float32)), k=50)
+    assert without["id"].tolist() == alike["id"].tolist()
+    assert "texture" not in without["why"]
+    texture = textured()
+    texture[:PLANTED] = np.nan
+    listed = outliers(make_catalog(**given, texture=texture), k=COUNT)
+    assert "texture" not in listed["why"][np.isin(listed["id"], 1000 + np.arange(PLANTED))]
+
+
 def test_a_few_per_cent_of_odd_galaxies_leave_the_others_as_they_are(make_catalog):
     """Robust: how isolated the rest are does not change by more than a few per cent, however far the odd ones lie."""
     given = survey(0)
-    clean = isolation(content_of(make_catalog(**given)))
+    clean = apart_in(make_catalog(**given))
     given["z"][:24] = 1e5
-    spoiled = isolation(content_of(make_catalog(**given)))
+    spoiled = apart_in(make_catalog(**given))
     assert spoiled[24:] / clean[24:] == pytest.approx(1, abs=0.1)
     assert spoiled[:24].min() > 100 * clean.max()
 
@@ -131,7 +168,7 @@ def test_what_does_not_go_together_is_far_though_each_latent_is_usual(make_catal
     z = given["z"]
     z[:, 1] = z[:, 0] + 0.1 * z[:, 1]
     z[0, :2], z[1, 8] = (1.5, -1.5), 12 * z[:, 8].std()
-    apart = isolation(content_of(make_catalog(**given)))
+    apart = apart_in(make_catalog(**given))
     first = set(np.argsort(apart)[-2:].tolist())
     assert (first == {0, 1}) == (count == COUNT)
 
@@ -139,7 +176,7 @@ def test_what_does_not_go_together_is_far_though_each_latent_is_usual(make_catal
 def test_latents_that_do_not_vary_or_do_as_others_do_no_harm(make_catalog):
     given = survey(0)
     given["z"][:, 8], given["z"][:, 7] = 0.3, given["z"][:, 0]
-    apart = isolation(content_of(make_catalog(**given)))
+    apart = apart_in(make_catalog(**given))
     assert np.isfinite(apart).all()
     assert apart.max() < 5 * np.median(apart)
 
@@ -160,9 +197,9 @@ def test_the_order_of_rows_and_the_units_of_latents_count_for_nothing(make_catal
 
 def test_neighbours_among_some_galaxies_do_as_well_as_among_all(make_catalog, monkeypatch):
     content = content_of(make_catalog(**survey(0)))
-    every = isolation(content)
+    every = isolation(content.scaled, content.ids)
     monkeypatch.setattr(module, "REFERENCE", 300)
-    some = isolation(content)
+    some = isolation(content.scaled, content.ids)
     assert np.corrcoef(np.log(every), np.log(some))[0, 1] > 0.95
     assert np.median(some / every) == pytest.approx(1, abs=0.05)
 
@@ -173,7 +210,7 @@ def test_memory_is_that_of_a_part_of_the_galaxies():
     content = Content(np.arange(count), np.arange(count), z, np.ones_like(z), 0)
     tracemalloc.start()
     try:
-        isolation(content)
+        isolation(content.scaled, content.ids)
         assert tracemalloc.get_traced_memory()[1] < 0.75 * 8 * count * module.REFERENCE
     finally:
         tracemalloc.stop()
