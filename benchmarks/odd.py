@@ -29,6 +29,11 @@ from galvae.uses.outliers import outliers
 Field = np.ndarray
 
 
+def ordinary(field: Field, random: np.random.Generator) -> Field:
+    """Nothing wrong: what of these is found is found for how the images are made."""
+    return field
+
+
 def page(field: Field, random: np.random.Generator) -> Field:
     """A server's message."""
     side = len(field)
@@ -137,6 +142,7 @@ def half_lost(field: Field, random: np.random.Generator) -> Field:
 KINDS: dict[str, Callable[[Field, np.random.Generator], Field]] = {
     kind.__name__: kind
     for kind in (
+        ordinary,
         page,
         off_centre,
         too_near,
@@ -243,7 +249,7 @@ def found_among(
         for name, hit in zip(kind[rows], np.isin(names, first["id"]), strict=True):
             found[name].append(bool(hit))
     share = {name: float(np.mean(hits)) if hits else None for name, hits in found.items()}
-    return share | {"all": float(np.mean([hit for hits in found.values() for hit in hits]))}
+    return share | {"all": float(np.mean([hit for name, hits in found.items() if name != "ordinary" for hit in hits]))}
 
 
 if __name__ == "__main__":

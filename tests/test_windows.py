@@ -150,3 +150,25 @@ def test_the_noise_of_each_channel_is_that_of_the_sky_however_the_field_is_turne
     np.testing.assert_allclose(turned.noise(), view.noise(), rtol=1e-6)
     np.testing.assert_allclose(view.close_up().noise(), view.noise())
     assert (View.central(galaxies([7.0]), 33).noise() == 1 / 255).all()
+
+
+@pytest.mark.parametrize("window", [64, 33, 32, 5])
+def test_the_centroid_is_the_mean_of_the_light_under_its_window(window):
+    """Summed plainly, in double precision, over half as many pixels to a side; wherever the view looks."""
+    random = np.random.default_rng(window)
+    view = View.central(torch.from_numpy(random.random((6, 80, 80, 3))).float(), window, 1)
+    view = replace(view, offset=torch.from_numpy(random.uniform(-4, 4, (6, 2))).float())
+    size = window // 2
+    y, x = (axis.ravel() for axis in np.meshgrid(*[np.linspace(-1, 1, size)] * 2, indexing="ij"))
+    light = view.sample(torch.from_numpy(np.stack([x, y], 1)).float().expand(6, -1, -1)).mean(-1).double().numpy()
+    light = np.maximum(light - np.sort(light, 1)[:, (size**2 - 1) // 2, None], 0)
+    centre = np.zeros((6, 2))
+    for width in (0.5, 0.3, 0.3):
+        weight = light * np.exp(-0.5 * ((x - centre[:, :1]) ** 2 + (y - centre[:, 1:]) ** 2) / width**2)
+        centre = np.stack([(weight * x).sum(1), (weight * y).sum(1)], 1) / weight.sum(1, keepdims=True)
+        centre = centre.clip(-0.9, 0.9)
+    assert view.centroid((0.5, 0.3, 0.3)).numpy() == pytest.approx(centre, abs=5e-6)
+
+
+def test_no_light_has_its_centroid_in_the_middle():
+    assert View.central(torch.zeros(2, 40, 40, 3), 32, 1).centroid().abs().max() == 0
