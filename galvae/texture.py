@@ -38,7 +38,7 @@ def texture(view: View) -> Tensor:
     All but four are logarithms, of lengths in pixels of the field as stored and of light in display values. Fields that
     are turned by quarter turns or mirrored have the same numbers. In order:
 
-    - ``noise``: of the difference between a pixel and the mean of its four neighbours (Laplacian), the median;
+    - ``noise``: four times the median difference between a pixel and the mean of its four neighbours (Laplacian);
     - ``sharp``: share of pixels in which it is more than eight times that, in the channel where most: cosmic rays,
       grids, letters;
     - ``flat``: share of pixels in which it is 0 in all channels;

@@ -31,7 +31,7 @@ def outliers(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the most unusual galaxies: far from others in z, badly explained, out of place, large, small, odd."""
+    """List the most unusual galaxies: far from others in z, badly explained, out of place, large, small; odd images."""
     from galvae.files import check_output
     from galvae.tableio import FORMATS
 

@@ -68,7 +68,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     Returns
     -------
     Table
-        ``rank, id, rarity, why, isolation, explained, displacement, size, ra, dec, flags``; ``why`` is one of these.
+        ``rank, id, rarity, why, isolation, explained, texture, displacement, size, ra, dec, flags``; ``why`` is one of these.
 
     Raises
     ------
@@ -115,6 +115,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
              "image (flagged for what it is)"),
         isolation=(apart[order], f"Mahalanobis' distance in z within which {NEIGHBOURS:.0%} of the others lie"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
+        texture=(respects["texture"][order], "Mahalanobis' distance in texture, likewise"),
         displacement=(away[order], "galaxy's centre from the cutout's middle, in half-widths of the model's window"),
         size=(size[order], "root of major times minor axis' standard deviation of the light, pixels of the original"),
     )  # fmt: skip
