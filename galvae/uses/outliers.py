@@ -68,7 +68,8 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     Returns
     -------
     Table
-        ``rank, id, rarity, why, isolation, explained, texture, displacement, size, ra, dec, flags``; ``why`` is one of these.
+        ``rank, id, rarity, why, isolation, explained, texture, displacement, size, ra, dec, flags``; ``why`` is one of
+        these respects.
 
     Raises
     ------
