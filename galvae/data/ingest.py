@@ -226,5 +226,5 @@ def summary(done: dict[str, Any]) -> str:
     galaxies, skipped, unmatched = done["galaxies"], done["skipped"], done["unmatched"]
     share = skipped / (galaxies + skipped)
     text = f"{galaxies} galaxies, {skipped} skipped"
-    text += f" ({share:.0%} of the inputs: see the reasons above)" if share > 0.05 else ""
+    text += f" ({share:.0%} of the inputs: galvae info says why)" if share > 0.05 else ""
     return text + (f", {unmatched} without a row in the table" if unmatched else "")

@@ -118,7 +118,7 @@ def make_galaxy(
     # Servers send colours; what is kept in grey may well be digits, which a page's letters are, too.
     served = item.reader in _SERVED and settings.pixels == "colour" and cutout.shrunk == 1
     if served and cutout.pixels.dtype == np.uint8 and is_error_page(cutout.pixels):
-        raise ValueError("a server's error message rendered as a picture, not a galaxy")
+        raise ValueError("text or a plot rendered as a picture (a server's message, say), not a galaxy")
     pixels, told, flags = pixels_of(cutout, settings)
     if (pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():
         raise ValueError("every pixel has the same value")

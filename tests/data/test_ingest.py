@@ -136,7 +136,7 @@ def test_what_is_skipped_is_listed_with_its_reason(tmp_path):
     (tmp_path / "flat.png").write_bytes(png(np.full((40, 40, 3), 9, np.uint8)))
     done = ingest([tmp_path], tmp_path / "s", SMALL, workers=1, quiet=True)
     assert (done["galaxies"], done["skipped"]) == (3, 3)
-    assert summary(done) == "3 galaxies, 3 skipped (50% of the inputs: see the reasons above)"
+    assert summary(done) == "3 galaxies, 3 skipped (50% of the inputs: galvae info says why)"
     reasons = dict(ImageStore(tmp_path / "s").skipped)
     assert reasons == {
         str(tmp_path / "empty.jpg"): "the file is empty",

@@ -36,7 +36,7 @@ EXPECTED = {
     # Five planes that the header does not name: grey, no order guessed. PC with CDELT 1.
     "scarlet_Cut_HSC.fits": (50, 50, PADDED | GREY, "", 0.168),
     "scarlet_hsc_ra=150.24071_dec=2.06514.fits": (54, 54, PADDED | GREY, "", 0.168),
-    "server_error_page_587729387686002878.jpeg": "a server's error message",
+    "server_error_page_587729387686002878.jpeg": "text or a plot rendered as a picture",
     "smooth1.jpg": (424, 424, 0, "", None),
     "smooth2.jpg": (424, 424, 0, "", None),
     "smooth3.jpg": (424, 424, 0, "", None),
@@ -70,7 +70,7 @@ def test_every_file_is_expected():
 def test_the_command_ends_well_and_says_what_was_skipped(ingested):
     store, done = ingested
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
-    assert done.stdout == f"{store}: 22 galaxies, 3 skipped (12% of the inputs: see the reasons above)\n"
+    assert done.stdout == f"{store}: 22 galaxies, 3 skipped (12% of the inputs: galvae info says why)\n"
     assert sum(line.startswith("skipped ") for line in done.stderr.splitlines()) == 3
     assert sorted(path.name for path in store.iterdir()) == [
         "part-00000.h5", "part-00001.h5", "plan.json", "store.json",
