@@ -136,7 +136,9 @@ def read_catalog(path: str | Path) -> QTable:
     try:
         check_catalog(table, exact=False)
     except ValueError as error:
-        raise ValueError(f"{path}: not a galvae catalog: {error}") from None
+        raise ValueError(
+            f"{path}: not a galvae catalog, or one of another version: {error}; make it with galvae catalog"
+        ) from None
     return QTable(table)
 
 

@@ -260,7 +260,8 @@ def _read(path: Path, form: str | None) -> Table:
         options = {"mask_invalid": False} if form == "fits" else {}
         table = Table.read(_without_mark(path), format=form, **options)
         packed = table.meta.get(_KEY.upper())
-    if packed:
+    # What astropy wrote of a catalog says under the same name which version of galvae made it.
+    if str(packed).startswith("{"):
         stored = json.loads(packed)
         table.meta = stored["meta"]
         for name, info in stored.get("columns", {}).items():

@@ -35,8 +35,10 @@ def texture(view: View) -> Tensor:
 
     NaN of fields under 16 pixels, and where pixels are no display values but have units of their own.
 
-    All but four are logarithms, of lengths in pixels of the field as stored and of light in display values. Fields that
-    are turned by quarter turns or mirrored have the same numbers. In order:
+    All but ``streaked`` and ``smooth`` are natural logarithms of what is said here and a floor: 1e-3, 1e-2 and 1e-4 of
+    the three shares, half of a grey level and one of ``uneven`` and ``step``, one of ``noise``; 0.02 and 0.2 pixels of
+    the last two. Lengths are in pixels of the field as stored, light in display values. Fields that are turned by
+    quarter turns or mirrored have the same numbers. In order:
 
     - ``noise``: four times the median difference between a pixel and the mean of its four neighbours (Laplacian);
     - ``sharp``: share of pixels in which it is more than eight times that, in the channel where most: cosmic rays,
@@ -46,7 +48,7 @@ def texture(view: View) -> Tensor:
     - ``uneven``, ``step``: of blocks' medians, an eighth of the field to a side, without the middle: their scatter, and
       how far the farthest is from the others: ghosts, scattered light, edges;
     - ``streaked``, ``smooth``: correlation of pixels one step along a diagonal, or two along a row or a column, apart,
-      after what is coarser has been taken off: its range over the four directions, and its mean (no logarithms): moved
+      after what is coarser has been taken off: its range over the four directions, and its mean: moved
       cameras, images magnified or smoothed;
     - ``misregistered``: by how much the correlation of slopes between channels misses 1, where it is least;
     - ``parted``: distance between channels' centroids under a Gaussian weight in the middle.

@@ -197,6 +197,20 @@ def test_what_is_not_of_the_contract_is_refused(change, says):
         build_catalog(columns, meta={})
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("reads", [read_catalog, Table.read, QTable.read])
+@pytest.mark.filterwarnings("ignore:.*:astropy.utils.exceptions.AstropyWarning")  # no header holds what meta does
+def test_rows_that_astropy_writes_as_fits_are_read(tmp_path, ending, reads):
+    """To filter a catalog and to save what is left is what users do first."""
+    write_catalog(build_catalog(arrays(), meta=META | {"galvae": "0.1.0"}), tmp_path / f"c{ending}")
+    some = reads(tmp_path / f"c{ending}")[:3]
+    some.write(tmp_path / "some.fits")
+    again = read_catalog(tmp_path / "some.fits")
+    np.testing.assert_array_equal(again["id"], some["id"])
+    np.testing.assert_array_equal(again["texture"], np.asarray(some["texture"]))
+    assert again["theta"].unit == u.deg
+
+
 def test_quantities_are_converted():
     catalog = build_catalog(arrays() | {"theta": np.full(5, np.pi) * u.rad}, meta={})
     np.testing.assert_allclose(catalog["theta"].to_value("deg"), 180)
