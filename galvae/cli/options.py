@@ -136,6 +136,8 @@ def keep_list(
     from galvae.progress import say
     from galvae.tableio import write_table
 
+    if repeated := len(catalog) - len(set(catalog["id"].tolist())):
+        say(f"{repeated} rows have the identifier of one before, which counts; they are left out", quiet=quiet)
     if found.meta["left_out"]:
         say(f"{found.meta['left_out']} galaxies have no content and are left out", quiet=quiet)
     if output:

@@ -11,7 +11,7 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
-from galvae.catalog import write_catalog
+from galvae.catalog import read_catalog, write_catalog
 from galvae.cli.main import run
 from galvae.inference import sheets
 from galvae.tableio import read_table
@@ -89,6 +89,14 @@ def test_the_most_unusual_are_listed_and_written(folder, capsys, tmp_path):
     told = json.loads(galvae(capsys, "outliers", folder / "c.fits", "-k", 3, "--json", "-q")[0])
     assert [row["id"] for row in told["outliers"]] == found["id"].tolist()
     assert told["galaxies"] == 59
+
+
+def test_rows_of_one_identifier_are_told(folder, capsys, tmp_path):
+    catalog = read_catalog(folder / "c.fits")
+    catalog["id"][1] = catalog["id"][0]
+    write_catalog(catalog, tmp_path / "twice.fits")
+    _, err = galvae(capsys, "outliers", tmp_path / "twice.fits", "-k", 3)
+    assert err.splitlines()[0] == "1 rows have the identifier of one before, which counts; they are left out"
 
 
 def test_a_label_is_probed(folder, capsys, tmp_path):
