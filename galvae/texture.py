@@ -53,7 +53,8 @@ def texture(view: View) -> Tensor:
     - ``misregistered``: by how much the correlation of slopes between channels misses 1, where it is least;
     - ``parted``: distance between channels' centroids under a Gaussian weight in the middle.
 
-    The first five but ``white`` are of what is around the galaxy, beyond 0.45 of the field's half-width.
+    All but ``white``, of the whole field, and the last two, of its middle, are of what is around the galaxy, beyond
+    0.45 of the field's half-width.
     """
     fields = view.values
     if not view.display or fields.shape[-1] < SMALLEST:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from galvae.catalog import contract
 from galvae.texture import NAMES, texture
 from galvae.windows import View
 
@@ -128,6 +129,12 @@ def test_channels_are_parted_by_so_many_pixels_less_what_the_weight_holds_back()
     assert parted[0] < 0.05
     assert np.diff(parted) == pytest.approx(parted[1], rel=0.1)
     assert 0.6 < parted[1] < 1
+
+
+def test_catalogs_name_its_numbers_in_their_order():
+    told = {row["name"]: row for row in contract()}["texture"]
+    assert ", ".join(NAMES) in told["description"]
+    assert int(told["shape"]) == len(NAMES)
 
 
 def test_one_channel_is_like_itself():
