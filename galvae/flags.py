@@ -1,4 +1,4 @@
-"""What can be odd about a galaxy, one bit each: shared by the store and the catalog."""
+"""What can be odd about a galaxy, one bit each, or about its field: shared by the store and the catalog."""
 
 from __future__ import annotations
 
@@ -47,3 +47,8 @@ MEANING: dict[Flag, str] = {
     Flag.TRAIL: "a straight line of light crosses the cutout from side to side: a satellite's trail or a star's spike",
     Flag.LOST_CHANNEL: "a channel of the picture is of one value where another shows something",
 }
+
+TEXTURE = (
+    "noise", "sharp", "flat", "white", "uneven", "step", "streaked", "smooth", "misregistered", "parted"
+)  # fmt: skip
+"""Names of the numbers of column ``texture``, in their order; see :func:`galvae.texture.texture`."""

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from galvae.flags import TEXTURE
 from galvae.geometry import pixel_grid
 from galvae.quantiles import lower_median
 from galvae.windows import View
 
-NAMES = (
-    "noise", "sharp", "flat", "white", "uneven", "step", "streaked", "smooth", "misregistered", "parted"
-)  # fmt: skip
 # Half-widths of the field beyond which there is more sky than galaxy, and beyond which hardly anything else; and within
 # which channels are compared.
 AROUND, SKY, WITHIN = 0.45, 0.8, 0.6
@@ -31,7 +29,7 @@ LEVEL = 1 / 255  # a grey level
 
 @torch.no_grad()
 def texture(view: View) -> Tensor:
-    """Ten numbers of whole fields, shape (B, 10).
+    """Ten numbers of whole fields (:data:`galvae.flags.TEXTURE`), shape (B, 10).
 
     NaN of fields under 16 pixels, and where pixels are no display values but have units of their own.
 
@@ -58,7 +56,7 @@ def texture(view: View) -> Tensor:
     """
     fields = view.values
     if not view.display or fields.shape[-1] < SMALLEST:
-        return fields.new_full((len(fields), len(NAMES)), math.nan)
+        return fields.new_full((len(fields), len(TEXTURE)), math.nan)
     side = fields.shape[-1]
     points = pixel_grid(side, device=fields.device).unflatten(0, (side, side))
     radius = points.norm(dim=2)

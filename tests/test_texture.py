@@ -6,7 +6,8 @@ import torch
 from scipy import ndimage
 
 from galvae.catalog import contract
-from galvae.texture import NAMES, texture
+from galvae.flags import TEXTURE
+from galvae.texture import texture
 from galvae.windows import View
 
 SIDE = 64
@@ -27,7 +28,7 @@ def stored(values):
 
 def told(values, **options):
     found = texture(View.central(stored(values), len(values[0]) // 2, 2, **options)).numpy()
-    return dict(zip(NAMES, found.T, strict=True))
+    return dict(zip(TEXTURE, found.T, strict=True))
 
 
 @pytest.mark.parametrize("side", [SIDE, 57, 16])
@@ -38,7 +39,7 @@ def test_quarter_turns_and_mirrors_change_nothing(side):
     first = told(values)
     for changed in (np.rot90(values, 1, (1, 2)), values[:, ::-1], values.swapaxes(1, 2)):
         again = told(changed)
-        for name in NAMES:
+        for name in TEXTURE:
             assert again[name] == pytest.approx(first[name], abs=1e-3), name
 
 
@@ -133,14 +134,14 @@ def test_channels_are_parted_by_so_many_pixels_less_what_the_weight_holds_back()
 
 def test_catalogs_name_its_numbers_in_their_order():
     told = {row["name"]: row for row in contract()}["texture"]
-    assert ", ".join(NAMES) in told["description"]
-    assert int(told["shape"]) == len(NAMES)
+    assert ", ".join(TEXTURE) in told["description"]
+    assert int(told["shape"]) == len(TEXTURE)
 
 
 def test_one_channel_is_like_itself():
     found = texture(View.central(stored(fields()[..., :1]), SIDE // 2, 2)).numpy()
-    assert found[:, NAMES.index("misregistered")] == pytest.approx(np.log(0.02))
-    assert found[:, NAMES.index("parted")] == pytest.approx(np.log(0.2))
+    assert found[:, TEXTURE.index("misregistered")] == pytest.approx(np.log(0.02))
+    assert found[:, TEXTURE.index("parted")] == pytest.approx(np.log(0.2))
 
 
 @pytest.mark.parametrize("value", [0, 90, 255])
@@ -152,5 +153,5 @@ def test_of_fields_that_are_small_or_have_a_unit_nothing_is_said():
     small = texture(View.central(stored(fields(side=15)), 7, 2))
     flux = texture(View.central(torch.from_numpy(fields()), SIDE // 2, 2, display=False))
     for found in (small, flux):
-        assert found.shape == (6, len(NAMES))
+        assert found.shape == (6, len(TEXTURE))
         assert found.isnan().all()

@@ -17,6 +17,7 @@ import typer
 from galvae.runs import run_names, run_path
 
 if TYPE_CHECKING:
+    import numpy as np
     from astropy.table import Table
 
     from galvae.data.store import ImageStore
@@ -130,9 +131,13 @@ def sheet_images(store: Path | None, catalog: Table) -> ImageStore | None:
 
 def keep_list(
     found: Table, catalog: Table, output: Path | None, images: ImageStore | None, sheet: Path | None,
-    titles: Iterable[str], *, heading: str, first: tuple[str, ...] = (), overwrite: bool, quiet: bool,
+    titles: Iterable[str], *, heading: str, first: tuple[str, ...] = (), fields: np.ndarray | None = None,
+    overwrite: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Write a list of a catalog's galaxies, and draw them, after some `first` ones, where that is asked for."""
+    """Write a list of a catalog's galaxies, and draw them, after some `first` ones, where that is asked for.
+
+    `fields` is of :func:`galvae.inference.sheets.save_sheet`.
+    """
     from galvae.progress import say
     from galvae.tableio import write_table
 
@@ -147,7 +152,7 @@ def keep_list(
         from galvae.uses.content import rows_of
 
         rows = rows_of(catalog, [*first, *found["id"]])
-        save_sheet(sheet, images, catalog, rows, [*titles], heading=heading)
+        save_sheet(sheet, images, catalog, rows, [*titles], heading=heading, fields=fields)
 
 
 @contextmanager

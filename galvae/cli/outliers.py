@@ -39,8 +39,10 @@ def outliers(
         check_output(output, FORMATS, overwrite=overwrite)
     check_sheet(store, sheet, overwrite=overwrite)
 
+    import numpy as np
+
     from galvae.catalog import read_catalog
-    from galvae.uses.outliers import COUNTED
+    from galvae.uses.outliers import COUNTED, OF_FIELDS
     from galvae.uses.outliers import outliers as unusual
     from galvae.uses.text import as_rows, as_text
 
@@ -49,8 +51,8 @@ def outliers(
     found = unusual(galaxies, k=k)
     keep_list(
         found, galaxies, output, images, sheet,
-        (f"{number}. {why}" for number, why in zip(found["rank"], found["why"], strict=True)),
-        heading="The most unusual galaxies", overwrite=overwrite, quiet=quiet,
+        (f"{row['rank']}. {row['why']}" + (f": {row['detail']}" if row["detail"] else "") for row in found),
+        heading="The most unusual galaxies", fields=np.isin(found["why"], OF_FIELDS), overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     told = {key: found.meta[key] for key in ("galaxies", "left_out")}
     text = f"{as_text(found)}\nIn the order of rarity times {COUNTED}."

@@ -38,7 +38,7 @@ def canonical_images(fields: np.ndarray, posterior: Posterior, *, window: int, o
     return resample(fields, to_image(pixel_grid(window), pose), window, oversample, seen=posterior)
 
 
-def derotated(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray:
+def derotated(store: ImageStore, catalog: Table, rows: np.ndarray, *, side: int | None = None) -> np.ndarray:
     """Pictures of some galaxies of a catalog, each turned by its theta about its centre, and as wide as the window.
 
     Their +x is the canonical one and the galaxy's centre is in the middle; without a centre, which could not be
@@ -50,12 +50,14 @@ def derotated(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray
         What the catalog was made of.
     catalog, rows
         The galaxies.
+    side
+        Pixels along a side of a picture; if not given, as many as the window has of the field's.
 
     Returns
     -------
     ndarray
-        Display values in [0, 1], shape (N, n, n, C), row 0 at the bottom; n is what the window has of the field's
-        pixels. What the field does not hold is its border's.
+        Display values in [0, 1], shape (N, side, side, C), row 0 at the bottom. What the field does not hold is its
+        border's.
 
     Raises
     ------
@@ -70,11 +72,21 @@ def derotated(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray
     centre = (size[:, ::-1] - 1) / 2 + np.nan_to_num(np.stack([dx, dy], 1)) - affine[:, :, 2]
     centre = np.linalg.solve(linear, centre[..., None])[..., 0] / half - 1
     wide = scale / np.sqrt(np.abs(np.linalg.det(linear)))  # half the window, in pixels of the field
-    n = round(2 * float(np.median(wide))) + 1
+    n = side or round(2 * float(np.median(wide))) + 1
     turn = Pose(torch.from_numpy(-np.radians(theta)).float(), torch.zeros(len(where), 2))
     place, stretch = (torch.from_numpy(value).float() for value in (centre[:, None], wide[:, None, None] / half))
     images = resample(store.images(where), to_image(pixel_grid(n), turn) * stretch + place, store.shape[0])
     return images if store.dtype == np.uint8 else displayed(images)
+
+
+def whole(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray:
+    """The fields of some galaxies of a catalog as they are, neither turned nor centred.
+
+    Display values in [0, 1], shape (N, F, F, C), row 0 at the bottom; errors as of :func:`derotated`.
+    """
+    check_same_store(store, catalog)
+    fields = store.images(store.rows_of(np.asarray(catalog["id"])[rows].tolist()))
+    return fields / np.float32(255) if store.dtype == np.uint8 else displayed(fields)
 
 
 def resample(

@@ -9,16 +9,18 @@ import numpy as np
 from astropy.table import Table
 
 from galvae.data.store import ImageStore
-from galvae.inference.derotated import derotated
+from galvae.inference.derotated import derotated, whole
 from galvae.plots import save
 from galvae.uses.figures import sheet
 
 COLUMNS = 8
+# Of a frame around whole fields: pixels, and how bright.
+FRAME, GREY = 2, 0.6
 
 
 def save_sheet(
     path: Path, store: ImageStore, catalog: Table, rows: np.ndarray, titles: Sequence[str], *,
-    heading: str, columns: int = COLUMNS,
+    heading: str, columns: int = COLUMNS, fields: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """Write a PNG of some galaxies of a catalog; see :func:`galvae.inference.derotated.derotated`.
 
@@ -36,11 +38,22 @@ def save_sheet(
         What they are.
     columns
         Galaxies in a row.
+    fields
+        Of which of them to show the whole field as it is, framed; boolean, shape (N,); of none if not given. All are
+        then drawn as fine as the fields are.
     """
     there = rows >= 0
-    pictures = derotated(store, catalog, rows[there])
+    shown = there & (False if fields is None else fields)
+    pictures = derotated(store, catalog, rows[there], side=store.shape[0] if shown.any() else None)
     images = np.ones((len(rows), *pictures.shape[1:]), pictures.dtype)
     images[there] = pictures
+    turned = "turned by θ, centred"
+    if shown.any():
+        inner = slice(FRAME, -FRAME)
+        framed = np.full_like(images[shown], GREY)
+        framed[:, inner, inner] = whole(store, catalog, rows[shown])[:, inner, inner]
+        images[shown] = framed
+        turned += "; framed: whole fields, as they are"
     names = np.asarray(catalog["id"])[rows]
     told = [f"{name}\n{title}" if known else "" for name, title, known in zip(names, titles, there, strict=True)]
-    save(sheet(images, told, columns=columns, heading=f"{heading}; turned by θ, centred"), path)
+    save(sheet(images, told, columns=columns, heading=f"{heading}; {turned}"), path)

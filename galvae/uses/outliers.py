@@ -11,7 +11,7 @@ from sklearn.covariance import MinCovDet
 from sklearn.metrics import pairwise_distances_chunked
 
 from galvae.data.split import identifier_hashes
-from galvae.flags import Flag
+from galvae.flags import TEXTURE, Flag
 from galvae.uses.content import check_count, content_of, listed, numbers, usual_where_unknown, vectors
 
 # Odd galaxies that are all alike do not hide each other while they are fewer than this share of the catalog.
@@ -27,6 +27,8 @@ NARROWEST = 0.02
 # many are large or small on the sky (docs/uses.md).
 COUNTS = {"z": 1, "fit": 1, "texture": 0.5, "place": 4, "large": 2, "small": 2, "image": 0.5}
 COUNTED = ", ".join(f"{count} ({name})" for name, count in COUNTS.items())
+# Respects of which more is to be seen in the whole field than in the window about the galaxy.
+OF_FIELDS = "texture", "image", "place"
 # What may have been found odd about an image itself.
 OF_IMAGES = Flag.PADDED, Flag.MISSING, Flag.CLIPPED, Flag.GREY, Flag.OTHER_BANDS, Flag.LOST_CHANNEL, Flag.TRAIL
 _MEGABYTES = 64
@@ -68,8 +70,9 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     Returns
     -------
     Table
-        ``rank, id, rarity, why, isolation, explained, texture, displacement, size, ra, dec, flags``; ``why`` is one of
-        these respects.
+        ``rank, id, rarity, why, detail, isolation, explained, texture, displacement, size, ra, dec, flags``; ``why`` is
+        one of these respects; ``detail``, else empty, is the number of texture in which the field is rarest, or the
+        rarest flag of the image.
 
     Raises
     ------
@@ -89,31 +92,40 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     )
     away = np.hypot(dx, dy) / scale
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
-    flagged = np.min([rarity((flags & flag) > 0) for flag in OF_IMAGES], axis=0)
+    flagged = np.stack([rarity((flags & flag) > 0) for flag in OF_IMAGES])
+    fields = _texture(catalog, content.rows)
+    looks = np.stack([rarity(number) for number in np.abs(fields - np.median(fields, 0)).T])
     size = major * np.sqrt(ratio)
     known = usual_where_unknown(size)
     respects = {
         "z": apart,
         "fit": -np.nan_to_num(explained, nan=-np.inf),
-        "texture": isolation(_texture(catalog, content.rows), content.ids),
+        "texture": isolation(fields, content.ids),
         "place": doubted,
         "large": known,
         "small": -known,
-        "image": -flagged,
+        "image": -flagged.min(0),
     }
     rarities = np.stack([rarity(values) for values in respects.values()])
     counts = rarities * np.array([COUNTS[name] for name in respects])[:, None]
     order = np.lexsort((content.ids, *np.sort(counts, 0)[::-1]))[:k]
     why = counts.argmin(0)[order]
+    whys = np.array(list(respects))[why]
+    details = {
+        "texture": np.array(TEXTURE)[looks.argmin(0)],
+        "image": np.array([flag.name.lower() for flag in OF_IMAGES])[flagged.argmin(0)],
+    }
     table = listed(
         catalog, content.rows[order],
         rarity=(rarities[why, order],
                 "share of galaxies that are at least as unusual in that respect; the list's order is of it times "
                 + COUNTED),
-        why=(np.array(list(respects))[why],
+        why=(whys,
              "z (far from others), fit (badly explained), texture (the field looks like few others), place (off the "
              "middle, doubted), large, small (than most), "
              "image (flagged for what it is)"),
+        detail=(np.select([whys == name for name in details], [named[order] for named in details.values()], ""),
+                "of texture the number in which it is rarest, of image the rarest flag"),
         isolation=(apart[order], f"Mahalanobis' distance in z within which {NEIGHBOURS:.0%} of the others lie"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
         texture=(respects["texture"][order], "Mahalanobis' distance in texture, likewise"),

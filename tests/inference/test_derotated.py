@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galvae.inference.derotated import derotated
+from galvae.inference import sheets
+from galvae.inference.derotated import derotated, whole
+from galvae.inference.sheets import save_sheet
 
 WINDOW, SIDE = 33, 81
 angles = st.floats(-400, 400)
@@ -80,3 +82,22 @@ def test_floats_of_any_range_are_shown(make_store, make_catalog, tmp_path):
     shown = derotated(store, make_catalog(np.zeros((2, 2)), scale=np.full(2, 7.5)), np.arange(2))
     assert shown.shape == (2, 16, 16, 1)
     assert (shown.min(), shown.max()) == (0, 1)
+
+
+def test_whole_fields_are_shown_as_they_are_and_framed(survey, tmp_path, monkeypatch):
+    store, catalog = survey([0, 70, 0], [[0, 0], [5, -3], [1, 1]])
+    rows = np.array([1, 2, -1])
+    assert (whole(store, catalog, rows[:2]) * 255).round().astype(int).tolist() == store.images([1, 2]).tolist()
+    drawn = {}
+    monkeypatch.setattr(sheets, "sheet", lambda images, titles, **told: drawn.update(images=images, **told))
+    monkeypatch.setattr(sheets, "save", lambda *_: None)
+    save_sheet(tmp_path / "s.png", store, catalog, rows, ["a", "b", "c"], heading="h", fields=np.array([1, 0, 1], bool))
+    field, window, none = drawn["images"]
+    assert field[2:-2, 2:-2] == pytest.approx(store.images([1])[0, 2:-2, 2:-2] / 255)
+    assert (field[[0, 1, -2, -1]] == np.float32(0.6)).all()
+    assert window == pytest.approx(derotated(store, catalog, rows[1:2], side=SIDE)[0])
+    assert (none == 1).all()
+    assert drawn["heading"] == "h; turned by θ, centred; framed: whole fields, as they are"
+    save_sheet(tmp_path / "s.png", store, catalog, rows, ["a", "b", "c"], heading="h")
+    assert drawn["images"].shape[1] == WINDOW
+    assert drawn["heading"] == "h; turned by θ, centred"

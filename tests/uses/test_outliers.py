@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galvae.flags import Flag
+from galvae.flags import TEXTURE, Flag
 from galvae.uses import outliers as module
 from galvae.uses.content import Content, content_of
 from galvae.uses.outliers import isolation, outliers, rarity
@@ -115,7 +115,10 @@ def test_galaxies_much_larger_or_smaller_than_most_are_among_them(make_catalog):
 def test_an_image_that_is_flagged_counts_where_few_are(make_catalog, flag):
     few, many = np.zeros(COUNT, np.int32), np.full(COUNT, flag)
     few[:PLANTED] = flag
-    assert found(make_catalog(**survey(0), flags=few), range(PLANTED), share=0.04) == 1
+    catalog = make_catalog(**survey(0), flags=few)
+    assert found(catalog, range(PLANTED), share=0.04) == 1
+    first = outliers(catalog, k=32)
+    assert set(first["detail"][first["why"] == "image"]) == {flag.name.lower()}
     assert "image" not in outliers(make_catalog(**survey(0), flags=many), k=20)["why"]
 
 
@@ -136,7 +139,8 @@ def test_fields_that_look_like_few_others_are_among_the_first_two_per_cent(make_
     assert found(catalog, range(PLANTED)) == 1
     first = outliers(catalog, k=16)
     assert set(first["why"][np.isin(first["id"], 1000 + np.arange(PLANTED))]) <= {"texture", "z", "fit"}
-    assert "texture" in first["why"]
+    assert set(first["detail"][first["why"] == "texture"]) == {TEXTURE[column]}
+    assert set(first["detail"][first["why"] != "texture"]) <= {""}
 
 
 def test_texture_that_is_not_known_or_the_same_for_all_counts_for_nothing(make_catalog):
