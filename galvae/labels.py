@@ -61,12 +61,15 @@ def check_labels(labels: np.ndarray, where: str | Path, column: str) -> None:
     ValueError
         If there are fewer than two labels with five galaxies each, or than fifty numbers.
     """
-    numbers = labels.dtype.kind == "f"
-    if not (np.isfinite(labels).sum() >= 10 * FOLDS if numbers else len(classes_of(labels)) >= 2):
-        raise ValueError(
-            f"{where}: column {column} says too little of the galaxies to be measured: expected two "
-            f"labels with {FOLDS} galaxies each, or {10 * FOLDS} numbers"
-        )
+    if labels.dtype.kind == "f":
+        count = int(np.isfinite(labels).sum())
+        short, told = count < 10 * FOLDS, f"{count} numbers of these galaxies; expected {10 * FOLDS} at least"
+    else:
+        named, classes = len(set(labels.tolist()) - {""}), len(classes_of(labels))
+        short = classes < 2
+        told = f"{named} labels of these galaxies, {classes} of them with {FOLDS} galaxies or more; expected two such"
+    if short:
+        raise ValueError(f"{where}: column {column} says too little: {told}")
 
 
 def line(*before: Any, numbers: bool = False) -> BaseEstimator:

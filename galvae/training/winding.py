@@ -103,14 +103,12 @@ def learn_winding(
     target = torch.from_numpy((1 + np.asarray(sense, float)) / 2).float()
     fold, sense = np.random.default_rng(seed).permutation(len(rows)) % FOLDS, np.asarray(sense)
     seen = np.concatenate([np.zeros((len(rows), 1)), structure_of(store, rows)[:, -SENSES:].double().numpy()], 1)
-    options = {"seed": seed, "device": device, "epochs": epochs}
-    with Progress("winding", FOLDS + 1, quiet=quiet) as progress:
+    with Progress("winding", (FOLDS + 1) * epochs, quiet=quiet) as progress:
+        options = {"seed": seed, "device": device, "epochs": epochs, "done": progress.advance}
         for out in range(FOLDS):
             kept, rest = (torch.from_numpy(np.flatnonzero(which)) for which in (fold == out, fold != out))
             seen[fold == out, 0] = winding_odds(_fit(galaxies.some(rest), target[rest], **options), galaxies.some(kept))
-            progress.advance(1)
         net = _fit(galaxies, target, **options)
-        progress.advance(1)
     odds = np.zeros(len(rows))
     for out in range(FOLDS):
         odds[fold == out] = seen[fold == out] @ _weights(seen[fold != out], sense[fold != out])
@@ -135,8 +133,10 @@ def winding_odds(net: Winding, view: View) -> np.ndarray:
     return np.concatenate([net(part.to(net.radii.device)).double().cpu().numpy() for part in parts])
 
 
-def _fit(galaxies: View, target: Tensor, *, seed: int, device: torch.device | str, epochs: int) -> Winding:
-    """A network in evaluation mode, fitted with the same randomness each time."""
+def _fit(
+    galaxies: View, target: Tensor, *, seed: int, device: torch.device | str, epochs: int, done: Callable[[], None]
+) -> Winding:
+    """A network in evaluation mode, fitted with the same randomness each time; `done` is called after each epoch."""
     torch.manual_seed(seed)
     drawn = torch.Generator().manual_seed(seed)
     net = Winding(channels=galaxies.fields.shape[3]).to(device)
@@ -147,6 +147,7 @@ def _fit(galaxies: View, target: Tensor, *, seed: int, device: torch.device | st
         for _ in range(epochs):
             order = torch.cat([armed, armless[torch.randperm(len(armless), generator=drawn)[:beside]]])
             yield order[torch.randperm(len(order), generator=drawn)]
+            done()
 
     def loss(light: Tensor, which: Tensor) -> Tensor:
         return functional.binary_cross_entropy_with_logits(net.odds(light), target[which].to(device))

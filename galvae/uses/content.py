@@ -114,6 +114,8 @@ def check_count(k: int, others: int, whose: str) -> None:
     ValueError
         If there are fewer than `k`.
     """
+    if others < 1:
+        raise ValueError(f"there are no {whose} with content to list")
     if not 1 <= k <= others:
         raise ValueError(f"-k {k}: there are {others} {whose} with content; choose 1 to {others}")
 

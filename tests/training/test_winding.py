@@ -133,3 +133,9 @@ def test_labels_become_senses_and_too_few_are_refused():
     assert len(handedness(labels, s="left", z="right")[0]) == 41
     with pytest.raises(ValueError, match="3 galaxies are labelled 'round'"):
         handedness(labels, s="left", z="round")
+
+
+def test_every_epoch_of_every_fit_is_progress(capsys):
+    sense = np.tile([1, -1], 6)
+    learn_winding(Store(spirals(sense)), np.arange(len(sense)), sense, epochs=2)
+    assert "winding: 8/8" in capsys.readouterr().err

@@ -110,6 +110,8 @@ def test_what_has_no_content_is_near_to_nothing(make_catalog):
         similar(catalog, 1001, k=1)
     with pytest.raises(ValueError, match="-k 2: there are 1 other galaxies with content; choose 1 to 1"):
         similar(catalog, 1000, k=2)
+    with pytest.raises(ValueError, match="there are no other galaxies with content to list"):
+        similar(catalog[:1], 1000, k=1)
 
 
 def test_a_galaxy_that_is_not_there_is_named_beside_the_nearest_name(make_catalog):
