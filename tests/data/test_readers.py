@@ -294,6 +294,20 @@ def test_of_zip_archives_only_those_that_end_so_or_are_named_are_opened(tmp_path
     assert len(plan([tmp_path / "notes.docx"], IngestSettings())) == 2
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_folders_of_archives_written_as_on_windows_are_folders_there_alone(tmp_path, method):
+    names = ["set\\", "set\\7.png", "__MACOSX\\._7.png"]
+    for system, ids in ((0, ["7"]), (3, ["set\\", "set\\7"])):
+        with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+            for name in names:
+                entry = zipfile.ZipInfo(name)
+                entry.create_system, entry.compress_type = system, method
+                archive.writestr(entry, encoded("PNG"))
+        items = plan([tmp_path / "many.zip"], IngestSettings())
+        assert sorted(item.id for item in items) == ids
+        assert load(items[-1], IngestSettings()).pixels.shape == SCENE.shape
+
+
 def test_linked_folders_are_walked_once_and_loops_end(tmp_path):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()

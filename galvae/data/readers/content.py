@@ -40,6 +40,7 @@ _PACKED_ENDING = re.compile(r"\.(gz|bz2|xz)$", re.IGNORECASE)
 _MRC_ENDING = re.compile(r"\.(mrcs?|st)$", re.IGNORECASE)
 # Those of the format, whether they are read or not.
 _MRC_MODES = (0, 1, 2, 3, 4, 6, 12, 101)
+_WINDOWS = 0  # what an archive calls it
 _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX)")
 # An encrypted member of a zip archive is a RuntimeError, an unknown compression a NotImplementedError.
 _DAMAGE = (EOFError, OSError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -61,9 +62,12 @@ def members(path: str) -> list[Place]:
             # Emptied as it is read: zipfile's own entries are the largest thing that planning holds.
             while entries:
                 entry = entries.pop()
-                if not entry.is_dir() and not _HIDDEN.search(entry.filename):
+                name = entry.filename
+                if entry.create_system == _WINDOWS:  # where some programs wrote folders as they are written there
+                    name = name.replace("\\", "/")
+                if not name.endswith("/") and not _HIDDEN.search(name):
                     span = (entry.header_offset, entry.compress_size, entry.compress_type, entry.CRC)
-                    found.append(Place(path, entry.filename, span))
+                    found.append(Place(path, name, span))
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged zip archive ({error})") from None
     return sorted(found)
@@ -77,7 +81,7 @@ def _member(place: Place, most: int | None = None) -> bytes:
     offset, size, method, crc = place.span
     if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with zipfile.ZipFile(place.path) as archive:
-            return archive.read(place.member)
+            return archive.read(next(entry for entry in archive.infolist() if entry.header_offset == offset))
     with open(place.path, "rb") as file:
         file.seek(offset)
         signature, flags, name, extra = struct.unpack("<4s2xH18xHH", file.read(30))
