@@ -20,6 +20,9 @@ TIMES, NARROWEST, WIDEST = 1.7, 0.14, 0.5
 BESIDE = 0.1
 # Standard deviations, grid units, of the windows under which a centroid is measured, one after the other.
 NARROWING = (0.5, 0.4, 0.3, 0.22, 0.22, 0.22, 0.22)
+# One that is so narrow from the beginning finds what is nearest to the middle. That is the galaxy meant where it is so
+# far from what a wider one finds, and so bright beside it.
+NARROW, ELSEWHERE, FAINTEST = 0.22, 0.1, 0.15
 
 
 def as_float(fields: Tensor) -> Tensor:
@@ -52,7 +55,7 @@ class View:
         shape (B,). What it answers is about the *upright* window nevertheless.
     origin
         Where an inference network that has a place to look from looks first, grid units of the window, shape (B, 2);
-        the centroid where not given.
+        the centroid, nearest to the middle, where not given.
     display
         Pixels are display values, in [0, 1] as floats: what is darker or brighter is cut, and was when they were made.
     width
@@ -177,7 +180,7 @@ class View:
         was when that was found out. With `narrowing` as :meth:`centroid` has it.
         """
         n, grid = self.window, pixel_grid(self.window, device=self.fields.device)
-        centre = self.centroid(narrowing)
+        centre = self.centroid(narrowing, nearest=True)
         level, noise = self.sky()
         light, axis = (self.sample(grid + centre[:, None]).mean(-1) - level).unflatten(1, (n, n)), grid[:n, 0]
         # Pixel by pixel the brighter of two noisy ones would always be the one to go.
@@ -234,29 +237,28 @@ class View:
         """The windows' widths over the ordinary one's, shape (B,)."""
         return np.ones(len(self)) if self.width is None else self.width.cpu().double().numpy()
 
-    def centroid(self, narrowing: Sequence[float] = NARROWING) -> Tensor:
+    def centroid(self, narrowing: Sequence[float] = NARROWING, *, nearest: bool = False) -> Tensor:
         """Centre of light under a Gaussian window that follows it and narrows, grid units, shape (B, 2).
 
-        The standard deviations that it has one after the other are `narrowing`, grid units.
+        The standard deviations that it has one after the other are `narrowing`, grid units. With `nearest` the one
+        nearer to the middle is taken where two are to be seen, a galaxy and a star, say: where a Gaussian that is
+        narrow from the beginning comes to rest elsewhere, nearer, under at least 0.15 of the light.
         """
         with torch.no_grad():  # as a decorator it would keep torch.compile out
-            return self._centroid(narrowing)
+            return self._centroid(narrowing, nearest)
 
-    def _centroid(self, narrowing: Sequence[float]) -> Tensor:
+    def _centroid(self, narrowing: Sequence[float], nearest: bool) -> Tensor:
         size = self.window // 2
         coarse = pixel_grid(size, device=self.fields.device)
         light = self.sample(coarse.expand(len(self), -1, -1)).mean(-1)
         light = (light - light.median(1, keepdim=True).values).clamp(min=0).unflatten(1, (size, size))
         axis = coarse[:size, 0].to(light)
-        centre = torch.zeros(len(self), 2, device=light.device, dtype=light.dtype)
-        for width in narrowing:
-            # Of x and of y: their product is the weight.
-            weights = torch.exp(-0.5 * ((axis - centre[..., None]) / width).square())
-            of_x, of_y = torch.stack([weights, weights * axis], 2).unbind(1)  # (B, 2, size)
-            sums = of_y @ light @ of_x.mT  # of y^i x^j
-            total = sums[:, 0, 0] + 1e-12 * size**2  # no light has its centre in the middle
-            centre = torch.stack([sums[:, 0, 1], sums[:, 1, 0]], 1) / total[:, None]
-            centre = centre.clamp(-0.9, 0.9)
+        centre, total = _followed(light, axis, narrowing)
+        if nearest:
+            other, there = _followed(light, axis, [NARROW] * 4 + [width for width in narrowing if width <= NARROW])
+            apart, far, near = (torch.linalg.vector_norm(way, dim=1) for way in (other - centre, centre, other))
+            found = (apart > ELSEWHERE) & (near < far) & (there > FAINTEST * total)
+            centre = torch.where(found[:, None], other, centre)
         return centre
 
     def sample(self, points: Tensor) -> Tensor:
@@ -300,6 +302,21 @@ class View:
         """The windows turned by ``angle``, shape (B, C, n, n), for the window's pixel grid, shape (n * n, 2)."""
         turned = grid @ rotation(-self.angle)
         return self.sample(turned).mT.reshape(len(self), -1, self.window, self.window)
+
+
+def _followed(light: Tensor, axis: Tensor, narrowing: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Centre (B, 2) of light (B, n, n) under Gaussians that follow it from the middle, and the light under the last."""
+    size = len(axis)
+    centre = light.new_zeros(len(light), 2)
+    for width in narrowing:
+        # Of x and of y: their product is the weight.
+        weights = torch.exp(-0.5 * ((axis - centre[..., None]) / width).square())
+        of_x, of_y = torch.stack([weights, weights * axis], 2).unbind(1)  # (B, 2, size)
+        sums = of_y @ light @ of_x.mT  # of y^i x^j
+        total = sums[:, 0, 0] + 1e-12 * size**2  # no light has its centre in the middle
+        centre = torch.stack([sums[:, 0, 1], sums[:, 1, 0]], 1) / total[:, None]
+        centre = centre.clamp(-0.9, 0.9)
+    return centre, total
 
 
 def _level_and_scatter(planes: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from galvae.geometry import Pose, to_image
 from galvae.moments import adaptive_moments, luminance
@@ -168,6 +170,31 @@ def test_the_centroid_is_the_mean_of_the_light_under_its_window(window):
         centre = np.stack([(weight * x).sum(1), (weight * y).sum(1)], 1) / weight.sum(1, keepdims=True)
         centre = centre.clip(-0.9, 0.9)
     assert view.centroid((0.5, 0.3, 0.3)).numpy() == pytest.approx(centre, abs=5e-6)
+
+
+def blobs(*each, side=96):
+    """A field of round Gaussians: (x, y) from its middle, standard deviation, peak."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    light = sum(peak * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * sigma**2)) for at, sigma, peak in each)
+    return torch.from_numpy(np.broadcast_to(light[None, ..., None] + 0.02, (1, side, side, 3)).copy()).float()
+
+
+@given(st.floats(0, 360), st.floats(0, 8), st.sampled_from([0.6, 1.0]))
+def test_of_two_things_the_nearer_to_the_middle_is_meant(angle, off, peak):
+    way = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+    galaxy, star = (off * way, 5.0, peak), (-24 * way, 2.5, 8.0)
+    view = View.central(blobs(galaxy, star), 64, display=False)
+    far, near = (31.5 * view.centroid(nearest=nearest)[0].numpy() for nearest in (False, True))
+    assert near == pytest.approx(galaxy[0], abs=2)
+    assert np.hypot(*(far - galaxy[0])) > 4  # else there is nothing to tell
+
+
+@pytest.mark.parametrize("off", [0, 10, 20])
+def test_one_thing_alone_is_found_where_it_is_and_faint_ones_do_not_count(off):
+    for others in ((), (((-3.0, 1.0), 2.0, 0.03),)):
+        view = View.central(blobs(((off, 0.0), 5.0, 1.0), *others), 64, display=False)
+        assert (view.centroid(nearest=True) == view.centroid()).all()
+        assert 31.5 * view.centroid()[0].numpy() == pytest.approx([off, 0], abs=1)
 
 
 def test_no_light_has_its_centroid_in_the_middle():

@@ -53,9 +53,11 @@ class Polar(Mixed):
     def around_centre(self, view: View, *, stretch: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Light about the centroids, (B, C, 24, 64), the directions, radians, (B, 64), and the centroids, (B, 2).
 
+        Of several things in a window the one nearest to its middle is looked at, unless the view has an origin.
+
         With `stretch` (B, 2, 2) the circles that are looked at are stretched by these matrices, in the image's frame.
         """
-        centre = view.centroid() if view.origin is None else view.origin
+        centre = view.centroid(nearest=True) if view.origin is None else view.origin
         angle = torch.arange(ANGLES, device=centre.device) * (2 * math.pi / ANGLES) - view.angle[:, None]
         direction = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
         circles = (self.radii[:, None, None] * direction[:, None]).flatten(1, 2)
