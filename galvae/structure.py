@@ -12,6 +12,7 @@ from torch import Tensor
 from galvae.windows import View, principal_variances
 
 # Of what the numbers below are: trained models have units, and thresholds, of just these, and are not used with others.
+# (That of a galaxy and a star the one nearer to the middle is measured changed few galaxies, and no units.)
 REVISION = 2
 # Ellipses of the galaxy's own shape, by the logarithm of their size in its matched Gaussian's standard deviations, from
 # where to where and how many, about the nucleus and of the disk; and points on each. Flatter than this none is made

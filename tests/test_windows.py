@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galvae.geometry import Pose, to_image
+from galvae.model.polar import Polar
 from galvae.moments import adaptive_moments, luminance
 from galvae.windows import NARROWEST, TIMES, WIDEST, View
 
@@ -187,6 +188,22 @@ def test_of_two_things_the_nearer_to_the_middle_is_meant(angle, off, peak):
     far, near = (31.5 * view.centroid(nearest=nearest)[0].numpy() for nearest in (False, True))
     assert near == pytest.approx(galaxy[0], abs=2)
     assert np.hypot(*(far - galaxy[0])) > 4  # else there is nothing to tell
+
+
+def test_what_is_faint_beside_the_other_is_not_meant():
+    star, faint = ((-24.0, 0.0), 2.5, 8.0), ((3.0, 0.0), 4.0, 0.1)
+    view = View.central(blobs(faint, star), 64, display=False)
+    assert (view.centroid(nearest=True) == view.centroid()).all()
+    narrow = View.central(blobs(faint, (star[0], 2.5, 0.01)), 64, display=False)
+    assert 31.5 * narrow.centroid(nearest=True)[0].numpy() == pytest.approx(faint[0], abs=2)  # it would be found
+
+
+def test_windows_of_galaxies_and_the_inference_network_look_at_the_one_that_is_meant():
+    galaxy, star = ((3.0, -2.0), 5.0, 1.0), ((-17.0, 16.0), 2.5, 8.0)
+    view = View.central(blobs(galaxy, star), 64, display=False)
+    _, _, centre = Polar(2, channels=3).around_centre(view)
+    assert 31.5 * centre[0].numpy() == pytest.approx(galaxy[0], abs=2)
+    assert view.close_up().offset[0].numpy() == pytest.approx(galaxy[0], abs=2)
 
 
 @pytest.mark.parametrize("off", [0, 10, 20])

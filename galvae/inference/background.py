@@ -17,6 +17,8 @@ _BORDER = 8
 _NEAR = 4
 # Neighbourhoods of the sky scatter: so little smoother than the usual one is no less noise.
 _ROOM = 1.05
+# Neighbours' noise is taken to be no more alike than this, of which each pixel's is nearly the mean of three.
+ALIKE = 0.65
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -30,11 +32,34 @@ class Sky(NamedTuple):
     left
         Share of the noise that is left in each pixel of the fields, shape (B, 1, F, F): a stretch makes it smaller
         where it is bright.
+    alike
+        Correlation of the noise of neighbouring pixels along a row or a column, from 0 to :data:`ALIKE`, shape (B,).
     """
 
     level: Tensor
     noise: Tensor
     left: Tensor
+    alike: Tensor
+
+    @property
+    def tied(self) -> Tensor:
+        """How much of white noise leaks into each neighbour to make it as alike as it is, shape (B, 1, 1, 1).
+
+        Then neighbours' correlation is ``2 t / (1 + 2 t^2)``.
+        """
+        return (self.alike / (1 + (1 - 2 * self.alike.square()).sqrt()))[:, None, None, None]
+
+    @property
+    def power(self) -> Tensor:
+        """Variance of the mean of many pixels over that which it had if none of the noise were alike, shape (B,)."""
+        tied = self.tied.flatten()
+        return ((1 + 2 * tied).square() / (1 + 2 * tied.square())).square()
+
+    def drawn(self, white: Tensor) -> Tensor:
+        """Noise of the fields, as much of it and as alike from pixel to pixel, of white noise (B, C, F, F)."""
+        for dim in (2, 3):
+            white = white + self.tied * (white.roll(1, dim) + white.roll(-1, dim))
+        return white / (1 + 2 * self.tied.square()) * self.grain
 
     @property
     def grain(self) -> Tensor:
@@ -61,18 +86,18 @@ def sky(view: View) -> Sky:
     fields, whole = view.values, not view.fields.is_floating_point()
     rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
     kind = {"whole": whole, "display": view.display}
-    level, noise, usual = _of_border(fields, rough, **kind)
+    level, noise, usual, alike = _of_border(fields, rough, **kind)
     padded = [(fields.amax(dim) == fields.amin(dim)).all(1).any(1) for dim in (2, 3)]
     for one in (padded[0] | padded[1]).nonzero()[:, 0].tolist():
         rows, columns = _own(fields[one])
         cut = fields[one : one + 1, :, rows, columns], rough[one : one + 1, :, rows, columns]
-        level[one], noise[one], usual[one] = (value[0] for value in _of_border(*cut, **kind))
+        level[one], noise[one], usual[one], alike[one] = (value[0] for value in _of_border(*cut, **kind))
     left = _ROOM * rough / usual[..., None, None]
-    return Sky(level, noise, left.clamp(max=1))
+    return Sky(level, noise, left.clamp(max=1), alike)
 
 
-def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Level and noise (B, C) of fields (B, C, H, W), and how rough (B, 1, H, W) they usually are, (B, 1)."""
+def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> tuple[Tensor, ...]:
+    """Level and noise (B, C) of fields (B, C, H, W), how rough they usually are (B, 1), and how alike noise is (B,)."""
     edge = min(_BORDER, min(fields.shape[2:]) // 4)
     border = _border(fields, edge)
     if whole:  # quartiles of whole numbers are whole numbers
@@ -85,7 +110,20 @@ def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> 
         every = rough.flatten(2)
         inside = every.kthvalue(every.shape[2] * 3 // 4, 2).values
         noise, usual = torch.where(masked, inside, noise), torch.where(masked[:, :1], inside, usual)
-    return level, noise, usual
+    return level, noise, usual, _alike(fields.mean(1), edge)
+
+
+def _alike(grey: Tensor, edge: int) -> Tensor:
+    """Correlation of neighbouring pixels' noise in the border of (B, H, W), shape (B,).
+
+    By how much less neighbours differ than pixels that are four apart: neither slopes of the sky nor, few as they are,
+    stars make much of that.
+    """
+    strips = [strip for side in (grey, grey.mT) for strip in (side[:, :edge], side[:, -edge:])]
+    near, far = (torch.cat([(strip[..., by:] - strip[..., :-by]).flatten(1) for strip in strips], 1) for by in (1, 4))
+    most = 2.6 * quantiles(far.abs(), (0.75,))[0][:, None]
+    near, far = (((part.abs() <= most) * part.square()).mean(1) for part in (near, far))
+    return torch.where(far > 0, 1 - near / far, 0).clamp(0, ALIKE)
 
 
 def _own(field: Tensor) -> tuple[slice, slice]:

@@ -86,7 +86,9 @@ def whole(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray:
     """
     check_same_store(store, catalog)
     fields = store.images(store.rows_of(np.asarray(catalog["id"])[rows].tolist()))
-    return fields / np.float32(255) if store.dtype == np.uint8 else displayed(fields)
+    if store.dtype == np.uint8:
+        return fields / np.float32(255)
+    return np.concatenate([displayed(field[None]) for field in fields])  # one may be much brighter than the next
 
 
 def resample(

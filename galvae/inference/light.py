@@ -120,6 +120,8 @@ def measure_light(
     light = sampled(at)
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().to(precision).numpy()
     grain = noise[:, None, None] * around.left_at(view, at).unflatten(1, (side, side)).cpu().numpy() if errors else None
+    if errors:
+        grain = grain * around.power.sqrt().cpu().numpy()[:, None, None]
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
     decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])

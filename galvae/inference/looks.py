@@ -88,7 +88,7 @@ def look_again(vae: SpatialVAE, first: Inferred, galaxy: Tensor, settings: Catal
     looks, places, sizes, seen, widths, measured = [], [], [], [first.looks], [], []
     noisier = first.sky._replace(noise=math.sqrt(2) * first.sky.noise)
     for place, turn in zip(numbers[..., :2].unbind(1), numbers[..., 2].unbind(1), strict=True):
-        noise = cut(sheet, place, view.fields.shape[1]) * first.sky.grain
+        noise = first.sky.drawn(cut(sheet, place, view.fields.shape[1]))
         again = vae.frame(view.noisier(noise))
         turned = again.about(again.carried(first.pose, view)) if refine else again
         if vae.settings.infer_rotation:

@@ -105,6 +105,7 @@ def register(
     noisy = _products(fit(state)[:, 1:] * (grain[:, None] * free[:, None, None]))
     # Where only the lift holds a fit, what it began with is left.
     untold = free * free.new_tensor(UNTOLD)
+    noisy = noisy * around.power[:, None, None]  # slopes of galaxies are as wide as many pixels
     covariance = inverse @ (noisy + torch.diag_embed((lift * untold).square())) @ inverse
     # Nothing is known worse than that, whatever noise does where the curvature is next to none.
     most = (untold / covariance.diagonal(dim1=1, dim2=2).sqrt().clamp(min=1e-12)).clamp(max=1)

@@ -25,5 +25,5 @@ class CatalogSettings(Settings):
     seed: Seed = 0
     theta_looks: NonNegativeFloat = 2
     centre_looks: NonNegativeFloat = 1
-    of_width: NonNegativeFloat = 0.75
-    of_decoded: NonNegativeFloat = 0.42
+    of_width: NonNegativeFloat = 0.7
+    of_decoded: NonNegativeFloat = 0.39

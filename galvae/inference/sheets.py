@@ -14,7 +14,7 @@ from galvae.plots import save
 from galvae.uses.figures import sheet
 
 COLUMNS = 8
-# Of a frame around whole fields: pixels, and how bright.
+# Of a frame outside whole fields: pixels, and how bright.
 FRAME, GREY = 2, 0.6
 
 
@@ -44,14 +44,14 @@ def save_sheet(
     """
     there = rows >= 0
     shown = there & (False if fields is None else fields)
-    pictures = derotated(store, catalog, rows[there], side=store.shape[0] if shown.any() else None)
+    pictures = derotated(store, catalog, rows[there], side=store.shape[0] + 2 * FRAME if shown.any() else None)
     images = np.ones((len(rows), *pictures.shape[1:]), pictures.dtype)
     images[there] = pictures
     turned = "turned by θ, centred"
     if shown.any():
         inner = slice(FRAME, -FRAME)
         framed = np.full_like(images[shown], GREY)
-        framed[:, inner, inner] = whole(store, catalog, rows[shown])[:, inner, inner]
+        framed[:, inner, inner] = whole(store, catalog, rows[shown])
         images[shown] = framed
         turned += "; framed: whole fields, as they are"
     names = np.asarray(catalog["id"])[rows]

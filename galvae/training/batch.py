@@ -156,6 +156,7 @@ def draw_batch(
     place = frame.offset.repeat(views, 1) + offset * (1 if width is None else width[:, None])
     view = View(fields, vae.window, oversample, place, angle, display=display, width=width)
     if jitter:
+        # Not the nearest to the window's middle: that is drawn at random, and no hint which galaxy is meant.
         view = replace(view, origin=view.centroid() + jitter * normal("jitter", each, 2, **key))
     seen = _noisier(view, each, noise, sheet, **key) if noise else view
     if not 0 < pixels < vae.window**2:

@@ -123,7 +123,7 @@ def close_ups(store: ImageStore, rows: np.ndarray) -> View:
     whole = View.central(fields, ingest["window"], ingest["oversample"], display=fields.dtype == torch.uint8)
     parts = [whole.some(slice(start, start + BATCH)).close_up() for start in range(0, len(fields), BATCH)]
     offset, width = (torch.cat([getattr(part, name) for part in parts]) for name in ("offset", "width"))
-    return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid() for part in parts]))
+    return replace(whole, offset=offset, width=width, origin=torch.cat([part.centroid(nearest=True) for part in parts]))
 
 
 @torch.inference_mode()

@@ -38,7 +38,7 @@ def sheet(images: np.ndarray, titles: Sequence[str], *, columns: int, heading: s
     figure = Figure(figsize=(wide, picture.shape[0] * scale + 0.4), layout="constrained")
     figure.suptitle(heading, fontsize=9)
     panel = figure.subplots()
-    panel.imshow(picture, interpolation="nearest")
+    panel.imshow(picture, interpolation="antialiased")
     panel.axis("off")
     longest = max((len(line) for title in titles for line in title.split("\n")), default=0)
     size = min(6.5, 6.5 * 22 / max(longest, 1))

@@ -107,7 +107,8 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         "image": -flagged.min(0),
     }
     rarities = np.stack([rarity(values) for values in respects.values()])
-    counts = rarities * np.array([COUNTS[name] for name in respects])[:, None]
+    # What is at least as unusual in all others is no reason.
+    counts = np.where(rarities < 1, rarities * np.array([COUNTS[name] for name in respects])[:, None], np.inf)
     order = np.lexsort((content.ids, *np.sort(counts, 0)[::-1]))[:k]
     why = counts.argmin(0)[order]
     whys = np.array(list(respects))[why]

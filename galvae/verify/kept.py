@@ -54,7 +54,7 @@ def compare(vae: SpatialVAE, found: Inferred, white: Tensor) -> Kept:
         measured on it.
     """
     view, level = found.view, found.sky.level[:, None]
-    noise = view.of(found.sky.grain * white)
+    noise = view.of(found.sky.drawn(white))
     rings = _ellipses(found, vae.window).to(level)
 
     def sampled(points: Tensor) -> Tensor:

@@ -139,8 +139,9 @@ def measure(
             whites = torch.randn(2, *fields.shape, generator=generator).to(key.device).permute(0, 1, 4, 2, 3)
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
                 said[("start", "end")[number]].append(say(vae, found[number], key, typical, settings))
-                around = found[number].sky._replace(noise=found[0].sky.noise)  # a turned image is smoother
-                exposure = vae.frame(view.noisier(around.grain * whites[number]))
+                first = found[0].sky  # a turned image is smoother
+                around = found[number].sky._replace(noise=first.noise, alike=first.alike)
+                exposure = vae.frame(view.noisier(around.drawn(whites[number])))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
                 anew = infer(vae, exposure, refine=settings.refine, around=around)
                 said[name].append(say(vae, anew, key + number, typical, settings))

@@ -297,7 +297,7 @@ def test_of_zip_archives_only_those_that_end_so_or_are_named_are_opened(tmp_path
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_folders_of_archives_written_as_on_windows_are_folders_there_alone(tmp_path, method):
     names = ["set\\", "set\\7.png", "__MACOSX\\._7.png"]
-    for system, ids in ((0, ["7"]), (3, ["set\\", "set\\7"])):
+    for system, ids in ((0, ["7"]), (10, ["7"]), (3, ["set\\", "set\\7"])):
         with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
             for name in names:
                 entry = zipfile.ZipInfo(name)

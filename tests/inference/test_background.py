@@ -26,3 +26,41 @@ def test_display_values_of_an_even_border_have_that_of_rounding():
     fields = torch.full((2, FIELD, FIELD, 3), 7, dtype=torch.uint8)
     fields[:, 15:25, 15:25] = 200
     assert 1 <= sky(View.central(fields, FIELD)).noise.max().item() * 255 * 12**0.5 < 1.5
+
+
+def alike(noise, leak):
+    for dim in (1, 2):
+        noise = noise + leak * (noise.roll(1, dim) + noise.roll(-1, dim))
+    return noise / (1 + 2 * leak**2)
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize("stars", [False, True])
+def test_how_alike_neighbours_noise_is_is_told_and_drawn(leak, stars):
+    """Whatever the sky's slope, and beside stars; rounded to whole grey levels."""
+    generator = torch.Generator().manual_seed(0)
+    noise = alike(torch.randn(40, 128, 128, 3, generator=generator), leak)
+    slope = torch.linspace(0, 6, 128)[:, None]
+    fields = 30 + slope + 4 * noise
+    if stars:
+        fields[:, 2:6, 20:24], fields[:, 60:64, 123:127] = 250, 200
+    found = sky(View.central(fields.round().clamp(0, 255).to(torch.uint8), 64))
+    told = 2 * leak / (1 + 2 * leak**2)
+    assert found.alike.mean().item() == pytest.approx(told, abs=0.05)
+    assert found.alike.std().item() < 0.05
+    drawn = (
+        found._replace(left=torch.ones_like(found.left)).drawn(torch.randn(40, 3, 128, 128, generator=generator))
+        / found.noise[:, :, None, None]
+    )
+    assert drawn.std().item() == pytest.approx(1, abs=0.01)
+    for dim in (2, 3):
+        assert (drawn * drawn.roll(1, dim)).mean().item() == pytest.approx(found.alike.mean().item(), abs=0.02)
+    # Of the means of many pixels.
+    means = torch.nn.functional.avg_pool2d(drawn, 32)
+    assert means.var().item() * 32**2 == pytest.approx(found.power.mean().item(), rel=0.1)
+
+
+def test_noise_that_is_not_there_is_not_alike():
+    fields = torch.zeros(2, FIELD, FIELD, 3)
+    fields[:, 15:25, 15:25] = 0.5
+    assert (sky(View.central(fields, FIELD)).alike == 0).all()

@@ -93,11 +93,19 @@ def test_whole_fields_are_shown_as_they_are_and_framed(survey, tmp_path, monkeyp
     monkeypatch.setattr(sheets, "save", lambda *_: None)
     save_sheet(tmp_path / "s.png", store, catalog, rows, ["a", "b", "c"], heading="h", fields=np.array([1, 0, 1], bool))
     field, window, none = drawn["images"]
-    assert field[2:-2, 2:-2] == pytest.approx(store.images([1])[0, 2:-2, 2:-2] / 255)
+    assert field[2:-2, 2:-2] == pytest.approx(store.images([1])[0] / 255)
     assert (field[[0, 1, -2, -1]] == np.float32(0.6)).all()
-    assert window == pytest.approx(derotated(store, catalog, rows[1:2], side=SIDE)[0])
+    assert window == pytest.approx(derotated(store, catalog, rows[1:2], side=SIDE + 4)[0])
     assert (none == 1).all()
     assert drawn["heading"] == "h; turned by θ, centred; framed: whole fields, as they are"
     save_sheet(tmp_path / "s.png", store, catalog, rows, ["a", "b", "c"], heading="h")
     assert drawn["images"].shape[1] == WINDOW
     assert drawn["heading"] == "h; turned by θ, centred"
+
+
+def test_whole_fields_of_floats_are_each_shown_by_themselves(make_store, make_catalog, tmp_path):
+    fields = np.random.default_rng(0).normal(0, 1, (2, 24, 24, 1)).astype(np.float32)
+    fields[1] *= 100
+    store = make_store(tmp_path / "store", fields)
+    faint, bright = whole(store, make_catalog(np.zeros((2, 2)), scale=np.full(2, 7.5)), np.arange(2))
+    assert faint.std() == pytest.approx(bright.std(), rel=0.3)

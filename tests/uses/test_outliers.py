@@ -153,6 +153,8 @@ def test_texture_that_is_not_known_or_the_same_for_all_counts_for_nothing(make_c
     texture[:PLANTED] = np.nan
     listed = outliers(make_catalog(**given, texture=texture), k=COUNT)
     assert "texture" not in listed["why"][np.isin(listed["id"], 1000 + np.arange(PLANTED))]
+    few = {name: values[:20] for name, values in given.items()}
+    assert "texture" not in outliers(make_catalog(**few, texture=np.full((20, 10), np.nan, np.float32)), k=20)["why"]
 
 
 def test_a_few_per_cent_of_odd_galaxies_leave_the_others_as_they_are(make_catalog):

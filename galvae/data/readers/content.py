@@ -40,7 +40,8 @@ _PACKED_ENDING = re.compile(r"\.(gz|bz2|xz)$", re.IGNORECASE)
 _MRC_ENDING = re.compile(r"\.(mrcs?|st)$", re.IGNORECASE)
 # Those of the format, whether they are read or not.
 _MRC_MODES = (0, 1, 2, 3, 4, 6, 12, 101)
-_WINDOWS = 0  # what an archive calls it
+_NOT_THERE = "no member where the archive says that one is"
+_WINDOWS = 0, 10  # what an archive calls it
 _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX)")
 # An encrypted member of a zip archive is a RuntimeError, an unknown compression a NotImplementedError.
 _DAMAGE = (EOFError, OSError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
@@ -63,7 +64,8 @@ def members(path: str) -> list[Place]:
             while entries:
                 entry = entries.pop()
                 name = entry.filename
-                if entry.create_system == _WINDOWS:  # where some programs wrote folders as they are written there
+                # Where some programs wrote folders as they are written there; of other letters it may be a part.
+                if entry.create_system in _WINDOWS and name.isascii():
                     name = name.replace("\\", "/")
                 if not name.endswith("/") and not _HIDDEN.search(name):
                     span = (entry.header_offset, entry.compress_size, entry.compress_type, entry.CRC)
@@ -81,14 +83,17 @@ def _member(place: Place, most: int | None = None) -> bytes:
     offset, size, method, crc = place.span
     if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with zipfile.ZipFile(place.path) as archive:
-            return archive.read(next(entry for entry in archive.infolist() if entry.header_offset == offset))
+            entries = (entry for entry in archive.infolist() if entry.header_offset == offset)
+            if (entry := next(entries, None)) is None:
+                raise zipfile.BadZipFile(_NOT_THERE)
+            return archive.read(entry)
     with open(place.path, "rb") as file:
         file.seek(offset)
         signature, flags, name, extra = struct.unpack("<4s2xH18xHH", file.read(30))
         file.seek(name + extra, io.SEEK_CUR)
         data = file.read(size if most is None else min(size, most + 512))
     if signature != b"PK\x03\x04" or flags & 1:
-        raise zipfile.BadZipFile("encrypted" if flags & 1 else "no member where the archive says that one is")
+        raise zipfile.BadZipFile("encrypted" if flags & 1 else _NOT_THERE)
     if most is not None:
         return data[:most] if method == zipfile.ZIP_STORED else zlib.decompressobj(-15).decompress(data, most)
     data = data if method == zipfile.ZIP_STORED else zlib.decompress(data, -15)
