@@ -23,7 +23,7 @@ class CatalogSettings(Settings):
     refine: bool = True
     looks: int = Field(5, ge=2)
     seed: Seed = 0
-    theta_looks: NonNegativeFloat = 2
+    theta_looks: NonNegativeFloat = 0.5
     centre_looks: NonNegativeFloat = 1
     of_width: NonNegativeFloat = 0.7
     of_decoded: NonNegativeFloat = 0.39
