@@ -182,7 +182,8 @@ def _check_column(column: Column | u.Quantity, name: str, row: Row, *, exact: bo
         raise ValueError(f"column {name} has {column.ndim} dimensions")
     unit = u.Unit(row["unit"])
     if (column.unit or u.dimensionless_unscaled) != unit:
-        raise ValueError(f"column {name} must be in {row['unit'] or 'no unit'}, got {column.unit}")
+        got = column.unit or "no unit (astropy writes units to HDF5 with serialize_meta=True)"
+        raise ValueError(f"column {name} must be in {row['unit'] or 'no unit'}, got {got}")
     if exact and column.info.meta != _column_meta(row):
         raise ValueError(f"column {name}: UCD or other metadata are not the contract's")
     if exact and not (column.info.description or "").startswith(row["description"]):

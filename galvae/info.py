@@ -92,10 +92,11 @@ def _angstrom(store: ImageStore) -> dict[str, str]:
 def _run(path: Path) -> dict[str, Any]:
     description = json.loads((path / "model.json").read_text(encoding="utf-8"))
     model = description["model"]
+    measured = " and others that are measured" if model.get("structure") else ""
     found = {
         "what": "run",
-        "model": f"{model['generator']} generator, {model['encoder']} encoder, {model['latents']} content latents, "
-        f"{model['likelihood']} likelihood",
+        "model": f"{model['generator']} generator, {model['encoder']} encoder, {model['latents']} content latents"
+        f"{measured}, {model['likelihood']} likelihood",
         "window": f"{description['window']} pixels, {_count(description['channels'], 'channel')}",
         "steps": description["steps"],
         "size on disk": f"{(path / 'model.safetensors').stat().st_size / 1e6:.1f} MB (model)",
