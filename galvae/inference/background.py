@@ -57,9 +57,10 @@ class Sky(NamedTuple):
 
     def drawn(self, white: Tensor) -> Tensor:
         """Noise of the fields, as much of it and as alike from pixel to pixel, of white noise (B, C, F, F)."""
+        tied = self.tied
         for dim in (2, 3):
-            white = white + self.tied * (white.roll(1, dim) + white.roll(-1, dim))
-        return white / (1 + 2 * self.tied.square()) * self.grain
+            white = white + tied * (white.roll(1, dim) + white.roll(-1, dim))
+        return white / (1 + 2 * tied.square()) * self.grain
 
     @property
     def grain(self) -> Tensor:

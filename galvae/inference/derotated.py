@@ -64,8 +64,7 @@ def derotated(store: ImageStore, catalog: Table, rows: np.ndarray, *, side: int 
     ValueError
         If a galaxy is not in the store, or the catalog was made of another.
     """
-    check_same_store(store, catalog)
-    where = store.rows_of(np.asarray(catalog["id"])[rows].tolist())
+    where = _rows_in(store, catalog, rows)
     theta, dx, dy, scale = (numbers(catalog, name, rows).astype(float) for name in ("theta", "dx", "dy", "scale"))
     affine, size = store.column("affine")[where], store.column("size")[where]
     linear, half = affine[:, :, :2], (store.shape[0] - 1) / 2
@@ -84,11 +83,16 @@ def whole(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray:
 
     Display values in [0, 1], shape (N, F, F, C), row 0 at the bottom; errors as of :func:`derotated`.
     """
-    check_same_store(store, catalog)
-    fields = store.images(store.rows_of(np.asarray(catalog["id"])[rows].tolist()))
+    fields = store.images(_rows_in(store, catalog, rows))
     if store.dtype == np.uint8:
         return fields / np.float32(255)
     return np.concatenate([displayed(field[None]) for field in fields])  # one may be much brighter than the next
+
+
+def _rows_in(store: ImageStore, catalog: Table, rows: np.ndarray) -> np.ndarray:
+    """Where the store that a catalog was made of has its galaxies."""
+    check_same_store(store, catalog)
+    return store.rows_of(np.asarray(catalog["id"])[rows].tolist())
 
 
 def resample(

@@ -119,9 +119,10 @@ def measure_light(
     at = grid(np.stack([columns.ravel(), rows.ravel()], 1))[:, 0] + grid(middle)
     light = sampled(at)
     noise = (around.noise.square().sum(1).sqrt() / around.noise.shape[1]).cpu().to(precision).numpy()
-    grain = noise[:, None, None] * around.left_at(view, at).unflatten(1, (side, side)).cpu().numpy() if errors else None
+    grain = None
     if errors:
-        grain = grain * around.power.sqrt().cpu().numpy()[:, None, None]
+        wide = noise * around.power.sqrt().cpu().numpy()  # weights are as wide as many pixels
+        grain = wide[:, None, None] * around.left_at(view, at).unflatten(1, (side, side)).cpu().numpy()
     start = first - middle + (side - 1) / 2
     decoded = matched_covariance(Moments(*start.T, placed.orientation, placed.axis_ratio, placed.sigma, placed.ok))
     decoded = np.where(ok[:, None], decoded, [1.0, 1.0, 0.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -92,9 +93,9 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     )
     away = np.hypot(dx, dy) / scale
     doubted = np.where(flags & Flag.OFF_CENTRE, np.nan_to_num(away), 0)
-    flagged = np.stack([rarity((flags & flag) > 0) for flag in OF_IMAGES])
+    flagged, flag = _rarest([each.name.lower() for each in OF_IMAGES], [(flags & each) > 0 for each in OF_IMAGES])
     fields = _texture(catalog, content.rows)
-    looks = np.stack([rarity(number) for number in np.abs(fields - np.median(fields, 0)).T])
+    _, number = _rarest(TEXTURE, np.abs(fields - np.median(fields, 0)).T)
     size = major * np.sqrt(ratio)
     known = usual_where_unknown(size)
     respects = {
@@ -104,7 +105,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
         "place": doubted,
         "large": known,
         "small": -known,
-        "image": -flagged.min(0),
+        "image": -flagged,
     }
     rarities = np.stack([rarity(values) for values in respects.values()])
     # What is at least as unusual in all others is no reason.
@@ -112,10 +113,6 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
     order = np.lexsort((content.ids, *np.sort(counts, 0)[::-1]))[:k]
     why = counts.argmin(0)[order]
     whys = np.array(list(respects))[why]
-    details = {
-        "texture": np.array(TEXTURE)[looks.argmin(0)],
-        "image": np.array([flag.name.lower() for flag in OF_IMAGES])[flagged.argmin(0)],
-    }
     table = listed(
         catalog, content.rows[order],
         rarity=(rarities[why, order],
@@ -125,7 +122,7 @@ def outliers(catalog: Table, *, k: int = 20) -> Table:
              "z (far from others), fit (badly explained), texture (the field looks like few others), place (off the "
              "middle, doubted), large, small (than most), "
              "image (flagged for what it is)"),
-        detail=(np.select([whys == name for name in details], [named[order] for named in details.values()], ""),
+        detail=(np.select([whys == "texture", whys == "image"], [number[order], flag[order]], ""),
                 "of texture the number in which it is rarest, of image the rarest flag"),
         isolation=(apart[order], f"Mahalanobis' distance in z within which {NEIGHBOURS:.0%} of the others lie"),
         explained=(explained[order], "R^2 of the reconstruction in the channel where least, from the catalog"),
@@ -194,6 +191,12 @@ def _texture(catalog: Table, rows: np.ndarray) -> np.ndarray:
     told = np.stack([usual_where_unknown(column) for column in vectors(catalog, "texture")[rows].T], 1)
     spread = told.std(0)
     return told / np.where(spread > 0, spread, 1)
+
+
+def _rarest(names: Sequence[str], values: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """How rare each galaxy is in what it is rarest in, and the name of that, shape (N,), of values (D, N)."""
+    rarities = np.stack([rarity(each) for each in values])
+    return rarities.min(0), np.array(names)[rarities.argmin(0)]
 
 
 def rarity(values: np.ndarray) -> np.ndarray:
