@@ -102,7 +102,7 @@ class SimulateSettings(Settings):
     axis_ratio: AxisRatios = (0.2, 1.0)
     snr: PositiveRange = (100.0, 600.0)
     bulge: ShareRange = (0.05, 0.4)
-    arms: ShareRange = (0.3, 0.9)
+    arms: ShareRange = (0.1, 0.35)
     pitch: PositiveRange = (12.0, 30.0)
     psf: PositiveRange = (1.1, 1.6)
     offset: float = Field(3.0, ge=0)

@@ -153,9 +153,9 @@ def _errors(
         theta_var, centre = theta_var / len(looks), centre / count[:, None, None]
     else:
         of_theta = fitted.covariance[:, 0, 0].cpu().double().numpy()
-        theta_var = (settings.theta_looks * of_theta + theta_var) / (settings.theta_looks + len(looks))
+        theta_var = (settings.of_noise**2 * of_theta + theta_var) / (1 + len(looks))
         of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
-        centre = (settings.centre_looks * of_centre + centre) / (settings.centre_looks + count)[:, None, None]
+        centre = (settings.of_noise**2 * of_centre + centre) / (1 + count)[:, None, None]
         # Where there is nothing to measure nothing is known.
         unknown = np.array([math.pi / 4, 0.5])[:, None]
         told = np.isfinite([fitted.light.orientation, fitted.light.sigma])

@@ -13,17 +13,16 @@ class CatalogSettings(Settings):
     With ``refine`` the inference network looks three times, the pose is fitted to the pixels and the centre is measured
     on them. Errors come from so many more ``looks`` at noisier images.
 
-    The rest was fitted, and stays with a run in its ``recipe.toml``. Beside the looks, what the pixels' noise alone
-    would do counts as ``theta_looks`` and ``centre_looks`` of them. In the errors of axis and axis ratio how these
-    change with the weight counts ``of_width``, how far they are from the decoded galaxy's ``of_decoded``: chosen for
-    the axis, against clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
+    The rest was fitted, and stays with a run in its ``recipe.toml``. ``of_noise`` times what the pixels' noise alone
+    would do to theta and centre counts as one look more. In the errors of axis and axis ratio how these change with the
+    weight counts ``of_width``, how far they are from the decoded galaxy's ``of_decoded``: chosen for the axis, against
+    clean moments of Galaxy Zoo images and the truth of simulated galaxies (docs/pose.md).
     """
 
     batch: PositiveInt = 128
     refine: bool = True
     looks: int = Field(5, ge=2)
     seed: Seed = 0
-    theta_looks: NonNegativeFloat = 0.5
-    centre_looks: NonNegativeFloat = 1
+    of_noise: NonNegativeFloat = 1.5
     of_width: NonNegativeFloat = 0.7
     of_decoded: NonNegativeFloat = 0.39

@@ -99,16 +99,13 @@ def test_where_a_stretch_leaves_less_noise_errors_are_smaller(knowing):
     assert np.allclose(told.light.covariance, kept.light.covariance / 16)
 
 
-def test_what_the_noise_alone_would_do_counts_as_so_many_looks(knowing):
+def test_so_many_times_what_the_noise_alone_would_do_counts_as_a_look_more(knowing):
     vae, view = scene(knowing, 5)
     found = infer(vae, view)
-    alone, half, none = (
-        look_again(vae, found, torch.arange(5), CatalogSettings(looks=2, theta_looks=n, centre_looks=n)).centre
-        for n in (1e9, 2, 0)
-    )
-    noise = found.fitted.light.covariance + 0.004**2 * np.eye(2)
-    assert np.allclose(alone, noise, rtol=1e-6)
-    assert np.allclose(half, (alone + none) / 2, rtol=1e-6)
+    none, thrice = (look_again(vae, found, torch.arange(5), CatalogSettings(looks=2, of_noise=n)) for n in (0, 3))
+    assert np.allclose(thrice.centre - none.centre, 9 * found.fitted.light.covariance / 3, rtol=1e-6)
+    of_theta = found.fitted.covariance[:, 0, 0].double().numpy()
+    assert np.allclose(thrice.theta**2 - none.theta**2, 9 * of_theta / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("number", [0, 1])
