@@ -17,8 +17,12 @@ _BORDER = 8
 _NEAR = 4
 # Neighbourhoods of the sky scatter: so little smoother than the usual one is no less noise.
 _ROOM = 1.05
-# Neighbours' noise is taken to be no more alike than this, of which each pixel's is nearly the mean of three.
-ALIKE = 0.65
+# Noise is white noise of which this much to the power j^2 leaks into each pixel j away, along rows and columns; how
+# alike that makes neighbours, which are taken to be no more so than the last says.
+_LEAKS = torch.linspace(0, 0.6, 61, dtype=torch.float64)
+_ALIKE = (2 * _LEAKS + 2 * _LEAKS**5) / (1 + 2 * _LEAKS**2 + 2 * _LEAKS**8)
+# Pixels so far apart have noise of their own.
+_APART = 8
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -33,34 +37,44 @@ class Sky(NamedTuple):
         Share of the noise that is left in each pixel of the fields, shape (B, 1, F, F): a stretch makes it smaller
         where it is bright.
     alike
-        Correlation of the noise of neighbouring pixels along a row or a column, from 0 to :data:`ALIKE`, shape (B,).
+        Correlation of the noise of neighbouring pixels along a row or a column, shape (B,).
+    mixed
+        Matrices that white noise of the channels is multiplied by to be correlated as theirs is, shape (B, C, C).
     """
 
     level: Tensor
     noise: Tensor
     left: Tensor
     alike: Tensor
+    mixed: Tensor
 
     @property
-    def tied(self) -> Tensor:
-        """How much of white noise leaks into each neighbour to make it as alike as it is, shape (B, 1, 1, 1).
-
-        Then neighbours' correlation is ``2 t / (1 + 2 t^2)``.
-        """
-        return (self.alike / (1 + (1 - 2 * self.alike.square()).sqrt()))[:, None, None, None]
+    def leak(self) -> Tensor:
+        """How much of white noise leaks into each neighbour to make it as alike as it is, shape (B,)."""
+        known, leaks = _ALIKE.to(self.alike), _LEAKS.to(self.alike)
+        after = torch.bucketize(self.alike, known).clamp(1, len(known) - 1)
+        share = (self.alike - known[after - 1]) / (known[after] - known[after - 1])
+        return leaks[after - 1] + share.clamp(0, 1) * (leaks[after] - leaks[after - 1])
 
     @property
     def power(self) -> Tensor:
         """Variance of the mean of many pixels over that which it had if none of the noise were alike, shape (B,)."""
-        tied = self.tied.flatten()
-        return ((1 + 2 * tied).square() / (1 + 2 * tied.square())).square()
+        leak = self.leak
+        return ((1 + 2 * leak + 2 * leak**4).square() / (1 + 2 * leak**2 + 2 * leak**8)).square()
+
+    @property
+    def grey(self) -> Tensor:
+        """Noise of a pixel's mean over the channels, shape (B,)."""
+        return (self.noise[:, None] @ self.mixed)[:, 0].norm(dim=1) / self.noise.shape[1]
 
     def drawn(self, white: Tensor) -> Tensor:
-        """Noise of the fields, as much of it and as alike from pixel to pixel, of white noise (B, C, F, F)."""
-        tied = self.tied
+        """Noise of the fields, as much of it and as alike in channels and pixels, of white noise (B, C, F, F)."""
+        leak = self.leak[:, None, None, None]
+        noise = (self.mixed @ white.flatten(2)).view_as(white)
         for dim in (2, 3):
-            white = white + tied * (white.roll(1, dim) + white.roll(-1, dim))
-        return white / (1 + 2 * tied.square()) * self.grain
+            beside, beyond = (noise.roll(by, dim) + noise.roll(-by, dim) for by in (1, 2))
+            noise = noise + leak * beside + leak**4 * beyond
+        return noise / (1 + 2 * leak**2 + 2 * leak**8) * self.grain
 
     @property
     def grain(self) -> Tensor:
@@ -87,18 +101,18 @@ def sky(view: View) -> Sky:
     fields, whole = view.values, not view.fields.is_floating_point()
     rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
     kind = {"whole": whole, "display": view.display}
-    level, noise, usual, alike = _of_border(fields, rough, **kind)
+    level, noise, usual, alike, mixed = _of_border(fields, rough, **kind)
     padded = [(fields.amax(dim) == fields.amin(dim)).all(1).any(1) for dim in (2, 3)]
     for one in (padded[0] | padded[1]).nonzero()[:, 0].tolist():
         rows, columns = _own(fields[one])
         cut = fields[one : one + 1, :, rows, columns], rough[one : one + 1, :, rows, columns]
-        level[one], noise[one], usual[one], alike[one] = (value[0] for value in _of_border(*cut, **kind))
+        level[one], noise[one], usual[one], alike[one], mixed[one] = (value[0] for value in _of_border(*cut, **kind))
     left = _ROOM * rough / usual[..., None, None]
-    return Sky(level, noise, left.clamp(max=1), alike)
+    return Sky(level, noise, left.clamp(max=1), alike, mixed)
 
 
 def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> tuple[Tensor, ...]:
-    """Level and noise (B, C) of fields (B, C, H, W), how rough they usually are (B, 1), and how alike noise is (B,)."""
+    """Level and noise (B, C) of fields (B, C, H, W), how rough they usually are (B, 1), and how alike noise is."""
     edge = min(_BORDER, min(fields.shape[2:]) // 4)
     border = _border(fields, edge)
     if whole:  # quartiles of whole numbers are whole numbers
@@ -111,20 +125,30 @@ def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> 
         every = rough.flatten(2)
         inside = every.kthvalue(every.shape[2] * 3 // 4, 2).values
         noise, usual = torch.where(masked, inside, noise), torch.where(masked[:, :1], inside, usual)
-    return level, noise, usual, _alike(fields.mean(1), edge)
+    return level, noise, usual, *_alike(fields, edge)
 
 
-def _alike(grey: Tensor, edge: int) -> Tensor:
-    """Correlation of neighbouring pixels' noise in the border of (B, H, W), shape (B,).
+def _alike(fields: Tensor, edge: int) -> tuple[Tensor, Tensor]:
+    """Correlation of neighbours' noise in the border of (B, C, H, W), (B,), and the root of channels', (B, C, C).
 
-    By how much less neighbours differ than pixels that are four apart: neither slopes of the sky nor, few as they are,
+    By how much less neighbours differ than pixels that are far apart: neither slopes of the sky nor, few as they are,
     stars make much of that.
     """
-    strips = [strip for side in (grey, grey.mT) for strip in (side[:, :edge], side[:, -edge:])]
-    near, far = (torch.cat([(strip[..., by:] - strip[..., :-by]).flatten(1) for strip in strips], 1) for by in (1, 4))
-    most = 2.6 * quantiles(far.abs(), (0.75,))[0][:, None]
-    near, far = (((part.abs() <= most) * part.square()).mean(1) for part in (near, far))
-    return torch.where(far > 0, 1 - near / far, 0).clamp(0, ALIKE)
+    strips = [strip for side in (fields, fields.mT) for strip in (side[..., :edge, :], side[..., -edge:, :])]
+    apart = min(_APART, min(fields.shape[2:]) // 4)
+    near, far = (
+        torch.cat([(strip[..., by:] - strip[..., :-by]).flatten(2) for strip in strips], 2) for by in (1, apart)
+    )
+    grey = far.mean(1)
+    most = 2.6 * quantiles(grey.abs(), (0.75,))[0][:, None]
+    usual = grey.abs() <= most
+    beside, off = (((part.abs() <= most) * part.square()).mean(1) for part in (near.mean(1), grey))
+    alike = torch.where(off > 0, 1 - beside / off, 0).clamp(0, float(_ALIKE[-1]))
+    far = far * usual[:, None]
+    far = far / far.norm(dim=2, keepdim=True).clamp(min=1e-12)
+    correlation, own = far @ far.mT, torch.eye(far.shape[1], device=far.device)
+    correlation = torch.where(own > 0, 1, 0.999 * correlation)
+    return alike, torch.linalg.cholesky(correlation)
 
 
 def _own(field: Tensor) -> tuple[slice, slice]:

@@ -102,7 +102,8 @@ def register(
     grain = around.noise[:, :, None] * around.left_at(view, points)[:, None]
     curvature, lift = _curvature(products, free)
     inverse = torch.linalg.inv(curvature)
-    noisy = _products(fit(state)[:, 1:] * (grain[:, None] * free[:, None, None]))
+    noisy = fit(state)[:, 1:] * (grain[:, None] * free[:, None, None])
+    noisy = _products(around.mixed.mT[:, None] @ noisy)
     # Where only the lift holds a fit, what it began with is left.
     untold = free * free.new_tensor(UNTOLD)
     noisy = noisy * around.power[:, None, None]  # slopes of galaxies are as wide as many pixels

@@ -30,28 +30,38 @@ def test_display_values_of_an_even_border_have_that_of_rounding():
 
 def alike(noise, leak):
     for dim in (1, 2):
-        noise = noise + leak * (noise.roll(1, dim) + noise.roll(-1, dim))
-    return noise / (1 + 2 * leak**2)
+        beside, beyond = (noise.roll(by, dim) + noise.roll(-by, dim) for by in (1, 2))
+        noise = (noise + leak * beside + leak**4 * beyond) / (1 + 2 * leak**2 + 2 * leak**8) ** 0.5
+    return noise
 
 
-@pytest.mark.parametrize("leak", [0.0, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize("leak", [0.0, 0.1, 0.25, 0.4, 0.55])
 @pytest.mark.parametrize("stars", [False, True])
-def test_how_alike_neighbours_noise_is_is_told_and_drawn(leak, stars):
+@pytest.mark.parametrize("shared", [0.0, 0.6, 1.0])
+def test_how_alike_noise_is_in_pixels_and_channels_is_told_and_drawn(leak, stars, shared):
     """Whatever the sky's slope, and beside stars; rounded to whole grey levels."""
     generator = torch.Generator().manual_seed(0)
-    noise = alike(torch.randn(40, 128, 128, 3, generator=generator), leak)
+    noise = alike(torch.randn(40, 128, 128, 4, generator=generator), leak)
+    noise = shared**0.5 * noise[..., 3:] + (1 - shared) ** 0.5 * noise[..., :3]
     slope = torch.linspace(0, 6, 128)[:, None]
-    fields = 30 + slope + 4 * noise
+    fields = 30 + slope + 4 * noise * torch.tensor([1.0, 1.5, 0.8])
     if stars:
         fields[:, 2:6, 20:24], fields[:, 60:64, 123:127] = 250, 200
     found = sky(View.central(fields.round().clamp(0, 255).to(torch.uint8), 64))
-    told = 2 * leak / (1 + 2 * leak**2)
+    told = (2 * leak + 2 * leak**5) / (1 + 2 * leak**2 + 2 * leak**8)
     assert found.alike.mean().item() == pytest.approx(told, abs=0.05)
     assert found.alike.std().item() < 0.05
-    drawn = (
-        found._replace(left=torch.ones_like(found.left)).drawn(torch.randn(40, 3, 128, 128, generator=generator))
-        / found.noise[:, :, None, None]
-    )
+    assert found.leak.mean().item() == pytest.approx(leak, abs=0.05)
+    channels = (found.mixed @ found.mixed.mT).mean(0)
+    assert channels.diagonal().tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert channels[one, other].item() == pytest.approx(shared, abs=0.05)
+    grey = (noise * torch.tensor([1.0, 1.5, 0.8])).mean(3).std() / noise[..., 0].std()
+    assert (found.grey / found.noise[:, 0]).mean().item() == pytest.approx(grey.item(), rel=0.05)
+    whole = found._replace(left=torch.ones_like(found.left))
+    drawn = torch.cat([whole.drawn(torch.randn(40, 3, 128, 128, generator=generator)) for _ in range(4)])
+    assert (drawn / found.noise.repeat(4, 1)[:, :, None, None]).std().item() == pytest.approx(1, abs=0.01)
+    drawn = drawn.mean(1, keepdim=True) / found.grey.repeat(4)[:, None, None, None]
     assert drawn.std().item() == pytest.approx(1, abs=0.01)
     for dim in (2, 3):
         assert (drawn * drawn.roll(1, dim)).mean().item() == pytest.approx(found.alike.mean().item(), abs=0.02)

@@ -47,7 +47,7 @@ def kept(arms, decoded, *, theta=0.7, shift=(0.05, -0.1), noise=0.0, order=2, se
     posterior.content[..., 1] = 2
     found = SimpleNamespace(
         pose=pose, placed=placed, posterior=posterior, fitted=SimpleNamespace(canonical=canonical),
-        sky=Sky(torch.full((1, 1), 0.1), torch.full((1, 1), noise), torch.ones(1, 1, side, side), torch.zeros(1)),
+        sky=Sky(*torch.tensor([[[0.1]], [[noise]]]), torch.ones(1, 1, side, side), torch.zeros(1), torch.eye(1)[None]),
         view=View.central(fields, WINDOW, 3, display=False),
     )  # fmt: skip
     vae = SimpleNamespace(window=WINDOW, grid=grid)
