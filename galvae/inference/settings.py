@@ -24,5 +24,5 @@ class CatalogSettings(Settings):
     looks: int = Field(5, ge=2)
     seed: Seed = 0
     of_noise: NonNegativeFloat = 1.5
-    of_width: NonNegativeFloat = 0.7
-    of_decoded: NonNegativeFloat = 0.39
+    of_width: NonNegativeFloat = 0.5
+    of_decoded: NonNegativeFloat = 0.42
