@@ -51,7 +51,10 @@ def main() -> None:
     vae, _ = load_model(arguments.run)
     store, table = ImageStore(arguments.store), Table.read(arguments.table)
     ids = np.asarray(table.columns[0]).astype(str)[np.isin(table[arguments.label], arguments.spirals)]
-    found = {"real": measured(vae, store, np.flatnonzero(np.isin(store.column("id").astype(str), ids)))}
+    rows = np.flatnonzero(np.isin(store.column("id").astype(str), ids))
+    if not len(rows):
+        parser.error(f"none of the {len(ids)} galaxies of {arguments.table} is in {arguments.store}")
+    found = {"real": measured(vae, store, rows)}
     alone = ["simulate.spirals=1", "simulate.ellipticals=0", "simulate.neighbours=0", "simulate.stars=0"]
     options = [part for change in [*alone, *arguments.changes] for part in ("--set", change)]
     folder, made = arguments.output / "pictures", arguments.output / "store"

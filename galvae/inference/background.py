@@ -17,12 +17,11 @@ _BORDER = 8
 _NEAR = 4
 # Neighbourhoods of the sky scatter: so little smoother than the usual one is no less noise.
 _ROOM = 1.05
-# Noise is white noise of which this much to the power j^2 leaks into each pixel j away, along rows and columns; how
-# alike that makes neighbours, which are taken to be no more so than the last says.
+# Noise is white noise of which a share leaks into the next pixels, and its fourth power, as of a Gaussian, into those
+# after them, along rows and columns; how alike neighbours are then, at most as alike as the last.
 _LEAKS = torch.linspace(0, 0.6, 61, dtype=torch.float64)
-_ALIKE = (2 * _LEAKS + 2 * _LEAKS**5) / (1 + 2 * _LEAKS**2 + 2 * _LEAKS**8)
-# Pixels so far apart have noise of their own.
-_APART = 8
+# Pixels so far apart, the first that this does not reach, have noise of their own.
+_APART = 5
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -36,25 +35,23 @@ class Sky(NamedTuple):
     left
         Share of the noise that is left in each pixel of the fields, shape (B, 1, F, F): a stretch makes it smaller
         where it is bright.
-    alike
-        Correlation of the noise of neighbouring pixels along a row or a column, shape (B,).
-    mixed
-        Matrices that white noise of the channels is multiplied by to be correlated as theirs is, shape (B, C, C).
+    leak
+        How much of white noise leaks into each neighbour, from 0 to 0.6, shape (B,).
+    mixing
+        What white noise of the channels is multiplied by, from the left, to be correlated as theirs is: lower
+        triangular, shape (B, C, C).
     """
 
     level: Tensor
     noise: Tensor
     left: Tensor
-    alike: Tensor
-    mixed: Tensor
+    leak: Tensor
+    mixing: Tensor
 
     @property
-    def leak(self) -> Tensor:
-        """How much of white noise leaks into each neighbour to make it as alike as it is, shape (B,)."""
-        known, leaks = _ALIKE.to(self.alike), _LEAKS.to(self.alike)
-        after = torch.bucketize(self.alike, known).clamp(1, len(known) - 1)
-        share = (self.alike - known[after - 1]) / (known[after] - known[after - 1])
-        return leaks[after - 1] + share.clamp(0, 1) * (leaks[after] - leaks[after - 1])
+    def alike(self) -> Tensor:
+        """Correlation of the noise of neighbouring pixels along a row or a column, at most 0.77, shape (B,)."""
+        return _alike(self.leak)
 
     @property
     def power(self) -> Tensor:
@@ -63,14 +60,14 @@ class Sky(NamedTuple):
         return ((1 + 2 * leak + 2 * leak**4).square() / (1 + 2 * leak**2 + 2 * leak**8)).square()
 
     @property
-    def grey(self) -> Tensor:
+    def grey_noise(self) -> Tensor:
         """Noise of a pixel's mean over the channels, shape (B,)."""
-        return (self.noise[:, None] @ self.mixed)[:, 0].norm(dim=1) / self.noise.shape[1]
+        return (self.noise[:, None] @ self.mixing)[:, 0].norm(dim=1) / self.noise.shape[1]
 
     def drawn(self, white: Tensor) -> Tensor:
         """Noise of the fields, as much of it and as alike in channels and pixels, of white noise (B, C, F, F)."""
         leak = self.leak[:, None, None, None]
-        noise = (self.mixed @ white.flatten(2)).view_as(white)
+        noise = (self.mixing @ white.flatten(2)).view_as(white)
         for dim in (2, 3):
             beside, beyond = (noise.roll(by, dim) + noise.roll(-by, dim) for by in (1, 2))
             noise = noise + leak * beside + leak**4 * beyond
@@ -96,23 +93,23 @@ def sky(view: View) -> Sky:
     What lies below the median does not count, because composites clip it at black, nor does what a field was padded
     with. The noise of display values is no less than that of rounding to 8 bits; that of others, where a mask of one
     value lies around the object, is what makes the field rough. Where a field is smoother than there, the noise is
-    smaller by as much.
+    smaller by as much. How alike it is in pixels and in channels is the border's, too.
     """
     fields, whole = view.values, not view.fields.is_floating_point()
     rough = _roughness(fields.mean(1, keepdim=True)) + 1e-6  # where there is no noise none is missing
     kind = {"whole": whole, "display": view.display}
-    level, noise, usual, alike, mixed = _of_border(fields, rough, **kind)
+    level, noise, usual, leak, mixing = _of_border(fields, rough, **kind)
     padded = [(fields.amax(dim) == fields.amin(dim)).all(1).any(1) for dim in (2, 3)]
     for one in (padded[0] | padded[1]).nonzero()[:, 0].tolist():
         rows, columns = _own(fields[one])
         cut = fields[one : one + 1, :, rows, columns], rough[one : one + 1, :, rows, columns]
-        level[one], noise[one], usual[one], alike[one], mixed[one] = (value[0] for value in _of_border(*cut, **kind))
+        level[one], noise[one], usual[one], leak[one], mixing[one] = (value[0] for value in _of_border(*cut, **kind))
     left = _ROOM * rough / usual[..., None, None]
-    return Sky(level, noise, left.clamp(max=1), alike, mixed)
+    return Sky(level, noise, left.clamp(max=1), leak, mixing)
 
 
 def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> tuple[Tensor, ...]:
-    """Level and noise (B, C) of fields (B, C, H, W), how rough they usually are (B, 1), and how alike noise is."""
+    """Level and noise (B, C) of fields (B, C, H, W), how rough they usually are (B, 1); leak and mixing."""
     edge = min(_BORDER, min(fields.shape[2:]) // 4)
     border = _border(fields, edge)
     if whole:  # quartiles of whole numbers are whole numbers
@@ -125,30 +122,41 @@ def _of_border(fields: Tensor, rough: Tensor, *, whole: bool, display: bool) -> 
         every = rough.flatten(2)
         inside = every.kthvalue(every.shape[2] * 3 // 4, 2).values
         noise, usual = torch.where(masked, inside, noise), torch.where(masked[:, :1], inside, usual)
-    return level, noise, usual, *_alike(fields, edge)
+    return level, noise, usual, *_ties(fields, edge)
 
 
-def _alike(fields: Tensor, edge: int) -> tuple[Tensor, Tensor]:
-    """Correlation of neighbours' noise in the border of (B, C, H, W), (B,), and the root of channels', (B, C, C).
+def _ties(fields: Tensor, edge: int) -> tuple[Tensor, Tensor]:
+    """Leak (B,) and mixing (B, C, C) of the noise in the border of (B, C, H, W).
 
-    By how much less neighbours differ than pixels that are far apart: neither slopes of the sky nor, few as they are,
-    stars make much of that.
+    By how much less neighbours differ than pixels that are apart, and by how alike these differences are in the
+    channels: neither slopes of the sky nor, few as they are, stars make much of that. (Where a sky is cut at black
+    channels seem less alike.)
     """
     strips = [strip for side in (fields, fields.mT) for strip in (side[..., :edge, :], side[..., -edge:, :])]
-    apart = min(_APART, min(fields.shape[2:]) // 4)
-    near, far = (
-        torch.cat([(strip[..., by:] - strip[..., :-by]).flatten(2) for strip in strips], 2) for by in (1, apart)
-    )
+    near, far = (_differences(strips, by) for by in (1, min(_APART, min(fields.shape[2:]) // 4)))
     grey = far.mean(1)
     most = 2.6 * quantiles(grey.abs(), (0.75,))[0][:, None]
-    usual = grey.abs() <= most
-    beside, off = (((part.abs() <= most) * part.square()).mean(1) for part in (near.mean(1), grey))
-    alike = torch.where(off > 0, 1 - beside / off, 0).clamp(0, float(_ALIKE[-1]))
-    far = far * usual[:, None]
+    beside, apart = (((part.abs() <= most) * part.square()).mean(1) for part in (near.mean(1), grey))
+    leaks = _LEAKS.to(apart)
+    known, alike = _alike(leaks), torch.where(apart > 0, 1 - beside / apart, 0)
+    after = torch.bucketize(alike, known).clamp(1, len(known) - 1)
+    share = (alike - known[after - 1]) / (known[after] - known[after - 1])
+    leak = torch.lerp(leaks[after - 1], leaks[after], share.clamp(0, 1))
+    far = far * (grey.abs() <= most)[:, None]
     far = far / far.norm(dim=2, keepdim=True).clamp(min=1e-12)
-    correlation, own = far @ far.mT, torch.eye(far.shape[1], device=far.device)
-    correlation = torch.where(own > 0, 1, 0.999 * correlation)
-    return alike, torch.linalg.cholesky(correlation)
+    same = torch.eye(far.shape[1], device=far.device) > 0
+    correlation = torch.where(same, 1, 0.999 * far @ far.mT)  # of channels that are the same there is no root
+    return leak, torch.linalg.cholesky_ex(correlation).L
+
+
+def _alike(leak: Tensor) -> Tensor:
+    return (2 * leak + 2 * leak**5) / (1 + 2 * leak**2 + 2 * leak**8)
+
+
+def _differences(strips: list[Tensor], by: int) -> Tensor:
+    """Between pixels so far apart along each of the strips (B, C, h, w), less their mean, shape (B, C, P)."""
+    found = ((strip[..., by:] - strip[..., :-by]).flatten(2) for strip in strips)
+    return torch.cat([part - part.mean(2, keepdim=True) for part in found], 2)
 
 
 def _own(field: Tensor) -> tuple[slice, slice]:

@@ -118,7 +118,7 @@ def measure_light(
 
     at = grid(np.stack([columns.ravel(), rows.ravel()], 1))[:, 0] + grid(middle)
     light = sampled(at)
-    noise = around.grey.cpu().to(precision).numpy()
+    noise = around.grey_noise.cpu().to(precision).numpy()
     grain = None
     if errors:
         wide = noise * around.power.sqrt().cpu().numpy()  # weights are as wide as many pixels

@@ -154,12 +154,13 @@ def _errors(
     else:
         of_theta = fitted.covariance[:, 0, 0].cpu().double().numpy()
         theta_var = (settings.of_noise**2 * of_theta + theta_var) / (1 + len(looks))
-        of_centre = np.where(np.isfinite(fitted.light.covariance), fitted.light.covariance, 0)
-        centre = (settings.of_noise**2 * of_centre + centre) / (1 + count)[:, None, None]
+        told = np.isfinite(fitted.light.covariance).all((1, 2))
+        of_centre = np.where(told[:, None, None], fitted.light.covariance, 0)
+        centre = (settings.of_noise**2 * of_centre + centre) / (told + count)[:, None, None]
         # Where there is nothing to measure nothing is known.
         unknown = np.array([math.pi / 4, 0.5])[:, None]
-        told = np.isfinite([fitted.light.orientation, fitted.light.sigma])
-        beside = np.where(told, _shape_off(fitted.decoded, placed), np.nan)
+        known = np.isfinite([fitted.light.orientation, fitted.light.sigma])
+        beside = np.where(known, _shape_off(fitted.decoded, placed), np.nan)
         for part in (settings.of_width * fitted.light.spread, settings.of_decoded * beside):
             shape_var = shape_var + np.where(np.isfinite(part), part, unknown) ** 2
     swing = (least / np.where(placed.ok, placed.sigma, 1)) ** 2

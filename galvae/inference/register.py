@@ -103,7 +103,7 @@ def register(
     curvature, lift = _curvature(products, free)
     inverse = torch.linalg.inv(curvature)
     noisy = fit(state)[:, 1:] * (grain[:, None] * free[:, None, None])
-    noisy = _products(around.mixed.mT[:, None] @ noisy)
+    noisy = _products(around.mixing.mT[:, None] @ noisy)
     # Where only the lift holds a fit, what it began with is left.
     untold = free * free.new_tensor(UNTOLD)
     noisy = noisy * around.power[:, None, None]  # slopes of galaxies are as wide as many pixels

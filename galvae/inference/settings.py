@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from galvae.settings import Seed, Settings
 
@@ -23,6 +23,6 @@ class CatalogSettings(Settings):
     refine: bool = True
     looks: int = Field(5, ge=2)
     seed: Seed = 0
-    of_noise: NonNegativeFloat = 1.5
+    of_noise: PositiveFloat = 1.5
     of_width: NonNegativeFloat = 0.5
     of_decoded: NonNegativeFloat = 0.42

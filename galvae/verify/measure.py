@@ -140,7 +140,7 @@ def measure(
             for number, (view, name) in enumerate(zip(views, ("first", "second"), strict=True)):
                 said[("start", "end")[number]].append(say(vae, found[number], key, typical, settings))
                 first = found[0].sky  # a turned image is smoother
-                around = found[number].sky._replace(noise=first.noise, alike=first.alike, mixed=first.mixed)
+                around = found[number].sky._replace(noise=first.noise, leak=first.leak, mixing=first.mixing)
                 exposure = vae.frame(view.noisier(around.drawn(whites[number])))
                 # Between the two lies the noise of one exposure, though each shows that of the image as well.
                 anew = infer(vae, exposure, refine=settings.refine, around=around)

@@ -1,7 +1,9 @@
-"""Noise of pixels that are no display values."""
+"""How much noise there is, of any pixels, and how alike it is."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from galvae.inference.background import sky
 from galvae.windows import View
@@ -52,16 +54,16 @@ def test_how_alike_noise_is_in_pixels_and_channels_is_told_and_drawn(leak, stars
     assert found.alike.mean().item() == pytest.approx(told, abs=0.05)
     assert found.alike.std().item() < 0.05
     assert found.leak.mean().item() == pytest.approx(leak, abs=0.05)
-    channels = (found.mixed @ found.mixed.mT).mean(0)
+    channels = (found.mixing @ found.mixing.mT).mean(0)
     assert channels.diagonal().tolist() == pytest.approx([1, 1, 1], abs=1e-5)
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert channels[one, other].item() == pytest.approx(shared, abs=0.05)
     grey = (noise * torch.tensor([1.0, 1.5, 0.8])).mean(3).std() / noise[..., 0].std()
-    assert (found.grey / found.noise[:, 0]).mean().item() == pytest.approx(grey.item(), rel=0.05)
+    assert (found.grey_noise / found.noise[:, 0]).mean().item() == pytest.approx(grey.item(), rel=0.05)
     whole = found._replace(left=torch.ones_like(found.left))
     drawn = torch.cat([whole.drawn(torch.randn(40, 3, 128, 128, generator=generator)) for _ in range(4)])
     assert (drawn / found.noise.repeat(4, 1)[:, :, None, None]).std().item() == pytest.approx(1, abs=0.01)
-    drawn = drawn.mean(1, keepdim=True) / found.grey.repeat(4)[:, None, None, None]
+    drawn = drawn.mean(1, keepdim=True) / found.grey_noise.repeat(4)[:, None, None, None]
     assert drawn.std().item() == pytest.approx(1, abs=0.01)
     for dim in (2, 3):
         assert (drawn * drawn.roll(1, dim)).mean().item() == pytest.approx(found.alike.mean().item(), abs=0.02)
@@ -70,7 +72,21 @@ def test_how_alike_noise_is_in_pixels_and_channels_is_told_and_drawn(leak, stars
     assert means.var().item() * 32**2 == pytest.approx(found.power.mean().item(), rel=0.1)
 
 
+@pytest.mark.parametrize("sigma", [0.5, 0.7, 0.85])
+@pytest.mark.parametrize("steep", [0.0, 0.1])
+def test_the_power_of_noise_that_was_smoothed_is_told(sigma, steep):
+    """By another's filter; a slope, in standard deviations a pixel, is no noise."""
+    noise = np.random.default_rng(0).normal(size=(60, 128, 128))
+    noise = gaussian_filter(noise, sigma, axes=(1, 2), mode="wrap")
+    noise /= noise.std()
+    means = noise.reshape(60, 4, 32, 4, 32).mean((2, 4))
+    fields = 0.3 + 0.01 * (noise + steep * np.arange(128))
+    found = sky(View.central(torch.from_numpy(fields[..., None]).float(), 64))
+    assert found.power.mean().item() == pytest.approx(32**2 * means.var(), rel=0.15)
+
+
 def test_noise_that_is_not_there_is_not_alike():
     fields = torch.zeros(2, FIELD, FIELD, 3)
     fields[:, 15:25, 15:25] = 0.5
     assert (sky(View.central(fields, FIELD)).alike == 0).all()
+    assert (sky(View.central(fields, FIELD)).mixing == torch.eye(3)).all()

@@ -241,12 +241,12 @@ def test_noise_is_known_between_whole_numbers(noise):
     assert 255 * found.noise.mean().item() == pytest.approx(math.sqrt(noise**2 + 1 / 12), rel=0.08)
 
 
-def stretched(count, *, sigma=12.0):
+def stretched(count, *, sigma=12.0, channels=3):
     """Exposures of a large galaxy, with a quarter of the sky's noise at the peak."""
     generator = torch.Generator().manual_seed(1)
     light = ellipses(np.zeros((1, 2)), sigma=sigma, ratio=0.7)
     noise = 0.03 * (1 - 1.5 * (light - LEVEL))
-    return light, light + noise * torch.randn(count, FIELD, FIELD, 3, generator=generator)
+    return light, light + noise * torch.randn(count, FIELD, FIELD, channels, generator=generator)
 
 
 def test_a_stretch_leaves_less_noise_where_it_is_bright():
@@ -264,8 +264,10 @@ def test_what_is_rough_by_itself_has_the_skys_noise():
     assert (sky(View.central(ellipses([[0, 0]], peak=0), 64)).left > 0.999).all()
 
 
-def test_a_centre_is_as_well_known_as_the_stretch_leaves_it():
-    light, fields = stretched(400)
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_centre_is_as_well_known_as_the_stretch_leaves_it(channels):
+    """Whether each channel has noise of its own or not."""
+    light, fields = stretched(400, channels=channels)
     placed = {"sigma": 12.0, "ratio": 0.7}
     found = measured(fields, believed(np.zeros((400, 2)), **placed))
     scatter = np.cov(np.stack([found.x, found.y]))
@@ -273,7 +275,7 @@ def test_a_centre_is_as_well_known_as_the_stretch_leaves_it():
     assert (said > 0.95).all()  # a neighbourhood is as rough as its roughest part: rather too much
     assert (said < 1.5).all()
     generator = torch.Generator().manual_seed(1)
-    everywhere = light + 0.03 * torch.randn(20, FIELD, FIELD, 3, generator=generator)
+    everywhere = light + 0.03 * torch.randn(20, FIELD, FIELD, channels, generator=generator)
     alike = measured(everywhere, believed(np.zeros((20, 2)), **placed)).covariance.mean(0)
     assert np.trace(scatter) < 0.4 * np.trace(alike)
 

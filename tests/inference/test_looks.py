@@ -11,6 +11,7 @@ import torch
 from galvae.geometry import Pose, pixel_grid
 from galvae.inference.infer import infer
 from galvae.inference.light import measure_light
+from galvae.inference.looks import _errors as of_looks
 from galvae.inference.looks import look_again
 from galvae.inference.settings import CatalogSettings
 from galvae.windows import View
@@ -26,7 +27,7 @@ def double_precision():
     torch.set_default_dtype(torch.float32)
 
 
-def scene(knowing, count, *, noise=0.02, alike=0.0, ratio=0.5, seed=0, **options):
+def scene(knowing, count, *, noise=0.02, alike=0.0, shared=False, ratio=0.5, seed=0, **options):
     """A network that knows one galaxy, and so many exposures of it."""
     theta, shift = torch.full((count,), 0.7), torch.tensor([0.05, -0.1]).expand(count, 2)
     content = torch.tensor([*CONTENT[:3], ratio]).expand(count, 4)
@@ -35,6 +36,7 @@ def scene(knowing, count, *, noise=0.02, alike=0.0, ratio=0.5, seed=0, **options
     image = vae.decode(Pose(theta[:1], shift[:1]), content[:1], grid=grid).view(1, FIELD, FIELD, 3)
     generator = torch.Generator().manual_seed(seed)
     grain = torch.randn(count, FIELD, FIELD, 3, generator=generator)
+    grain = grain[..., :1].expand(-1, -1, -1, 3) if shared else grain
     if alike:
         leak = (1 - math.sqrt(1 - 2 * alike**2)) / (2 * alike)
         for dim in (1, 2):
@@ -66,10 +68,13 @@ def errors(vae, view, *, count=4, keys=None, **options):
     return found, look_again(vae, found, keys, CatalogSettings(looks=count))
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.3, 0.5])
-def test_theta_and_centre_scatter_between_exposures_as_they_say(alike, knowing):
-    """Also where the noise of neighbouring pixels is alike, as in JPEGs and in images that were made smaller."""
-    found, said = errors(*scene(knowing, 200, alike=alike))
+@pytest.mark.parametrize(("alike", "shared"), [(0.0, False), (0.3, False), (0.5, False), (0.5, True)])
+def test_theta_and_centre_scatter_between_exposures_as_they_say(alike, shared, knowing):
+    """Also where the noise of neighbouring pixels is alike, as in JPEGs and in images that were made smaller.
+
+    And where all channels have the same.
+    """
+    found, said = errors(*scene(knowing, 200, alike=alike, shared=shared))
     theta = found.pose.theta.numpy()
     assert math.sqrt((said.theta**2).mean()) == pytest.approx(theta.std(), rel=0.2)
     scatter = np.cov(np.stack([found.placed.x, found.placed.y]))
@@ -102,10 +107,18 @@ def test_where_a_stretch_leaves_less_noise_errors_are_smaller(knowing):
 def test_so_many_times_what_the_noise_alone_would_do_counts_as_a_look_more(knowing):
     vae, view = scene(knowing, 5)
     found = infer(vae, view)
-    none, thrice = (look_again(vae, found, torch.arange(5), CatalogSettings(looks=2, of_noise=n)) for n in (0, 3))
-    assert np.allclose(thrice.centre - none.centre, 9 * found.fitted.light.covariance / 3, rtol=1e-6)
+    turned = [found.fitted._replace(pose=replace(found.pose, theta=found.pose.theta + angle)) for angle in (0.1, -0.2)]
+    off = np.array([[0.03, 0.0], [0.0, -0.04]])[:, None] * np.ones((5, 1))
+    theta, centre, _, _ = of_looks(found, turned, off, CatalogSettings(looks=2, of_noise=3), least=np.zeros(5))
     of_theta = found.fitted.covariance[:, 0, 0].double().numpy()
-    assert np.allclose(thrice.theta**2 - none.theta**2, 9 * of_theta / 3, rtol=1e-6)
+    assert np.allclose(theta**2, (9 * of_theta + 0.1**2 + 0.2**2) / 3, rtol=1e-6)
+    squares = np.diag([0.03**2, 0.04**2])
+    assert np.allclose(centre, (9 * found.fitted.light.covariance + squares) / 3, rtol=1e-6)
+    unlit = found._replace(
+        fitted=found.fitted._replace(light=found.fitted.light._replace(covariance=np.full((5, 2, 2), np.nan)))
+    )
+    _, centre, _, _ = of_looks(unlit, turned, off, CatalogSettings(looks=2), least=np.zeros(5))
+    assert np.allclose(centre, squares / 2)
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -91,14 +91,20 @@ def test_the_field_beyond_the_window_counts(knowing):
     assert torch.allclose(found.shift, move_pose(middle, step).shift, atol=1e-8)
 
 
-@pytest.mark.parametrize(("window", "oversample", "stretch"), [(64, 1, 0.0), (64, 1, 1.0), (48, 2, 0.0)])
-def test_the_covariance_is_what_white_noise_does(knowing, window, oversample, stretch):
-    """Many exposures of one galaxy: theta scatters by the noise, as the covariance says; less where it is bright."""
+@pytest.mark.parametrize(
+    ("window", "oversample", "stretch", "channels"),
+    [(64, 1, 0.0, 3), (64, 1, 1.0, 3), (48, 2, 0.0, 3), (64, 1, 0.0, 1)],
+)
+def test_the_covariance_is_what_white_noise_does(knowing, window, oversample, stretch, channels):
+    """Many exposures of one galaxy: theta scatters by the noise, as the covariance says; less where it is bright.
+
+    And more where all channels have the same noise.
+    """
     vae, pose, content, view = galaxies(knowing, window=window, oversample=oversample)
     one = torch.zeros(400, dtype=torch.long)
     generator = torch.Generator().manual_seed(0)
     noise = 0.05 * (1 - 0.7 * stretch * view.fields[one] / view.fields[0].max())
-    fields = view.fields[one] + noise * torch.randn(400, SIDE, SIDE, 3, generator=generator)
+    fields = view.fields[one] + noise * torch.randn(400, SIDE, SIDE, channels, generator=generator)
     start = Pose(pose.theta[one], pose.shift[one])
     found, covariance = register(vae, View.central(fields, window, oversample), start, content[one])
     wanted = covariance.mean(0).diagonal().sqrt()
