@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from astropy.table import Table
 
 from galvae.data.store import ImageStore
 from galvae.model.vae import SpatialVAE
 from galvae.training.checkpoint import load_model
+from galvae.verify.probe import read_labels
 from galvae.windows import View
 
 # Among the latents that are measured (galvae.structure.structure).
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("store", type=Path)
-    parser.add_argument("table", type=Path, help="the first column says which galaxy")
+    parser.add_argument("table", type=Path, help="with a column id, objid ...")
     parser.add_argument("--label", required=True)
     parser.add_argument("--spirals", nargs="+", required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -49,11 +49,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="changes")
     arguments = parser.parse_args()
     vae, _ = load_model(arguments.run)
-    store, table = ImageStore(arguments.store), Table.read(arguments.table)
-    ids = np.asarray(table.columns[0]).astype(str)[np.isin(table[arguments.label], arguments.spirals)]
-    rows = np.flatnonzero(np.isin(store.column("id").astype(str), ids))
+    store = ImageStore(arguments.store)
+    labels = read_labels(store, np.arange(len(store)), arguments.label, arguments.table)
+    rows = np.flatnonzero(np.isin(labels, arguments.spirals))
     if not len(rows):
-        parser.error(f"none of the {len(ids)} galaxies of {arguments.table} is in {arguments.store}")
+        parser.error(f"no galaxy of {arguments.store} is {' or '.join(arguments.spirals)} in {arguments.table}")
     found = {"real": measured(vae, store, rows)}
     alone = ["simulate.spirals=1", "simulate.ellipticals=0", "simulate.neighbours=0", "simulate.stars=0"]
     options = [part for change in [*alone, *arguments.changes] for part in ("--set", change)]

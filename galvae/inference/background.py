@@ -135,10 +135,11 @@ def _ties(fields: Tensor, edge: int) -> tuple[Tensor, Tensor]:
     channels seem less alike.)
     """
     strips = [strip for side in (fields, fields.mT) for strip in (side[..., :edge, :], side[..., -edge:, :])]
-    near, far = (_differences(strips, by) for by in (1, min(_APART, min(fields.shape[2:]) // 4)))
+    near = _differences([strip.mean(1, keepdim=True) for strip in strips], 1)[:, 0]
+    far = _differences(strips, min(_APART, min(fields.shape[2:]) // 4))
     grey = far.mean(1)
     most = 2.6 * quantiles(grey.abs(), (0.75,))[0][:, None]
-    beside, apart = (((part.abs() <= most) * part.square()).mean(1) for part in (near.mean(1), grey))
+    beside, apart = (((part.abs() <= most) * part.square()).mean(1) for part in (near, grey))
     leaks = _LEAKS.to(apart)
     known, alike = _alike(leaks), torch.where(apart > 0, 1 - beside / apart, 0)
     after = torch.bucketize(alike, known).clamp(1, len(known) - 1)

@@ -75,13 +75,15 @@ def far(trainer, other):
 @pytest.mark.parametrize("kind", ["mlp", "polar"])
 def test_a_compiled_training_is_the_plain_one(kind, store, tiny_recipe, quick, capsys):
     """And its gradients, of parameters that have moved, to many more digits."""
-    changes = {**RECIPES[kind], "train": {**RECIPES[kind]["train"], "freeze_content": 3 * (kind == "mlp")}}
+    # Small steps: Adam makes some of rounding, where a gradient is nearly zero.
+    train = {**RECIPES[kind]["train"], "freeze_content": 3 * (kind == "mlp"), "learning_rate": 1e-5}
+    changes = {**RECIPES[kind], "train": train}
     plain, compiled = (trained(store, with_compile(tiny_recipe, changes, how), 6) for how in ("never", "always"))
     assert compiled._fast is not None
     assert not compiled._fast.given_up
     assert capsys.readouterr().err == ""
-    assert far(plain, compiled) < 1e-2  # Adam makes steps of rounding where a gradient is nearly zero
-    assert torch.allclose(plain.sums, compiled.sums, rtol=1e-3)
+    assert far(plain, compiled) < 1e-2
+    assert torch.allclose(plain.sums, compiled.sums, rtol=1e-4)
     assert plain.validate() == pytest.approx(compiled.validate(), rel=1e-4)
     first = [trained(store, each.recipe, 1).sums for each in (plain, compiled)]  # the same parameters
     assert torch.allclose(*first, rtol=1e-5)
